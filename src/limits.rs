@@ -1,0 +1,128 @@
+//! Every maximum of the system with the reason for its value.
+//!
+//! Decoding, queues, page sizes and leases read their bounds from here; over a limit the sender is
+//! told with a code, nothing is dropped in silence. What an operator may change lives in
+//! [`crate::config`] and takes its default from here.
+
+/// Bytes of one frame on any socket. One client can then never make libzmq hold more than this
+/// before a message is whole.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one frame on the live socket in the client-to-server direction (subscriptions). CURVE's
+/// handshake needs about 300 bytes to pass; a notice key is 16.
+pub const SUBSCRIPTION_FRAME_BYTES_MAX: usize = 400;
+
+/// Frames of one request after the routing id: request id, header and at most one body frame.
+pub const REQUEST_FRAMES_MAX: usize = 3;
+
+/// Bytes of a request id: the client's own word, echoed back.
+pub const REQUEST_ID_BYTES_MAX: usize = 32;
+
+/// Bytes of a body by default, and the most an operator may set.
+pub const BODY_BYTES_DEFAULT: u64 = 1024 * 1024;
+/// See [`BODY_BYTES_DEFAULT`].
+pub const BODY_BYTES_CEILING: u64 = 25 * 1024 * 1024;
+
+/// Bytes of one `part` of a larger body.
+pub const PART_BYTES_MAX: usize = FRAME_BYTES_MAX;
+
+/// Bytes of all bodies being uploaded in parts, over all sessions: what the broker will hold in
+/// memory for mails that are not sent yet.
+pub const STAGING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Milliseconds after which an upload that got no further part is given up.
+pub const STAGING_IDLE_MS: u64 = 60_000;
+
+/// Bytes of a name (user, topic, or each whole pattern).
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of a subject: RFC 5322's line limit.
+pub const SUBJECT_BYTES_MAX: usize = 998;
+
+/// Bytes of a content type.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 200;
+
+/// Bytes of a device's own label.
+pub const DEVICE_NAME_BYTES_MAX: usize = 64;
+
+/// Recipients of one send. With the longest names, subject and content type a mail's record still
+/// fits one stored value ([`VALUE_BYTES_MAX`]).
+pub const RECIPIENTS_MAX: usize = 32;
+
+/// Bytes of one stored value. sled puts pages over about 128 KiB into files it never syncs; at
+/// 4 KiB a value none was seen (docs/storage.md).
+pub const VALUE_BYTES_MAX: usize = 4096;
+
+/// Subscriptions (topics and prefixes) of one user.
+pub const SUBSCRIPTIONS_MAX: usize = 1024;
+
+/// Open streams of one device; a settled one goes to make room.
+pub const STREAMS_PER_DEVICE_MAX: usize = 64;
+
+/// Sends of one stream that may be unsettled at once: the size of its memory in the broker.
+pub const STREAM_WINDOW_MAX: u64 = 1024;
+
+/// Sessions of one device; the one silent for longest goes to make room.
+pub const SESSIONS_PER_DEVICE_MAX: usize = 64;
+
+/// Devices of one user.
+pub const DEVICES_PER_USER_MAX: usize = 64;
+
+/// Mails in one page, whatever credit the client gives.
+pub const PAGE_MAILS_MAX: u32 = 500;
+
+/// Bytes of bodies in one page, unless its first mail alone is larger.
+pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// Bytes of a JSON header the broker will write; rows stop before it, so that it fits a frame.
+pub const HEADER_BYTES_MAX: usize = 60 * 1024;
+
+/// Rows of one page of a listing.
+pub const ROWS_MAX: usize = 200;
+
+/// Acknowledgements in one request.
+pub const ACKS_MAX: usize = 256;
+
+/// Body bytes a live notice carries; a larger mail comes as a hint to refresh.
+pub const NOTICE_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Milliseconds between two heartbeats of a standing session.
+pub const HEARTBEAT_MS: u64 = 5_000;
+
+/// Milliseconds a session lives without any request; a lease's default term is the same.
+pub const SESSION_TTL_MS: u64 = 90_000;
+
+/// Mails and bytes of one log by default.
+pub const LOG_MAILS_DEFAULT: u64 = 1_000_000;
+/// See [`LOG_MAILS_DEFAULT`].
+pub const LOG_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Mails of a topic kept for newcomers, and for how many seconds of the server's running time.
+pub const HISTORY_MAILS_DEFAULT: u64 = 1_000;
+/// See [`HISTORY_MAILS_DEFAULT`].
+pub const HISTORY_SECONDS_DEFAULT: u64 = 30 * 24 * 3600;
+
+/// Seconds of the server's running time after which an unseen device no longer holds topic mail.
+pub const DEVICE_STALE_SECONDS: u64 = 90 * 24 * 3600;
+
+/// Seconds of the server's running time after which an unsettled stream may go.
+pub const STREAM_STALE_SECONDS: u64 = 90 * 24 * 3600;
+
+/// Seconds an invitation code is good for.
+pub const CODE_SECONDS: u64 = 24 * 3600;
+
+/// Codes one user may have open.
+pub const CODES_PER_USER_MAX: usize = 32;
+
+/// Seconds a mail's own expiry may lie ahead: ten years.
+pub const TTL_SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
+
+/// Mails trimmed in one batch, so that trimming never holds up a turn.
+pub const TRIM_BATCH: u32 = 256;
+
+/// Ids skipped by the counters when a store is found to have lost some: far more than could have
+/// been given out since.
+pub const ID_JUMP: u64 = 1 << 32;
+
+/// The largest id that JSON readers hold exactly.
+pub const ID_MAX: u64 = (1 << 53) - 1;

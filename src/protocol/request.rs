@@ -1,0 +1,523 @@
+//! Requests: `[request id][JSON header][body]` on the ROUTER socket, one struct per verb.
+//!
+//! A header is a JSON object whose `verb` picks the struct; unknown fields are ignored, so that a
+//! newer client can talk to an older server. Only `send` and `part` have a body frame.
+
+use serde::{Deserialize, Serialize};
+
+use super::codes::{Code, WireError};
+use super::names::{Pattern, UserName};
+use super::{LogNumber, MailId};
+use crate::limits;
+
+/// A session's name on the wire: 32 hex digits, from the reply to `login`.
+pub type SessionId = String;
+
+/// Opens a conversation: who speaks which versions. Asked first, by any key, known or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Always [`super::MAGIC`].
+    pub magic: String,
+    /// The oldest and the newest protocol version the client speaks.
+    pub versions: (u32, u32),
+    /// Features the client knows.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Program and version, for the server's log.
+    #[serde(default)]
+    pub agent: String,
+}
+
+/// Makes a user (open registration, or a code for a new user) or a further device of one (a code
+/// from that user or an admin). Asking again with the same key gives the first answer again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// The user to be; may be left out when the code names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// What the owner calls this device.
+    #[serde(default)]
+    pub device: String,
+    /// Invitation code, where one is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// Opens a session of this key's device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// The user this key is expected to be, checked when given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// Topics and prefixes to join with the login.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<Pattern>,
+    /// An earlier session to go on with: its lease is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<SessionId>,
+    /// The stream in the client's outbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u64>,
+    /// Wants a stream: a new one when `stream` is absent or not known any more.
+    #[serde(default)]
+    pub want_stream: bool,
+    /// Wants a port leased: standing sessions do, one-shot verbs do not.
+    #[serde(default)]
+    pub want_port: bool,
+}
+
+/// Lists the caller's logs beyond those that the login reply had room for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Lists logs with a number above this.
+    #[serde(default)]
+    pub after: LogNumber,
+}
+
+/// Keeps a session and its lease, and asks which logs have something above `known`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The caller's session.
+    pub session: SessionId,
+    /// The client has everything of its logs up to this id.
+    #[serde(default)]
+    pub known: MailId,
+}
+
+/// Sends one mail to one or more addresses, exactly once per (stream, number).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Send {
+    /// The caller's session.
+    pub session: SessionId,
+    /// The stream this send is a row of.
+    pub stream: u64,
+    /// Its number in the stream: 1, 2, 3 ...
+    pub number: u64,
+    /// Every number below this has an outcome that the client holds; at least 1.
+    pub settled_below: u64,
+    /// Names of users and topics, each at most once.
+    pub to: Vec<String>,
+    /// One line, or nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    /// MIME type of the body.
+    #[serde(default = "default_content_type")]
+    pub content_type: String,
+    /// Seconds after which the mail is of no use, by the broker's wall clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
+    /// The body came before, as this many `part` requests; then there is no body frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u32>,
+}
+
+/// The content type of a mail that names none.
+pub fn default_content_type() -> String {
+    "text/plain; charset=utf-8".to_owned()
+}
+
+/// One piece of a body over [`limits::FRAME_BYTES_MAX`], before its `send`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Stream and number of the send it belongs to.
+    pub stream: u64,
+    /// See `stream`.
+    pub number: u64,
+    /// 0, 1, 2 ... in order; part 0 starts the upload over.
+    pub index: u32,
+}
+
+/// Reads a log after an id: refresh, resume, gap filling and history are all this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Which log.
+    pub log: LogNumber,
+    /// The page begins after this id.
+    pub after: MailId,
+    /// The count (`n`) that came with `after`, so that the broker can say how many are missing; left
+    /// out, it counts from what this device has acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u64>,
+    /// Credit in mails, at most [`limits::PAGE_MAILS_MAX`].
+    #[serde(default = "default_page_mails")]
+    pub mails: u32,
+    /// Credit in body bytes, at most [`limits::PAGE_BYTES_MAX`].
+    #[serde(default = "default_page_bytes")]
+    pub bytes: u64,
+}
+
+fn default_page_mails() -> u32 {
+    100
+}
+
+fn default_page_bytes() -> u64 {
+    limits::PAGE_BYTES_MAX as u64
+}
+
+/// Reads the newest mails of any topic the caller may read, without a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The caller's session.
+    pub session: SessionId,
+    /// A topic's name, or the caller's own.
+    pub address: String,
+    /// Mails to go back from the head.
+    #[serde(default = "default_page_mails")]
+    pub mails: u32,
+    /// Only mails below this id; left out, from the head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<MailId>,
+}
+
+/// Reads a piece of one body that was too large for its page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// The caller's session.
+    pub session: SessionId,
+    /// The log that holds the mail.
+    pub log: LogNumber,
+    /// The mail.
+    pub id: MailId,
+    /// First byte wanted.
+    pub offset: u64,
+}
+
+/// Acknowledges logs up to an id each: cumulative, forward only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Pairs of log and id, at most [`limits::ACKS_MAX`].
+    pub logs: Vec<(LogNumber, MailId)>,
+}
+
+/// Where a new subscription starts reading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum From {
+    /// At the topic's head: mails from now on.
+    #[default]
+    Now,
+    /// At the oldest mail that is kept.
+    Start,
+    /// After this id.
+    After(MailId),
+}
+
+/// Joins a topic (made on the spot where the server allows it) or a prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The caller's session.
+    pub session: SessionId,
+    /// The topic or prefix.
+    pub topic: Pattern,
+    /// Where to start. Joining again moves the start only when this is not `now`.
+    #[serde(default)]
+    pub from: From,
+}
+
+/// Leaves a topic or prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// The caller's session.
+    pub session: SessionId,
+    /// The topic or prefix, as it was joined.
+    pub topic: Pattern,
+}
+
+/// Lists the topics the caller may read, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topics {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Names after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// Tells what there is to know of one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    /// The caller's session.
+    pub session: SessionId,
+    /// The topic's name.
+    pub topic: String,
+}
+
+/// Makes a single-use code, good for 24 hours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The caller's session; an admin key needs none.
+    #[serde(default)]
+    pub session: SessionId,
+    /// The name the new user must take; left out, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// For a further device of an existing user: the caller, or `user` when an admin asks.
+    #[serde(default)]
+    pub device: bool,
+}
+
+/// Asks for a port when the session has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The caller's session.
+    pub session: SessionId,
+}
+
+/// Speaks of a lease by port and epoch: confirms it (bound), reports it busy, gives it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseWord {
+    /// The caller's session.
+    pub session: SessionId,
+    /// The leased port.
+    pub port: u16,
+    /// The lease's epoch.
+    pub epoch: u64,
+}
+
+/// Ends this one session and gives its port back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close {
+    /// The caller's session.
+    pub session: SessionId,
+}
+
+/// Ends all sessions of this device; with `forget`, removes the device too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logout {
+    /// Remove the device, its cursors and streams: its key is worth nothing afterwards.
+    #[serde(default)]
+    pub forget: bool,
+}
+
+/// A page of an administrator's listing, or one of the few deeds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admin {
+    /// What is asked for.
+    pub what: AdminWhat,
+    /// Rows after this cursor, from the reply before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The address (or user) meant, where one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// `queue_peek`: bodies too; audited and told to the addressee.
+    #[serde(default)]
+    pub body: bool,
+}
+
+/// Everything an administrator can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminWhat {
+    /// Users with their number of devices.
+    UserLs,
+    /// Removes a user: mail, devices and subscriptions go, the name stays reserved.
+    UserRm,
+    /// Frees a removed user's name.
+    UserFree,
+    /// Topics with their depth.
+    TopicLs,
+    /// Makes a topic.
+    TopicCreate,
+    /// Removes a topic with its mail and subscriptions.
+    TopicRm,
+    /// What waits, per address and device.
+    QueueLs,
+    /// The same for one address.
+    QueueShow,
+    /// Envelopes that wait at an address; changes nothing.
+    QueuePeek,
+    /// Ports and who holds them.
+    LeaseLs,
+    /// Sessions.
+    SessionLs,
+    /// Counters of the whole server.
+    Stats,
+}
+
+/// One request, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant is the struct of its name")]
+pub enum Request {
+    Hello(Hello),
+    Register(Register),
+    Login(Login),
+    Logs(Logs),
+    Heartbeat(Heartbeat),
+    Send(Send),
+    Part(Part),
+    Fetch(Fetch),
+    History(History),
+    Body(Body),
+    Ack(Ack),
+    Join(Join),
+    Leave(Leave),
+    Topics(Topics),
+    Topic(Topic),
+    Invite(Invite),
+    Lease(Lease),
+    LeaseConfirm(LeaseWord),
+    LeaseBusy(LeaseWord),
+    LeaseRelease(LeaseWord),
+    Close(Close),
+    Logout(Logout),
+    Admin(Admin),
+}
+
+macro_rules! verbs {
+    ($($word:literal => $variant:ident,)+) => {
+        /// Every verb this build knows, in the order of `docs/protocol.md`.
+        pub const VERBS: &[&str] = &[$($word,)+];
+
+        impl Request {
+            /// Returns the verb on the wire.
+            pub fn verb(&self) -> &'static str {
+                match self { $(Request::$variant(_) => $word,)+ }
+            }
+
+            /// Decodes a header frame. The error is what the client is told.
+            pub fn decode(header: &[u8]) -> Result<Self, WireError> {
+                let verb = verb_of(header)?;
+                match verb.as_ref() {
+                    $($word => parse(header).map(Request::$variant),)+
+                    other => Err(WireError::new(
+                        Code::Unsupported,
+                        format!("this server does not know the verb {:?}", clip(other)),
+                    )),
+                }
+            }
+
+            /// Encodes a header frame.
+            pub fn encode(&self) -> Vec<u8> {
+                match self { $(Request::$variant(inner) => header($word, inner),)+ }
+            }
+        }
+    };
+}
+
+verbs! {
+    "hello" => Hello,
+    "register" => Register,
+    "login" => Login,
+    "logs" => Logs,
+    "heartbeat" => Heartbeat,
+    "send" => Send,
+    "part" => Part,
+    "fetch" => Fetch,
+    "history" => History,
+    "body" => Body,
+    "ack" => Ack,
+    "join" => Join,
+    "leave" => Leave,
+    "topics" => Topics,
+    "topic" => Topic,
+    "invite" => Invite,
+    "lease" => Lease,
+    "lease_confirm" => LeaseConfirm,
+    "lease_busy" => LeaseBusy,
+    "lease_release" => LeaseRelease,
+    "close" => Close,
+    "logout" => Logout,
+    "admin" => Admin,
+}
+
+fn verb_of(header: &[u8]) -> Result<std::borrow::Cow<'_, str>, WireError> {
+    #[derive(Deserialize)]
+    struct Verb<'a> {
+        #[serde(borrow)]
+        verb: std::borrow::Cow<'a, str>,
+    }
+    if header.len() > limits::FRAME_BYTES_MAX {
+        return Err(WireError::new(Code::TooLarge, "the header is over 64 KiB"));
+    }
+    let parsed: Verb<'_> = serde_json::from_slice(header).map_err(|e| bad_header(&e))?;
+    Ok(parsed.verb)
+}
+
+fn parse<'a, T: Deserialize<'a>>(header: &'a [u8]) -> Result<T, WireError> {
+    serde_json::from_slice(header).map_err(|e| bad_header(&e))
+}
+
+fn bad_header(error: &serde_json::Error) -> WireError {
+    WireError::new(
+        Code::BadRequest,
+        format!("the header is not what its verb takes: {error}"),
+    )
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+fn header<T: Serialize>(verb: &'static str, inner: &T) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Tagged<'a, T> {
+        verb: &'static str,
+        #[serde(flatten)]
+        inner: &'a T,
+    }
+    serde_json::to_vec(&Tagged { verb, inner })
+        .expect("request headers are maps with text keys, which JSON always holds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_round_trip() {
+        let send = Request::Send(Send {
+            session: "ab".into(),
+            stream: 7,
+            number: 1,
+            settled_below: 1,
+            to: vec!["bob".into(), "news".into()],
+            subject: "hi".into(),
+            content_type: default_content_type(),
+            ttl_s: None,
+            parts: None,
+        });
+        assert_eq!(Request::decode(&send.encode()), Ok(send));
+        let join = Request::Join(Join {
+            session: "ab".into(),
+            topic: Pattern::parse("lab/*").unwrap(),
+            from: From::After(9),
+        });
+        assert_eq!(Request::decode(&join.encode()), Ok(join));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_unknown_verbs_are_said() {
+        let header = br#"{"verb":"close","session":"x","of_tomorrow":[1]}"#;
+        assert_eq!(
+            Request::decode(header),
+            Ok(Request::Close(Close {
+                session: "x".into()
+            }))
+        );
+        let code = |header: &[u8]| Request::decode(header).unwrap_err().code;
+        assert_eq!(code(br#"{"verb":"fly"}"#), Code::Unsupported);
+        assert_eq!(code(br#"{"verb":"close"}"#), Code::BadRequest);
+        assert_eq!(code(b"\xff\x00"), Code::BadRequest);
+        assert_eq!(code(b"[]"), Code::BadRequest);
+        assert_eq!(
+            code(br#"{"verb":"login","topics":["a b"]}"#),
+            Code::BadRequest
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_answered(header: Vec<u8>) {
+            drop(Request::decode(&header));
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The records that last. Plain data: bytes are made in `codec`, keys in `key`.
+//!
+//! bincode knows no missing fields, so a struct that grows needs a new version in its envelope and a
+//! golden file (docs/storage.md, "Versions").
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::codes::Code;
+use crate::protocol::{LogNumber, MailId, PublicKey};
+
+/// A place in a log: a mail's id with the count and bytes of the log up to and including it. Depths
+/// are differences of marks, never scans.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The mail's id; 0 before the first.
+    pub id: MailId,
+    /// Mails ever put in the log up to here.
+    pub count: u64,
+    /// Body bytes ever put in the log up to here.
+    pub bytes: u64,
+}
+
+impl Mark {
+    /// The place before the first mail.
+    pub const ZERO: Self = Self {
+        id: 0,
+        count: 0,
+        bytes: 0,
+    };
+}
+
+/// The store's identity and age.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Format of the store.
+    pub format: u32,
+    /// New whenever ids may have been lost, so that clients trust none of before.
+    pub incarnation: u64,
+    /// Seconds the server has ever run, to the minute: the clock of ages that destroy.
+    pub running_s: u64,
+}
+
+/// Numbers given out in the directory; none is used twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryCounters {
+    /// Last address number.
+    pub address: u64,
+    /// Last device number.
+    pub device: u64,
+    /// Last lease epoch.
+    pub epoch: u64,
+}
+
+/// Numbers given out in the mail tree; none is used twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailCounters {
+    /// Last mail id.
+    pub mail: MailId,
+    /// Last stream number.
+    pub stream: u64,
+}
+
+/// What an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AddressKind {
+    /// A user: only he reads it.
+    User,
+    /// A topic: whoever joins reads it.
+    Topic,
+}
+
+/// Whether an address can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AddressState {
+    /// In use.
+    Live,
+    /// A removed user: nobody can take the name until an admin frees it.
+    Reserved,
+}
+
+/// What a topic does at its limit. A user's log always refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FullPolicy {
+    /// The oldest mail goes, counted and told.
+    Trim,
+    /// The sender is refused.
+    Refuse,
+}
+
+/// A user or a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRecord {
+    /// Its number, which is also its log's.
+    pub number: LogNumber,
+    /// Its name in normal form.
+    pub name: String,
+    /// User or topic.
+    pub kind: AddressKind,
+    /// In use or reserved.
+    pub state: AddressState,
+    /// Part of the notice key; goes up when somebody loses the right to read it.
+    pub generation: u64,
+    /// At its limit.
+    pub full: FullPolicy,
+    /// Wall clock when it was made, milliseconds since the epoch.
+    pub created_at_ms: i64,
+}
+
+/// One key pair of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// Its number.
+    pub number: u64,
+    /// Its CURVE public key.
+    pub key: PublicKey,
+    /// The user's address number.
+    pub user: LogNumber,
+    /// The owner's name for it.
+    pub name: String,
+    /// The server's last mail id when it was made: topics start there for it.
+    pub since: MailId,
+    /// Wall clock when it was made.
+    pub created_at_ms: i64,
+    /// The server's running seconds when it was last seen, to the hour.
+    pub seen_running_s: u64,
+    /// Digest of the code it was registered with; zero without one. The same key with the same code
+    /// gets the same answer.
+    pub code: [u8; 32],
+}
+
+/// A user wants a topic, or all under a prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionRecord {
+    /// The user's address number.
+    pub user: LogNumber,
+    /// Topic or prefix.
+    pub pattern: String,
+    /// The server's last mail id when it was made.
+    pub since: MailId,
+}
+
+/// Where a lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaseState {
+    /// Offered, not bound yet.
+    Offered,
+    /// Bound by its session.
+    Held,
+    /// Given back; not lent again before its rest is over.
+    Resting,
+}
+
+/// A port lent for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The port.
+    pub port: u16,
+    /// Tells this lease from every other, ever.
+    pub epoch: u64,
+    /// Where it stands.
+    pub state: LeaseState,
+    /// The user's address number.
+    pub user: LogNumber,
+    /// The device.
+    pub device: u64,
+    /// The session, so that it can be resumed after a restart.
+    pub session: [u8; 16],
+}
+
+/// A single-use invitation code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeRecord {
+    /// Digest of the code.
+    pub digest: [u8; 32],
+    /// Who made it: a user's address number, 0 for an admin key.
+    pub by: LogNumber,
+    /// For a further device of this user (address number).
+    pub device_of: Option<LogNumber>,
+    /// The name the new user must take.
+    pub name: Option<String>,
+    /// Wall clock when it ends.
+    pub expires_at_ms: i64,
+}
+
+/// Whether a mail is still of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MailState {
+    /// It is.
+    Live,
+    /// It expired: only its place in the log is kept.
+    Expired,
+}
+
+/// A mail without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailRecord {
+    /// The id before it ever put in this log.
+    pub prev: MailId,
+    /// Mails ever put in the log, this one included.
+    pub count: u64,
+    /// Body bytes ever put in the log, this one's included.
+    pub bytes: u64,
+    /// Live or expired.
+    pub state: MailState,
+    /// The sender's name.
+    pub from: String,
+    /// All recipients of the send.
+    pub to: Vec<String>,
+    /// One line, or nothing.
+    pub subject: String,
+    /// MIME type of the body.
+    pub content_type: String,
+    /// Wall clock when it was taken.
+    pub sent_at_ms: i64,
+    /// Wall clock when it expires.
+    pub expires_at_ms: Option<i64>,
+    /// The server's running seconds when it was taken.
+    pub running_s: u64,
+    /// Bytes of the body.
+    pub size: u64,
+}
+
+impl MailRecord {
+    /// Returns this mail's place in its log.
+    pub fn mark(&self, id: MailId) -> Mark {
+        Mark {
+            id,
+            count: self.count,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// A log's totals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// The newest mail ever put in it.
+    pub head: Mark,
+    /// The newest mail that was trimmed off its front.
+    pub floor: Mark,
+}
+
+/// A numbered row of sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRecord {
+    /// Its number.
+    pub number: u64,
+    /// The device it was issued to.
+    pub device: u64,
+    /// Numbers below are settled.
+    pub settled_below: u64,
+    /// The server's running seconds when it was issued or last moved its mark.
+    pub used_running_s: u64,
+}
+
+/// One recipient's outcome, as first given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordedOutcome {
+    /// Stored.
+    Sent {
+        /// The recipient in normal form.
+        address: String,
+        /// The mail's id.
+        id: MailId,
+    },
+    /// Refused for good.
+    Refused {
+        /// The recipient as it was given.
+        address: String,
+        /// Why.
+        code: Code,
+    },
+}
+
+/// What became of a send, kept until the client says it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompletionRecord {
+    /// Digest of the request: a number used for another content is an error.
+    pub digest: [u8; 32],
+    /// One per recipient, in order.
+    pub outcomes: Vec<RecordedOutcome>,
+}
