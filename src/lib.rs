@@ -3,12 +3,20 @@
 //! # Layout
 //! - [`protocol`]: the wire, in types. Start here.
 //! - [`store`]: what lasts: the `Store` trait, its records, sled and memory.
+//! - [`auth`]: key files, and who may do what.
 //! - [`broker`]: the pure core and the server around it.
+//! - [`config`]: the server's settings.
+//! - [`client`]: a session with a server, an outbox, a mailbox.
+//! - [`cli`]: `mailctl`.
 //! - [`limits`]: every maximum, with its reason.
 //!
 //! `ARCHITECTURE.md` has the map and the story of one mail.
 
+pub mod auth;
 pub mod broker;
+pub mod cli;
+pub mod client;
+pub mod config;
 pub mod limits;
 pub mod protocol;
 pub mod store;

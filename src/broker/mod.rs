@@ -6,4 +6,9 @@
 //! - `server`: the poll loop, the only clock; `xpub`: the only unsafe; `zap`; `committer`: the store
 //!   thread.
 
+pub mod committer;
+pub mod core;
 pub mod io;
+pub mod server;
+pub mod xpub;
+pub mod zap;

@@ -1,0 +1,207 @@
+//! CURVE key pairs and the files they lie in: 0600 or not used at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::protocol::PublicKey;
+
+/// A CURVE key pair. The secret half never shows in `Debug` and is wiped when dropped.
+#[derive(Clone)]
+pub struct KeyPair {
+    /// Who the holder is on the wire.
+    pub public: PublicKey,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPair")
+            .field("public", &hex::encode(self.public))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// libzmq was built without libsodium.
+    #[error(
+        "this libzmq has no CURVE encryption, and Correio speaks nothing else; install a libzmq built \
+         with libsodium (Debian and Ubuntu: apt install libzmq5) and start again"
+    )]
+    NoCurve,
+    /// The file cannot be read or written.
+    #[error("cannot {deed} the key {path}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        deed: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Others can read the file.
+    #[error(
+        "the key {path} can be read by others (mode {mode:04o}); make it private with: chmod 600 {path}"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The file does not hold a key.
+    #[error("{path} does not hold a key")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Checks that this libzmq can encrypt. Both programs call it first and refuse to go on without.
+pub fn require_curve() -> Result<(), KeyError> {
+    match zmq::has("curve") {
+        Some(true) => Ok(()),
+        _ => Err(KeyError::NoCurve),
+    }
+}
+
+impl KeyPair {
+    /// Makes a new key pair from the system's randomness.
+    pub fn generate() -> Result<Self, KeyError> {
+        let pair = zmq::CurveKeyPair::new().map_err(|_| KeyError::NoCurve)?;
+        Ok(Self {
+            public: pair.public_key,
+            secret: Zeroizing::new(pair.secret_key),
+        })
+    }
+
+    /// Returns the secret half, for a socket option.
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.secret
+    }
+
+    /// Loads a key file: two lines of hex digits, public and secret. Refuses a file that others can
+    /// read.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let io = |source| KeyError::Io {
+            deed: "read",
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = File::open(path).map_err(io)?;
+        let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Open {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text).map_err(io)?;
+        Self::parse(&text).ok_or_else(|| KeyError::Malformed {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Saves to a new file of mode 0600; both the file and its directory are synced. Fails if the
+    /// file exists.
+    pub fn save_new(&self, path: &Path) -> Result<(), KeyError> {
+        let io = |source| KeyError::Io {
+            deed: "write",
+            path: path.to_owned(),
+            source,
+        };
+        let unfinished = path.with_extension("new");
+        drop(fs::remove_file(&unfinished));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)
+            .map_err(io)?;
+        let secret = Zeroizing::new(hex::encode(*self.secret));
+        let text = Zeroizing::new(format!(
+            "{}\n{}\n",
+            hex::encode(self.public),
+            secret.as_str()
+        ));
+        file.write_all(text.as_bytes()).map_err(io)?;
+        file.sync_all().map_err(io)?;
+        fs::hard_link(&unfinished, path).map_err(io)?;
+        fs::remove_file(&unfinished).map_err(io)?;
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io)
+    }
+
+    /// Loads the file, or makes a key and saves it there.
+    pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
+        match Self::load(path) {
+            Err(KeyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                let pair = Self::generate()?;
+                pair.save_new(path)?;
+                Ok(pair)
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (public, secret) = text.trim_end().split_once('\n')?;
+        let mut pair = Self {
+            public: [0; 32],
+            secret: Zeroizing::new([0; 32]),
+        };
+        hex::decode_to_slice(public, &mut pair.public).ok()?;
+        hex::decode_to_slice(secret, &mut *pair.secret).ok()?;
+        Some(pair)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_private_files_that_round_trip() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let made = KeyPair::load_or_create(&path).unwrap();
+        let read = KeyPair::load_or_create(&path).unwrap();
+        assert_eq!((made.public, made.secret()), (read.public, read.secret()));
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(!format!("{made:?}").contains(&hex::encode(made.secret())));
+        assert!(made.save_new(&path).is_err(), "a key is never overwritten");
+    }
+
+    #[test]
+    fn open_and_broken_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        KeyPair::generate().unwrap().save_new(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(
+            KeyPair::load(&path),
+            Err(KeyError::Open { mode: 0o644, .. })
+        ));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "not a key").unwrap();
+        assert!(matches!(
+            KeyPair::load(&path),
+            Err(KeyError::Malformed { .. })
+        ));
+    }
+}

@@ -1,0 +1,4 @@
+//! Who somebody is (key files) and what he may do (policy).
+
+pub mod keys;
+pub mod policy;

@@ -1,0 +1,1 @@
+//! `mailctl` as its users see it.

@@ -1,0 +1,1 @@
+//! The server's settings: flags over environment over file over default.
