@@ -148,6 +148,8 @@ pub enum LeaseState {
     Held,
     /// Given back; not lent again before its rest is over.
     Resting,
+    /// Free, and lent before: the record keeps its place in the queue over a restart.
+    Free,
 }
 
 /// A port lent for a time.
