@@ -1,3 +1,5 @@
 //! The `mailctl` program: parses, calls `run`, exits.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    correio::cli::main()
+}

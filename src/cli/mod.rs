@@ -1,1 +1,125 @@
 //! `mailctl` as its users see it.
+//!
+//! [`args`] parses and touches nothing, [`ui`] is the only
+//! printer, [`untrusted`] is how strings from others are shown, [`error`] how failures are told,
+//! [`json`] and [`times`] the forms of results. The wire and the files below belong to
+//! [`crate::client`]; nothing here opens a socket.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use self::args::Cli;
+use self::error::CliError;
+use self::ui::Ui;
+use crate::protocol::codes::exit;
+
+pub mod args;
+pub mod error;
+pub mod json;
+pub mod shell;
+pub mod times;
+pub mod ui;
+pub mod untrusted;
+
+/// Runs `mailctl` with the arguments of this process.
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let mut ui = Ui::stdio(words.iter().any(|word| word == "--json"), true);
+            return explain(&mut ui, &error).into();
+        }
+    };
+    let mut ui = Ui::stdio(cli.globals.json, cli.globals.no_input);
+    let ended = run(&cli, &mut ui);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.error(&error);
+            error.exit.into()
+        }
+    }
+}
+
+fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
+    if cli.verb.is_none() && !std::io::stdin().is_terminal() {
+        ui.note(Cli::command().render_help());
+        return Err(CliError::silent(exit::USAGE));
+    }
+    Err(CliError::new(
+        "unsupported",
+        exit::SOFTWARE,
+        "this build of mailctl has no client yet",
+    ))
+}
+
+/// Tells what the parser has to say: help and version are results, the rest is a mistake. Returns
+/// the exit code.
+fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
+    let told = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            ui.line(error.render().to_string().trim_end())
+        }
+        _ => Err(usage_error(error)),
+    };
+    told.map_or_else(
+        |error| {
+            ui.error(&error);
+            error.exit
+        },
+        |()| exit::OK,
+    )
+}
+
+/// Returns the parser's words as an error of ours: its first line is the text, its tips and the
+/// usage are the hints.
+fn usage_error(error: &clap::Error) -> CliError {
+    let rendered = error.render().to_string();
+    let mut lines = rendered
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let first = lines.next().unwrap_or("not a command line");
+    let usage = CliError::usage(first.strip_prefix("error: ").unwrap_or(first));
+    lines.fold(usage, CliError::hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_verb_gets_a_tip() {
+        let error = Cli::try_parse_from(["mailctl", "sned"]).unwrap_err();
+        let told = usage_error(&error);
+        assert_eq!(told.exit, exit::USAGE);
+        assert!(told.text.contains("'sned'"), "{told:?}");
+        assert!(
+            told.hints.iter().any(|hint| hint.contains("'send'")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn help_is_a_result_and_a_mistake_is_not() {
+        let (mut ui, out, err) = ui::tests::captured(false);
+        let help = Cli::try_parse_from(["mailctl", "send", "--help"]).unwrap_err();
+        assert_eq!(explain(&mut ui, &help), exit::OK);
+        assert!(out.text().contains("Usage: mailctl send") && err.text().is_empty());
+        let (mut ui, out, err) = ui::tests::captured(true);
+        let mistake = Cli::try_parse_from(["mailctl", "refresh", "--limit", "\u{1b}"]).unwrap_err();
+        assert_eq!(explain(&mut ui, &mistake), exit::USAGE);
+        assert!(out.text().is_empty());
+        assert!(
+            err.text().starts_with(r#"{"v":1,"error":{"code":"usage","#),
+            "{}",
+            err.text()
+        );
+        assert!(!err.text().contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,497 @@
+//! The command line of `mailctl` as data. The doc comments are the help; parsing touches nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::limits::TTL_SECONDS_MAX;
+
+/// Mail for the machines and people of one network.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(
+    name = "mailctl",
+    version,
+    max_term_width = 100,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    disable_help_subcommand = false,
+    after_help = "\
+Examples:
+  mailctl login ana                     become ana on this machine
+  mailctl send bob -s lunch -b '12:30?'
+  mailctl refresh                       show what arrived since the last time
+  mailctl topic join news
+  mailctl                               the shell: @bob writes, !news joins, refresh reads
+
+Exit codes: 0 done, 64 usage, 65 bad data, 67 no such user or topic, 69 server unreachable,
+73 cannot create, 74 input or output, 75 try later, 77 denied, 78 configuration."
+)]
+pub struct Cli {
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do; the shell when absent.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// Options that stand before or after the verb.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub struct Globals {
+    /// The server: its `server.url` file, or the text in it. Without it: the one of your last
+    /// login or `use`, else ./data/server.url
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE|URL",
+        env = "MAILCTL_SERVER",
+        hide_env_values = true
+    )]
+    pub server: Option<String>,
+    /// Where keys, outbox and mailbox of this machine's user lie
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MAILCTL_HOME",
+        hide_env_values = true
+    )]
+    pub home: Option<PathBuf>,
+    /// Which of this home's users to be, for this once
+    #[arg(
+        long = "as",
+        global = true,
+        value_name = "USER",
+        env = "MAILCTL_USER",
+        hide_env_values = true
+    )]
+    pub user: Option<String>,
+    /// Results (and errors) as JSON, one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Never ask anything
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// How long a verb that ends by itself may take, in seconds
+    #[arg(long, global = true, value_name = "S", default_value = "10", value_parser = parse_timeout)]
+    pub timeout: Duration,
+}
+
+/// Every verb.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Verb {
+    /// Be USER on this machine: makes a key, registers it if new, opens a session
+    Login(Login),
+    /// End this device's sessions; key, topics and waiting mail stay
+    Logout(Logout),
+    /// Make USER the one this home acts as
+    Use(Use),
+    /// Show who you are, and where
+    Whoami,
+    /// Make a code with which somebody can join, once, within 24 hours
+    Invite(Invite),
+    /// Join a server, or add this device to your user, with a code from `invite`
+    Join(Join),
+    /// Send one mail to users and topics
+    Send(Send),
+    /// Look after what was written but not yet sent
+    #[command(subcommand)]
+    Outbox(Outbox),
+    /// Show what arrived while you were away, and mark it as shown
+    Refresh(Refresh),
+    /// Show what arrives, until stopped; marks nothing as shown
+    Watch(Watch),
+    /// Show the newest mails of a topic, read or not
+    History(History),
+    /// Show one mail of this device's mailbox
+    Read(Read),
+    /// Join, leave and list topics
+    #[command(subcommand)]
+    Topic(Topic),
+    /// See to users, topics, queues, leases and sessions of a running server
+    #[command(subcommand)]
+    Admin(Admin),
+}
+
+/// `mailctl login`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Login {
+    /// Your name
+    pub user: String,
+    /// Join this topic too (`lab/*` for all under one); may be given several times
+    #[arg(short, long = "topic", value_name = "T")]
+    pub topics: Vec<String>,
+}
+
+/// `mailctl logout`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Logout {
+    /// Remove this device for good: its key, mailbox and outbox here, its place on the server
+    #[arg(long)]
+    pub forget: bool,
+    /// With --forget: do not ask
+    #[arg(short, long, requires = "forget")]
+    pub yes: bool,
+}
+
+/// `mailctl use`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Use {
+    /// One of this home's users
+    pub user: String,
+}
+
+/// `mailctl invite`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Invite {
+    /// The name the new user must take; any, without it
+    pub user: Option<String>,
+    /// For a further device of yourself (of USER, if you are an administrator)
+    #[arg(long)]
+    pub device: bool,
+}
+
+/// `mailctl join`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Join {
+    /// The invitation (`correio://...&code=...`), or its code alone when the server is known; `-`
+    /// reads it from stdin, which keeps it out of the list of processes
+    pub code: String,
+    /// Your name, where the code does not fix it
+    pub user: Option<String>,
+}
+
+/// `mailctl send`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  mailctl send bob news -s 'Release 0.1' -f notes.txt
+  df -h | mailctl send ana -s disks -
+
+The bytes of TEXT, FILE or stdin are sent as they are. Each recipient gets the same mail once,
+however often this machine or the server breaks down in between.")]
+pub struct Send {
+    /// Users and topics (a leading @ is fine); `-` takes the body from stdin
+    #[arg(required = true, value_name = "TARGET", allow_hyphen_values = false)]
+    pub targets: Vec<String>,
+    /// One line that says what it is about
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub subject: String,
+    /// The body
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
+    pub body: Option<String>,
+    /// Take the body from a file (`-`: stdin)
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
+    /// MIME type of the body. Without it: text if it is UTF-8, else application/octet-stream
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Of no use after that long (`90s`, `12h`, `7d`): unread, it is then dropped and counted
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub ttl: Option<u64>,
+    /// If the server is down, send it by itself later instead of keeping it as a draft
+    #[arg(long)]
+    pub queue: bool,
+}
+
+/// `mailctl outbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+pub enum Outbox {
+    /// List drafts, queued mails and sends in doubt
+    Ls,
+    /// Send drafts now (all of them, or N)
+    Retry(Entry),
+    /// Throw a draft away; a send in doubt stays, since it may have arrived
+    Rm(TheEntry),
+}
+
+/// An entry of the outbox, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+pub struct Entry {
+    /// The entry's number in `outbox ls`
+    #[arg(value_name = "N")]
+    pub number: Option<u64>,
+}
+
+/// An entry of the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+pub struct TheEntry {
+    /// The entry's number in `outbox ls`
+    #[arg(value_name = "N")]
+    pub number: u64,
+}
+
+/// `mailctl refresh`.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+pub struct Refresh {
+    /// Show at most N mails; the rest stays for the next time
+    #[arg(short, long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Only look: store nothing, mark nothing, acknowledge nothing
+    #[arg(long)]
+    pub no_ack: bool,
+}
+
+/// `mailctl watch`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+CMD runs in `sh -c` with the body on its stdin and MAIL_ID, MAIL_ADDRESS, MAIL_FROM, MAIL_TO,
+MAIL_SUBJECT, MAIL_SENT_AT and MAIL_CONTENT_TYPE in its environment; one at a time, in order.")]
+pub struct Watch {
+    /// Only look: store nothing, acknowledge nothing
+    #[arg(long)]
+    pub no_ack: bool,
+    /// Run CMD for each mail
+    #[arg(long, value_name = "CMD")]
+    pub exec: Option<String>,
+}
+
+/// `mailctl history`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct History {
+    /// The topic, or yourself
+    #[arg(value_name = "T")]
+    pub address: String,
+    /// How many mails to go back
+    #[arg(short, long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+}
+
+/// `mailctl read`.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+pub struct Read {
+    /// The mail's number
+    #[arg(value_name = "ID")]
+    pub id: u64,
+}
+
+/// `mailctl topic`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Topic {
+    /// Join a topic, or all under one (`lab/*`)
+    Join(TopicJoin),
+    /// Leave a topic, as it was joined
+    Leave(TopicName),
+    /// List the topics you may read
+    Ls,
+    /// Tell what there is to know of one topic
+    Info(TopicName),
+}
+
+/// `mailctl topic join`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TopicJoin {
+    /// The topic
+    #[arg(value_name = "T", required = true)]
+    pub topics: Vec<String>,
+    /// Where to begin: `now`, `start` (all that is kept), or after the mail of this number
+    #[arg(long, default_value = "now", value_parser = parse_from)]
+    pub from: crate::protocol::request::From,
+}
+
+/// A topic.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TopicName {
+    /// The topic
+    #[arg(value_name = "T")]
+    pub topic: String,
+}
+
+/// `mailctl admin`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Admin {
+    /// Users and their names
+    #[command(subcommand)]
+    User(AdminUser),
+    /// Topics
+    #[command(subcommand)]
+    Topic(AdminTopic),
+    /// What waits, for whom
+    #[command(subcommand)]
+    Queue(AdminQueue),
+    /// Ports lent for direct chat
+    #[command(subcommand)]
+    Lease(AdminLease),
+    /// Who is logged in
+    #[command(subcommand)]
+    Session(AdminSession),
+    /// Counters of the whole server
+    Stats,
+}
+
+/// `mailctl admin user`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdminUser {
+    /// List users
+    Ls,
+    /// Remove a user with mail, devices and subscriptions; the name stays reserved
+    Rm(Named),
+    /// Free the name of a removed user
+    Free(Named),
+}
+
+/// `mailctl admin topic`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdminTopic {
+    /// List topics
+    Ls,
+    /// Make a topic
+    Create(Named),
+    /// Remove a topic with its mail and subscriptions
+    Rm(Named),
+}
+
+/// `mailctl admin queue`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdminQueue {
+    /// List what waits, per address and device
+    Ls,
+    /// The same for one address
+    Show(Named),
+    /// List the mails that wait at an address; changes nothing
+    Peek(Peek),
+}
+
+/// `mailctl admin lease`.
+#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+pub enum AdminLease {
+    /// List ports and who holds them
+    Ls,
+}
+
+/// `mailctl admin session`.
+#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+pub enum AdminSession {
+    /// List sessions
+    Ls,
+}
+
+/// The user, topic or address that an administrator means.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Named {
+    /// Its name
+    pub name: String,
+}
+
+/// `mailctl admin queue peek`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Peek {
+    /// The address
+    pub address: String,
+    /// Show bodies too; this is logged, and the addressee is told
+    #[arg(long)]
+    pub body: bool,
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .trim_end_matches('s')
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| !time.is_zero() && time.as_secs() <= 24 * 3600)
+        .ok_or_else(|| "must lie above 0 and within a day".to_owned())
+}
+
+fn parse_ttl(text: &str) -> Result<u64, String> {
+    let time = match text.parse() {
+        Ok(seconds) => seconds,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|e| e.to_string())?
+            .as_secs(),
+    };
+    if (1..=TTL_SECONDS_MAX).contains(&time) {
+        Ok(time)
+    } else {
+        Err("must lie between a second and ten years".to_owned())
+    }
+}
+
+fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {
+    use crate::protocol::request::From;
+    match text {
+        "now" => Ok(From::Now),
+        "start" => Ok(From::Start),
+        id => id
+            .parse()
+            .map(From::After)
+            .map_err(|_| "not `now`, `start` or the number of a mail".to_owned()),
+    }
+}
+
+/// Returns a name as the wire has it: without the `@` that the command line accepts before it.
+pub fn bare(name: &str) -> &str {
+    name.strip_prefix('@').unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("mailctl").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_verb() {
+        let before = parse("--json --as ana --timeout 2 whoami").unwrap();
+        let after = parse("whoami --json --as ana --timeout 2").unwrap();
+        assert_eq!(before, after);
+        assert_eq!(after.globals.timeout, Duration::from_secs(2));
+        assert!(parse("topic ls --json").unwrap().globals.json);
+    }
+
+    #[test]
+    fn send_takes_several_targets_and_any_body() {
+        let Some(Verb::Send(send)) = parse("send @bob news - -s hi --ttl 7d").unwrap().verb else {
+            panic!("not a send");
+        };
+        assert_eq!(send.targets, ["@bob", "news", "-"]);
+        assert_eq!(send.ttl, Some(7 * 24 * 3600));
+        let Some(Verb::Send(send)) = parse("send bob -b -x").unwrap().verb else {
+            panic!("not a send");
+        };
+        assert_eq!(send.body.as_deref(), Some("-x"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        for line in [
+            "send",
+            "send bob -b x -f y",
+            "send bob --ttl 0",
+            "send bob --ttl never",
+            "send bob -a file",
+            "refresh --limit many",
+            "--timeout 0 whoami",
+            "logout --yes",
+            "topic join",
+            "topic join news --from yesterday",
+            "admin queue purge",
+            "frefresh",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_leading_at_is_accepted() {
+        assert_eq!((bare("@bob"), bare("bob")), ("bob", "bob"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Errors with manners: a code for programs, one clear line for people, what to do next, and the
+//! exit code. This module never prints; see [`super::ui`].
+
+use std::borrow::Cow;
+use std::io;
+
+use serde::Serialize;
+
+use crate::protocol::codes::{Code, WireError, exit};
+use crate::protocol::names::NameError;
+
+/// Why a verb ended without doing its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError {
+    /// A word of the closed table of codes, or one of the client's own (docs/cli.md).
+    pub code: Cow<'static, str>,
+    /// How the process ends.
+    pub exit: u8,
+    /// One sentence: what is wrong.
+    pub text: String,
+    /// What to do next, a line each.
+    pub hints: Vec<String>,
+    /// May the same command succeed later?
+    pub retryable: bool,
+    /// Finds the matching line in the server's log.
+    pub reference: Option<String>,
+    /// Nothing is to be said: the reader of our output has gone, or all was said before.
+    pub silent: bool,
+}
+
+impl CliError {
+    /// Makes an error of the client's own.
+    pub fn new(code: &'static str, exit: u8, text: impl Into<String>) -> Self {
+        Self {
+            code: Cow::Borrowed(code),
+            exit,
+            text: text.into(),
+            hints: Vec::new(),
+            retryable: exit == exit::TEMPORARY || exit == exit::UNAVAILABLE,
+            reference: None,
+            silent: false,
+        }
+    }
+
+    /// The command line is not one.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self::new("usage", exit::USAGE, text)
+    }
+
+    /// A file or stream could not be read or written.
+    pub fn io(deed: &str, error: &io::Error) -> Self {
+        let failed = Self::new("io", exit::IO, format!("cannot {deed}: {error}"));
+        match error.kind() {
+            io::ErrorKind::StorageFull => {
+                failed.hint("free some space on that disk, then try again")
+            }
+            _ => failed,
+        }
+    }
+
+    /// The command ends with `exit` and what there was to say has been said.
+    pub fn silent(exit: u8) -> Self {
+        Self {
+            silent: true,
+            ..Self::new("ended", exit, String::new())
+        }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Returns the one line under `--json`.
+    pub fn to_json(&self) -> ErrorLine<'_> {
+        ErrorLine {
+            v: 1,
+            error: ErrorObject {
+                code: &self.code,
+                text: &self.text,
+                retryable: self.retryable,
+                reference: self.reference.as_deref(),
+                hints: &self.hints,
+            },
+        }
+    }
+}
+
+/// `{"v":1,"error":{...}}`.
+#[derive(Debug, Serialize)]
+pub struct ErrorLine<'a> {
+    v: u8,
+    error: ErrorObject<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorObject<'a> {
+    code: &'a str,
+    text: &'a str,
+    retryable: bool,
+    #[serde(rename = "ref")]
+    reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    hints: &'a [String],
+}
+
+impl From<WireError> for CliError {
+    fn from(error: WireError) -> Self {
+        let hint = next_step(error.code);
+        Self {
+            code: Cow::Borrowed(error.code.word()),
+            exit: error.code.exit(),
+            text: error.text,
+            hints: hint.map(str::to_owned).into_iter().collect(),
+            retryable: error.retryable,
+            reference: error.reference,
+            silent: false,
+        }
+    }
+}
+
+impl From<NameError> for CliError {
+    fn from(error: NameError) -> Self {
+        WireError::new(Code::BadName, error.to_string()).into()
+    }
+}
+
+/// What a person can do about a refusal of the server.
+fn next_step(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::NeedsCode => {
+            "on a device of that user run `mailctl invite --device`, then here `mailctl join CODE`"
+        }
+        Code::NotRegistered => "log in first: mailctl login USER",
+        Code::RegistrationClosed => {
+            "ask an administrator, or a user of that server, for a code (`mailctl invite`), then: mailctl join CODE"
+        }
+        Code::BadCode => "codes are good once and for 24 hours: ask for a new one",
+        Code::NameTaken => "choose another name",
+        Code::WrongUser => "choose among this home's users: mailctl use USER, or --as USER",
+        Code::IsAUser => "mail can be sent to a user, but only topics are joined",
+        Code::NoSuchAddress => "topics: mailctl topic ls",
+        Code::VersionMismatch => "bring mailctl and mailserver to the same release",
+        Code::Internal => "that is a bug in the server; its log has the cause under the reference",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_the_four_fields_of_the_contract() {
+        let error = CliError::from(WireError::new(Code::NoSuchAddress, "no \u{202e}bbo"));
+        let json = crate::cli::untrusted::to_json(&error.to_json()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"v":1,"error":{"code":"no_such_address","text":"no \u202ebbo","retryable":false,"ref":null,"hints":["topics: mailctl topic ls"]}}"#
+        );
+    }
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = CliError::io("write the outbox", &full);
+        assert_eq!((error.exit, error.hints.len()), (exit::IO, 1));
+    }
+}

@@ -1,0 +1,244 @@
+//! The JSON objects of results: one a line, each with `"v":1`. Their field names are a contract
+//! with outside scripts (docs/cli.md); more fields may come, these stay.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::protocol::codes::WireError;
+use crate::protocol::reply::{Envelope, Outcome, Trimmed};
+
+/// The version of these forms, in every object.
+pub const V: u8 = 1;
+
+/// `{"v":1, ...the fields of T}`.
+#[derive(Debug, Serialize)]
+pub struct Object<T: Serialize> {
+    v: u8,
+    #[serde(flatten)]
+    fields: T,
+}
+
+/// Puts the version before the fields of `fields`, which must be a map or a struct.
+pub fn object<T: Serialize>(fields: T) -> Object<T> {
+    Object { v: V, fields }
+}
+
+/// A mail in `refresh`, `watch`, `history` and `read`.
+#[derive(Debug, Serialize)]
+pub struct Mail<'a> {
+    v: u8,
+    kind: &'static str,
+    id: u64,
+    prev: u64,
+    address: &'a str,
+    from: &'a str,
+    to: &'a [String],
+    subject: &'a str,
+    sent_at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<&'a str>,
+    content_type: &'a str,
+    size: u64,
+    #[serde(flatten)]
+    body: Body<'a>,
+}
+
+/// Exactly the bytes that were sent: as text when they are UTF-8, else in base 64.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    Text { body: &'a str },
+    Bytes { body_base64: String },
+}
+
+impl<'a> Body<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        std::str::from_utf8(bytes).map_or_else(
+            |_| Self::Bytes {
+                body_base64: STANDARD.encode(bytes),
+            },
+            |body| Self::Text { body },
+        )
+    }
+}
+
+/// Makes the object of a mail.
+pub fn mail<'a>(envelope: &'a Envelope, body: &'a [u8]) -> Mail<'a> {
+    Mail {
+        v: V,
+        kind: "mail",
+        id: envelope.id,
+        prev: envelope.prev,
+        address: &envelope.address,
+        from: &envelope.from,
+        to: &envelope.to,
+        subject: &envelope.subject,
+        sent_at: &envelope.sent_at,
+        expires_at: envelope.expires_at.as_deref(),
+        content_type: &envelope.content_type,
+        size: envelope.size,
+        body: Body::of(body),
+    }
+}
+
+/// Mails that went unread, in `refresh` and `watch`.
+#[derive(Debug, Serialize)]
+pub struct TrimmedMails<'a> {
+    v: u8,
+    kind: &'static str,
+    address: &'a str,
+    count: u64,
+    from_id: u64,
+}
+
+/// Makes the object of mails that went unread.
+pub fn trimmed(address: &str, trimmed: Trimmed) -> TrimmedMails<'_> {
+    TrimmedMails {
+        v: V,
+        kind: "trimmed",
+        address,
+        count: trimmed.count,
+        from_id: trimmed.from_id,
+    }
+}
+
+/// What became of a send at one recipient.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum SendResult<'a> {
+    /// Stored there.
+    Sent {
+        /// Version of the form.
+        v: u8,
+        /// The recipient, in normal form.
+        address: &'a str,
+        /// The mail's number there.
+        id: u64,
+        /// `fsync`.
+        durability: &'a str,
+        /// An earlier try had stored it.
+        duplicate: bool,
+    },
+    /// Not stored there.
+    Refused {
+        /// Version of the form.
+        v: u8,
+        /// The recipient as it was given.
+        address: &'a str,
+        /// A word of the table of codes.
+        code: &'static str,
+        /// For people.
+        text: &'a str,
+        /// May the same succeed later?
+        retryable: bool,
+    },
+}
+
+/// Makes the object of one recipient's outcome.
+pub fn outcome(outcome: &Outcome) -> SendResult<'_> {
+    match outcome {
+        Outcome::Sent {
+            address,
+            id,
+            durability,
+            duplicate,
+        } => SendResult::Sent {
+            v: V,
+            address,
+            id: *id,
+            durability,
+            duplicate: *duplicate,
+        },
+        Outcome::Refused { address, error } => refused(address, error),
+    }
+}
+
+fn refused<'a>(address: &'a str, error: &'a WireError) -> SendResult<'a> {
+    SendResult::Refused {
+        v: V,
+        address,
+        code: error.code.word(),
+        text: &error.text,
+        retryable: error.retryable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::cli::untrusted::to_json;
+    use crate::protocol::codes::Code;
+
+    fn envelope() -> Envelope {
+        Envelope {
+            id: 42,
+            prev: 40,
+            n: 2,
+            address: "news".into(),
+            from: "ana".into(),
+            to: vec!["news".into(), "bob".into()],
+            subject: "re\u{202e}lease".into(),
+            sent_at: "2026-11-22T12:04:11.120Z".into(),
+            expires_at: None,
+            content_type: "text/plain; charset=utf-8".into(),
+            size: 3,
+            frames: 1,
+        }
+    }
+
+    #[test]
+    fn a_text_mail_is_exact() {
+        assert_snapshot!(
+            to_json(&mail(&envelope(), "a\r\n\u{9b}".as_bytes())).unwrap(),
+            @r#"{"v":1,"kind":"mail","id":42,"prev":40,"address":"news","from":"ana","to":["news","bob"],"subject":"re\u202elease","sent_at":"2026-11-22T12:04:11.120Z","content_type":"text/plain; charset=utf-8","size":3,"body":"a\r\n\u009b"}"#
+        );
+    }
+
+    #[test]
+    fn other_bytes_are_in_base_64() {
+        let json = to_json(&mail(&envelope(), b"\xff\x00a")).unwrap();
+        assert!(json.ends_with(r#""body_base64":"/wBh"}"#), "{json}");
+        assert!(!json.contains(r#""body""#));
+    }
+
+    #[test]
+    fn outcomes_have_the_fields_of_the_contract() {
+        let sent = Outcome::Sent {
+            address: "bob".into(),
+            id: 42,
+            durability: "fsync".into(),
+            duplicate: false,
+        };
+        assert_eq!(
+            to_json(&outcome(&sent)).unwrap(),
+            r#"{"v":1,"address":"bob","id":42,"durability":"fsync","duplicate":false}"#
+        );
+        let refused = Outcome::Refused {
+            address: "bbo".into(),
+            error: WireError::new(Code::NoSuchAddress, "no bbo; nearest: bob"),
+        };
+        assert_eq!(
+            to_json(&outcome(&refused)).unwrap(),
+            r#"{"v":1,"address":"bbo","code":"no_such_address","text":"no bbo; nearest: bob","retryable":false}"#
+        );
+    }
+
+    #[test]
+    fn what_went_unread_is_counted() {
+        let json = to_json(&trimmed(
+            "news",
+            Trimmed {
+                count: 3,
+                from_id: 7,
+            },
+        ))
+        .unwrap();
+        assert_eq!(
+            json,
+            r#"{"v":1,"kind":"trimmed","address":"news","count":3,"from_id":7}"#
+        );
+    }
+}

@@ -1,0 +1,300 @@
+//! The only place that prints: results to stdout, a line at a time and flushed; everything else to
+//! stderr. What passes through here cannot act on a terminal, whoever wrote it.
+//!
+//! This module decides nothing; [`super::untrusted`] says what is shown how.
+
+use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::error::CliError;
+use super::untrusted::{self, Block};
+use crate::protocol::codes::exit;
+
+/// Standard output and standard error as the verbs see them.
+pub struct Ui {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    json: bool,
+    may_ask: bool,
+    width: Option<usize>,
+}
+
+impl std::fmt::Debug for Ui {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ui")
+            .field("json", &self.json)
+            .field("may_ask", &self.may_ask)
+            .field("width", &self.width)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ui {
+    /// Makes the one of this process. It asks nothing with `no_input`, under `--json`, or when
+    /// either side is not a terminal.
+    pub fn stdio(json: bool, no_input: bool) -> Self {
+        let (stdin, stderr) = (io::stdin().is_terminal(), io::stderr().is_terminal());
+        Self {
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+            json,
+            may_ask: stdin && stderr && !no_input && !json,
+            width: io::stdout().is_terminal().then(terminal_width),
+        }
+    }
+
+    /// Makes one that writes elsewhere, asks nothing and knows no width.
+    pub fn to(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, json: bool) -> Self {
+        Self {
+            out,
+            err,
+            json,
+            may_ask: false,
+            width: None,
+        }
+    }
+
+    /// Says whether results are JSON objects.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Says whether a person is there to answer.
+    pub fn may_ask(&self) -> bool {
+        self.may_ask
+    }
+
+    /// Columns of the terminal that gets the results, if it is one.
+    pub fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Prints one line (or several) of results for people.
+    pub fn line(&mut self, text: impl Display) -> Result<(), CliError> {
+        let text = Block(&text.to_string()).to_string();
+        self.put(&text)
+    }
+
+    /// Prints one result as a line of JSON.
+    pub fn object<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CliError> {
+        let text = untrusted::to_json(value)
+            .map_err(|e| CliError::new("internal", exit::SOFTWARE, e.to_string()))?;
+        self.put(&text)
+    }
+
+    /// Prints a result in the form that was asked for.
+    pub fn result<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+        human: impl Display,
+    ) -> Result<(), CliError> {
+        if self.json {
+            self.object(value)
+        } else {
+            self.line(human)
+        }
+    }
+
+    fn put(&mut self, text: &str) -> Result<(), CliError> {
+        let mut bytes = Vec::with_capacity(text.len() + 1);
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(b'\n');
+        self.out
+            .write_all(&bytes)
+            .and_then(|()| self.out.flush())
+            .map_err(|e| stdout_failed(&e))
+    }
+
+    /// Says something that is not a result. Nobody may be there to read it, which is no error.
+    pub fn note(&mut self, text: impl Display) {
+        let text = Block(&text.to_string()).to_string();
+        drop(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
+    }
+
+    /// Says something that a person should look into.
+    pub fn warn(&mut self, text: impl Display) {
+        self.note(format_args!("warning: {text}"));
+    }
+
+    /// Says why the command failed.
+    pub fn error(&mut self, error: &CliError) {
+        if error.silent {
+            return;
+        }
+        if self.json {
+            let line = untrusted::to_json(&error.to_json()).unwrap_or_default();
+            drop(writeln!(self.err, "{line}"));
+            return;
+        }
+        self.note(format_args!("error[{}]: {}", error.code, error.text));
+        for hint in &error.hints {
+            self.note(format_args!("  {hint}"));
+        }
+        if let Some(reference) = &error.reference {
+            self.note(format_args!("  reference: {reference}"));
+        }
+    }
+
+    /// Asks a yes-or-no question; anything but `y` or `yes` is a no.
+    pub fn confirm(&mut self, question: &str) -> bool {
+        drop(write!(self.err, "{question} [y/N] ").and_then(|()| self.err.flush()));
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+}
+
+/// A reader that went away (`| head`) is no error of ours; a full disk is.
+fn stdout_failed(error: &io::Error) -> CliError {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        CliError::silent(exit::OK)
+    } else {
+        CliError::io("write the results", error)
+    }
+}
+
+fn terminal_width() -> usize {
+    rustix::termios::tcgetwinsize(io::stdout())
+        .map(|size| usize::from(size.ws_col))
+        .ok()
+        .filter(|columns| *columns >= 20)
+        .unwrap_or(80)
+}
+
+/// Rows under headings, columns as wide as they need; the last one may be clipped.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    right: Vec<bool>,
+}
+
+impl Table {
+    /// Starts a table. A heading that begins with `>` aligns its column to the right.
+    pub fn new(headings: &[&str]) -> Self {
+        Self {
+            right: headings.iter().map(|h| h.starts_with('>')).collect(),
+            rows: vec![
+                headings
+                    .iter()
+                    .map(|h| h.trim_start_matches('>').to_owned())
+                    .collect(),
+            ],
+        }
+    }
+
+    /// Adds a row; every cell is shown on one line.
+    pub fn row(&mut self, cells: &[&dyn Display]) {
+        let shown = |cell: &&dyn Display| untrusted::visible(&cell.to_string());
+        self.rows.push(cells.iter().map(shown).collect());
+    }
+
+    /// Says whether there is nothing below the headings.
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() < 2
+    }
+
+    /// Prints it.
+    pub fn print(&self, ui: &mut Ui) -> Result<(), CliError> {
+        let widths = self.widths();
+        self.rows
+            .iter()
+            .try_for_each(|row| ui.line(self.render(row, &widths, ui.width())))
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let width = |at: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(at));
+            cells.map(|cell| untrusted::columns(cell)).max()
+        };
+        (0..self.right.len())
+            .map(|at| width(at).unwrap_or(0))
+            .collect()
+    }
+
+    fn render(&self, row: &[String], widths: &[usize], room: Option<usize>) -> String {
+        let mut line = String::new();
+        for ((cell, width), right) in row.iter().zip(widths).zip(&self.right) {
+            if !line.is_empty() {
+                line.push_str("  ");
+            }
+            let gap = " ".repeat(width.saturating_sub(untrusted::columns(cell)));
+            let (before, after) = if *right {
+                (gap.as_str(), "")
+            } else {
+                ("", gap.as_str())
+            };
+            line.push_str(before);
+            line.push_str(cell);
+            line.push_str(after);
+        }
+        let line = line.trim_end();
+        room.map_or_else(|| line.to_owned(), |room| untrusted::clipped(line, room))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was printed, for tests.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn captured(json: bool) -> (Ui, Captured, Captured) {
+        let (out, err) = (Captured::default(), Captured::default());
+        let ui = Ui::to(Box::new(out.clone()), Box::new(err.clone()), json);
+        (ui, out, err)
+    }
+
+    struct Fails(io::ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn p12_whatever_is_printed_cannot_act() {
+        let (mut ui, out, err) = captured(false);
+        ui.line("a\x1b[2J\nb").unwrap();
+        ui.note("\u{202e}c");
+        ui.error(&CliError::usage("\x07d").hint("\u{9b}e"));
+        let mut table = Table::new(&["Name", ">N"]);
+        table.row(&[&"x\ny", &1]);
+        table.print(&mut ui).unwrap();
+        assert_eq!(out.text(), "a␛[2J\nb\nName  N\nx␊y   1\n");
+        assert_eq!(err.text(), "<U+202E>c\nerror[usage]: ␇d\n  <U+009B>e\n");
+    }
+
+    #[test]
+    fn a_gone_reader_is_quiet_and_a_full_disk_is_not() {
+        let failing = |kind| Ui::to(Box::new(Fails(kind)), Box::new(io::sink()), true);
+        let gone = failing(io::ErrorKind::BrokenPipe).line("x").unwrap_err();
+        assert_eq!((gone.silent, gone.exit), (true, exit::OK));
+        let full = failing(io::ErrorKind::StorageFull).object(&1).unwrap_err();
+        assert_eq!((full.silent, full.exit), (false, exit::IO));
+    }
+}

@@ -1,0 +1,225 @@
+//! The one display type for every string that came from somebody else: a mail cannot act (P12).
+//!
+//! Control characters, C1, bidi and zero-width marks are made visible instead of being obeyed. What
+//! a pipe gets is the same: it may end on a terminal too. Exact bytes are for `--json`, whose
+//! strings hold the same characters as `\u` escapes. This module never prints; see [`super::ui`].
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use unicode_width::UnicodeWidthChar;
+
+/// Says whether `c` could act on a terminal or hide in a text. Newline and tab count too: whoever
+/// lets them through does so on purpose.
+pub fn is_active(c: char) -> bool {
+    matches!(c,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}'
+        // Soft hyphen, joiners and fillers without width.
+        | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        // Bidi marks, overrides and isolates; zero-width space and joiners; line separators.
+        | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        // Interlinear annotation, musical controls, tags.
+        | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A text from somebody else on one line: newlines and tabs are made visible as well, so that it
+/// cannot forge a row of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a>(pub &'a str);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Through `pad`, so that widths in format strings work.
+        if self.0.contains(is_active) {
+            f.pad(&visible(self.0))
+        } else {
+            f.pad(self.0)
+        }
+    }
+}
+
+/// A text from somebody else that may have several lines: newlines and tabs stay, CR LF is a
+/// newline, everything else is as in [`Line`].
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a>(pub &'a str);
+
+impl fmt::Display for Block<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.chars().peekable();
+        while let Some(c) = rest.next() {
+            match c {
+                '\r' if rest.peek() == Some(&'\n') => {}
+                '\n' | '\t' => f.write_char(c)?,
+                c => write_visible(f, c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns `text` on one line with everything active made visible.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        write_visible(&mut shown, c).expect("writing to a String does not fail");
+    }
+    shown
+}
+
+fn write_visible(out: &mut impl Write, c: char) -> fmt::Result {
+    match c {
+        '\0'..='\x1f' => out.write_char(picture(u32::from(c))),
+        '\x7f' => out.write_char('\u{2421}'),
+        c if is_active(c) => write!(out, "<U+{:04X}>", u32::from(c)),
+        c => out.write_char(c),
+    }
+}
+
+/// The control picture of a C0 character (`ESC` is shown as U+241B).
+fn picture(c0: u32) -> char {
+    char::from_u32(0x2400 + c0).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// Returns `text` made visible and cut to `width` columns; a cut shows as an ellipsis.
+pub fn clipped(text: &str, width: usize) -> String {
+    let shown = visible(text);
+    if columns(&shown) <= width {
+        return shown;
+    }
+    let mut room = width.saturating_sub(1);
+    let mut cut: String = shown
+        .chars()
+        .take_while(|c| {
+            let fits = column(*c) <= room;
+            room = room.saturating_sub(column(*c));
+            fits
+        })
+        .collect();
+    cut.push('\u{2026}');
+    cut
+}
+
+/// Returns how many columns of a terminal `text` takes.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(column).sum()
+}
+
+fn column(c: char) -> usize {
+    c.width().unwrap_or(0)
+}
+
+/// Breaks one visible line into pieces of at most `width` columns, so that a terminal never wraps it
+/// to its left edge, where only our own text stands.
+pub fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut used = 0;
+    for c in line.chars() {
+        // A tab goes to the next multiple of eight; eight is the safe count.
+        let wide = if c == '\t' { 8 } else { column(c) };
+        if used + wide > width && used > 0 {
+            pieces.push(String::new());
+            used = 0;
+        }
+        used += wide;
+        pieces.last_mut().expect("there is always a piece").push(c);
+    }
+    pieces
+}
+
+/// Writes `value` as one line of JSON, exact, in which no character can act: what [`is_active`] names
+/// stands as `\u` escapes.
+pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
+    let mut bytes = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, Escaping))?;
+    Ok(String::from_utf8(bytes).expect("the serializer writes text"))
+}
+
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> std::io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_active(*c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            write_escape(writer, c)?;
+            rest = &rest[at + c.len_utf8()..];
+        }
+        CompactFormatter.write_string_fragment(writer, rest)
+    }
+}
+
+fn write_escape<W: ?Sized + std::io::Write>(writer: &mut W, c: char) -> std::io::Result<()> {
+    c.encode_utf16(&mut [0; 2])
+        .iter()
+        .try_for_each(|unit| write!(writer, "\\u{unit:04x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Written out again on purpose: a hole in [`is_active`] must not hide itself.
+    fn acts(c: char) -> bool {
+        c.is_control()
+            || matches!(u32::from(c),
+                0x061c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x2064 | 0x2066..=0x2069 | 0xfeff)
+    }
+
+    #[test]
+    fn p12_escapes_and_bidi_marks_are_seen_and_not_obeyed() {
+        let evil = "a\x1b]0;PWNED\x07\u{9b}2J\u{202e}b\u{200b}\r\n\tc\x7f";
+        assert_eq!(
+            Line(evil).to_string(),
+            "a␛]0;PWNED␇<U+009B>2J<U+202E>b<U+200B>␍␊␉c␡"
+        );
+        assert_eq!(
+            Block(evil).to_string(),
+            "a␛]0;PWNED␇<U+009B>2J<U+202E>b<U+200B>\n\tc␡"
+        );
+    }
+
+    #[test]
+    fn lines_take_widths_and_are_clipped_by_columns() {
+        assert_eq!(format!("{:>5}|", Line("ab")), "   ab|");
+        assert_eq!(clipped("abcdef", 4), "abc…");
+        assert_eq!(clipped("日本語", 4), "日…");
+        assert_eq!(clipped("abc", 3), "abc");
+        assert_eq!(wrapped("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(wrapped("", 4), [""]);
+    }
+
+    #[test]
+    fn json_is_exact_and_inert() {
+        let evil = "\"\\\x1b\u{9b}\u{202e}\u{e0041}é\n";
+        let json = to_json(evil).unwrap();
+        assert_eq!(json, r#""\"\\\u001b\u009b\u202e\udb40\udc41é\n""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), evil);
+    }
+
+    proptest! {
+        #[test]
+        fn p12_nothing_active_is_ever_shown(text: String, width in 0_usize..40) {
+            let line_acts = |text: &str| text.contains(acts);
+            prop_assert!(!line_acts(&Line(&text).to_string()));
+            prop_assert!(!line_acts(&clipped(&text, width)));
+            prop_assert!(columns(&clipped(&text, width)) <= width.max(1));
+            let block = Block(&text).to_string().replace(['\n', '\t'], "");
+            prop_assert!(!line_acts(&block));
+        }
+
+        #[test]
+        fn p12_json_strings_are_exact_and_inert(text in "[\\x00-\\x9f\u{200b}-\u{206f}a\u{e0000}-\u{e00ff}\"\\\\]{0,40}") {
+            let json = to_json(&text).unwrap();
+            prop_assert!(!json.contains(acts));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+}
