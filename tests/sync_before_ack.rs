@@ -1,0 +1,231 @@
+//! P1: an ack means on disk. The real server runs under strace; no reply to a request that changes
+//! something may leave before a sync that began after the request came in.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::client::{RawClient, Wishes};
+use common::server::{Plan, Server};
+use common::trace::{Call, Verdict, judge, parse};
+use common::{Timed, eventually, skip, wall_s};
+use correio::protocol::request::{self, AdminWhat, Request};
+
+const SENDS: usize = 50;
+
+/// Runs something and returns the span of time it took.
+fn span(mut deed: impl FnMut()) -> (f64, f64) {
+    let start = wall_s();
+    deed();
+    (start, wall_s())
+}
+
+fn traced(folder: &Path) -> Option<Server> {
+    let tried = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "true"])
+        .output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        return None;
+    }
+    let calls = "trace=fdatasync,fsync,sendto,sendmsg,write,writev,recvfrom,recvmsg,read,readv";
+    let trace = folder.join("trace");
+    let words = [
+        "strace", "-f", "-ttt", "-T", "-yy", "-s", "0", "-e", calls, "-o",
+    ];
+    let mut wrapper: Vec<String> = words.iter().map(ToString::to_string).collect();
+    wrapper.push(trace.to_string_lossy().into_owned());
+    wrapper.push("--".to_owned());
+    let data = folder.join("data");
+    Some(Server::planned(Plan {
+        data,
+        chat_ports: 4,
+        args: Vec::new(),
+        wrapper,
+    }))
+}
+
+/// What was done, with its span and how many replies it must have had.
+type Deed = (&'static str, (f64, f64), usize);
+
+/// Does everything of P1's list, one request at a time.
+fn deeds(server: &Server) -> Vec<Deed> {
+    let mut ana = RawClient::stranger(server);
+    let mut deeds: Vec<Deed> = Vec::new();
+    let mut deed = |name, count, act: &mut dyn FnMut()| deeds.push((name, span(act), count));
+    deed("register", 1, &mut || {
+        ana.register("ana", None).expect("registers");
+    });
+    let port = Wishes {
+        topics: vec![],
+        port: true,
+    };
+    deed("login with a lease", 1, &mut || {
+        ana.login(port.clone()).expect("logs in");
+    });
+    let lease = ana
+        .welcome
+        .as_ref()
+        .and_then(|w| w.lease)
+        .expect("a port is free");
+    let word = |session| request::LeaseWord {
+        session,
+        port: lease.port,
+        epoch: lease.epoch,
+    };
+    deed("lease_confirm", 1, &mut || {
+        let confirm = |session| Request::LeaseConfirm(word(session));
+        ana.call::<serde_json::Value>(confirm).expect("confirmed");
+    });
+    deed("join", 1, &mut || {
+        ana.join("news").expect("joins");
+    });
+    deed("send", SENDS, &mut || {
+        for nth in 0..SENDS {
+            ana.mail(["ana", "news"][nth % 2], format!("body {nth}").as_bytes());
+        }
+    });
+    let log = ana.log("ana");
+    deed("ack", 1, &mut || {
+        ana.ack(log.log, log.head).expect("acknowledged");
+    });
+    deed("invite", 1, &mut || {
+        let make = |session| {
+            Request::Invite(request::Invite {
+                session,
+                user: None,
+                device: true,
+            })
+        };
+        ana.call::<serde_json::Value>(make).expect("invites");
+    });
+    deed("leave", 1, &mut || {
+        ana.leave("news").expect("leaves");
+    });
+    deed("lease_release", 1, &mut || {
+        let release = |session| Request::LeaseRelease(word(session));
+        ana.call::<serde_json::Value>(release).expect("released");
+    });
+    let mut admin = RawClient::admin(server);
+    deeds.push((
+        "admin topic create",
+        span(|| {
+            admin
+                .admin_rows(AdminWhat::TopicCreate, Some("made"))
+                .expect("made");
+        }),
+        1,
+    ));
+    deeds
+}
+
+#[test]
+fn p01_no_ack_leaves_before_a_sync_that_began_after_its_request() {
+    let _timed = Timed::start("p01_no_ack_leaves_before_a_sync_that_began_after_its_request");
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(mut server) = traced(folder.path()) else {
+        skip(
+            "p01_no_ack_leaves_before_a_sync",
+            "strace does not run here",
+        );
+        return;
+    };
+    let port = server.url().port;
+    let deeds = deeds(&server);
+    let (status, _) = server.terminate();
+    assert!(status.success(), "{status}");
+    let text = eventually("the end of the trace", || {
+        let text = std::fs::read_to_string(folder.path().join("trace")).ok()?;
+        text.contains("+++ exited").then_some(text)
+    });
+    let calls = parse(&text);
+    let data = folder.path().join("data");
+    let data = data.to_string_lossy();
+    let syncs = calls.iter().filter(|call| call.is_sync()).count();
+    println!("{} calls, {syncs} syncs", calls.len());
+    for (name, span, count) in &deeds {
+        let verdict = judge(&calls, port, &data, *span);
+        println!("{name}: {verdict:?}");
+        assert!(
+            verdict.replies >= *count,
+            "{name}: the trace shows too few replies"
+        );
+        assert_eq!(verdict.early, 0, "{name}: a reply left before its sync");
+    }
+    the_check_fails_without_the_syncs(&calls, port, &data, &deeds);
+}
+
+/// The proof that the check proves something: the same trace with its syncs taken out, or moved
+/// behind the replies, is red for every deed.
+fn the_check_fails_without_the_syncs(calls: &[Call], port: u16, data: &str, deeds: &[Deed]) {
+    let bare: Vec<Call> = calls
+        .iter()
+        .filter(|call| !call.is_sync())
+        .cloned()
+        .collect();
+    let mut late = calls.to_vec();
+    late.iter_mut()
+        .filter(|call| call.is_sync())
+        .for_each(|call| call.end = f64::MAX);
+    for (name, span, count) in deeds {
+        for (how, calls) in [("without syncs", &bare), ("with late syncs", &late)] {
+            let verdict = judge(calls, port, data, *span);
+            assert!(verdict.early >= *count, "{name}, {how}: still {verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn p01_the_trace_is_read_right() {
+    let text = "\
+100 10.000000 recvfrom(9<TCP:[127.0.0.1:5570->127.0.0.1:4444]>, \"\"..., 8192, 0, NULL, NULL) = 210 <0.000010>
+101 10.001000 fdatasync(12</data/store/db> <unfinished ...>
+100 10.002000 sendto(9<TCP:[127.0.0.1:5570->127.0.0.1:4444]>, \"\"..., 50, 0, NULL, 0) = 50 <0.000010>
+101 10.004000 <... fdatasync resumed>) = 0 <0.003000>
+100 10.005000 sendto(9<TCP:[127.0.0.1:5570->127.0.0.1:4444]>, \"\"..., 190, 0, NULL, 0) = 190 <0.000010>
+";
+    let all = (0.0, 99.0);
+    let judged = |text: &str| judge(&parse(text), 5570, "/data", all);
+    assert_eq!(
+        judged(text),
+        Verdict {
+            replies: 1,
+            early: 0
+        }
+    );
+    assert_eq!(
+        judged(&text.replace("/data/", "/else/")),
+        Verdict {
+            replies: 1,
+            early: 1
+        }
+    );
+    assert_eq!(
+        judged(&text.replace("10.005", "10.003")),
+        Verdict {
+            replies: 1,
+            early: 1
+        }
+    );
+    assert_eq!(
+        judged(&text.replace("10.001000", "9.999000")),
+        Verdict {
+            replies: 1,
+            early: 1
+        }
+    );
+    assert_eq!(
+        judged(&text.replace(") = 0 <", ") = -1 EIO <")),
+        Verdict {
+            replies: 1,
+            early: 1
+        }
+    );
+    assert_eq!(
+        judge(&parse(text), 5571, "/data", all),
+        Verdict {
+            replies: 0,
+            early: 0
+        }
+    );
+}
