@@ -21,6 +21,7 @@ pub mod args;
 pub mod error;
 pub mod json;
 pub mod shell;
+pub mod show;
 pub mod times;
 pub mod ui;
 pub mod untrusted;

@@ -111,6 +111,46 @@ pub fn nearest(word: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
+/// Returns what `typed` may become: a word (at the start of a line), or one of `names` after its
+/// mark.
+pub fn completions(typed: &str, first: bool, names: &[String]) -> Vec<String> {
+    let marks = ROWS.iter().filter_map(|row| match row.shape {
+        Shape::Mark(mark) => Some(mark),
+        Shape::Word(_) => None,
+    });
+    if let Some(mark) = marks.into_iter().find(|mark| typed.starts_with(mark)) {
+        let name = &typed[mark.len()..];
+        let fitting = names.iter().filter(|known| known.starts_with(name));
+        return fitting.map(|known| format!("{mark}{known} ")).collect();
+    }
+    let words = ROWS.iter().filter_map(|row| match row.shape {
+        Shape::Word(spellings) => spellings.first(),
+        Shape::Mark(_) => None,
+    });
+    let fitting = words.filter(|word| first && word.starts_with(typed));
+    fitting.map(ToString::to_string).collect()
+}
+
+/// Returns the help of one word, or of all.
+pub fn help(word: Option<&str>) -> String {
+    match word.map(|word| (word, find(word))) {
+        Some((_, Some(row))) => format!("{}  {}\n  {}", row.usage, row.short, row.long),
+        Some((word, None)) => match nearest(word) {
+            Some(near) => format!("no such word; did you mean `help {near}`?"),
+            None => format!("no word {word:?}\n{}", overview()),
+        },
+        None => overview(),
+    }
+}
+
+fn overview() -> String {
+    let lines: Vec<String> = ROWS
+        .iter()
+        .map(|row| format!("  {:<14}{}", row.usage, row.short))
+        .collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +161,30 @@ mod tests {
         assert_eq!(find("!news").unwrap().deed, Deed::Join);
         assert_eq!(find("r").unwrap().deed, Deed::Refresh);
         assert!(find("refreshing").is_none());
+    }
+
+    #[test]
+    fn words_and_names_are_completed() {
+        let names = ["bob".to_owned(), "bulletin".to_owned()];
+        assert_eq!(completions("ref", true, &names), ["refresh"]);
+        assert!(completions("ref", false, &names).is_empty());
+        assert_eq!(completions("@bo", true, &names), ["@bob "]);
+        assert_eq!(completions("!-b", true, &names).len(), 2);
+    }
+
+    #[test]
+    fn help_explains_one_word_or_lists_all() {
+        insta::assert_snapshot!(help(None), @r"
+          @name [text]  write to a user or a topic
+          !-topic       leave a topic
+          !topic        join a topic; `!` alone lists them
+          refresh       show what arrived since the last time
+          help [word]   explain the words
+          quit          leave the shell (also Ctrl-D)
+        ");
+        assert!(help(Some("!-x")).starts_with("!-topic  leave"));
+        assert!(help(Some("quitt")).contains("`help quit`"));
+        assert!(help(Some("#bob")).starts_with("no word"));
     }
 
     #[test]

@@ -1,0 +1,235 @@
+//! How mails and listings look to a person. Whoever wrote a mail, its text stands indented below
+//! our own header line, so that no body can pass for a header.
+//!
+//! This module prints through [`super::ui`] only; the JSON forms are in [`super::json`].
+
+use serde_json::Value;
+
+use super::error::CliError;
+use super::times;
+use super::ui::{Table, Ui};
+use super::untrusted::{Block, visible, wrapped};
+use super::{json, untrusted};
+use crate::protocol::reply::{Envelope, Trimmed};
+
+/// What stands before each line of a body.
+const INDENT: &str = "    ";
+
+/// Prints a mail as it was asked for: as JSON, or as a header line with the body below.
+pub fn mail(ui: &mut Ui, envelope: &Envelope, body: &[u8]) -> Result<(), CliError> {
+    if ui.is_json() {
+        return ui.object(&json::mail(envelope, body));
+    }
+    // One write for the whole mail: it is shown or it is not.
+    let mut text = folded(&header(envelope), ui.width());
+    for line in body_lines(body, ui.width()) {
+        text.push('\n');
+        text.push_str(line.trim_end_matches('\n'));
+    }
+    ui.line(text)
+}
+
+/// Breaks a header line that a terminal would wrap to its left edge.
+fn folded(line: &str, width: Option<usize>) -> String {
+    let Some(width) = width else {
+        return line.to_owned();
+    };
+    wrapped(line, width.saturating_sub(INDENT.len()).max(1)).join(&format!("\n{INDENT}"))
+}
+
+fn header(envelope: &Envelope) -> String {
+    let mut header = format!(
+        "{}  {}  {} to {}",
+        envelope.id,
+        times::human(&envelope.sent_at),
+        visible(&envelope.from),
+        visible(&envelope.to.join(", "))
+    );
+    if !envelope.to.contains(&envelope.address) {
+        header.extend([" (", &visible(&envelope.address), ")"]);
+    }
+    if !envelope.subject.is_empty() {
+        header.push_str(": ");
+        header.push_str(&visible(&envelope.subject));
+    }
+    header
+}
+
+fn body_lines(body: &[u8], width: Option<usize>) -> Vec<String> {
+    let (text, whole) = match std::str::from_utf8(body) {
+        Ok(text) => (text.into(), true),
+        Err(_) => (String::from_utf8_lossy(body), false),
+    };
+    let shown = Block(&text).to_string();
+    let mut lines: Vec<String> = shown
+        .lines()
+        .flat_map(|line| match width {
+            Some(width) => wrapped(line, width.saturating_sub(INDENT.len()).max(1)),
+            None => vec![line.to_owned()],
+        })
+        .map(|line| {
+            if line.is_empty() {
+                line
+            } else {
+                format!("{INDENT}{line}")
+            }
+        })
+        .collect();
+    if !whole {
+        lines.push(format!("{INDENT}[not UTF-8; `--json` has the exact bytes]"));
+    }
+    lines
+}
+
+/// Prints that mails went unread.
+pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError> {
+    let (what, verb) = counted(gone.count, "mail");
+    let human = format!(
+        "{what} to {} after {} {verb} no more: expired or trimmed before you read",
+        visible(address),
+        gone.from_id
+    );
+    ui.result(&json::trimmed(address, gone), human)
+}
+
+/// Returns `1 mail` or `2 mails`, and `is` or `are` to go with it.
+pub fn counted(count: u64, noun: &str) -> (String, &'static str) {
+    if count == 1 {
+        (format!("1 {noun}"), "is")
+    } else {
+        (format!("{count} {noun}s"), "are")
+    }
+}
+
+/// A column of a listing: its heading (`>` aligns to the right) and the JSON field it shows.
+pub type Column = (&'static str, &'static str);
+
+/// Prints the rows of a listing: each as an object, or as a table of `columns`.
+pub fn rows(ui: &mut Ui, columns: &[Column], rows: &[Value]) -> Result<(), CliError> {
+    if ui.is_json() {
+        return rows
+            .iter()
+            .try_for_each(|row| ui.object(&json::object(row)));
+    }
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    let mut table = Table::new(&headings);
+    for row in rows {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|(_, field)| cell(field, &row[*field]))
+            .collect();
+        let cells: Vec<&dyn std::fmt::Display> = cells
+            .iter()
+            .map(|cell| cell as &dyn std::fmt::Display)
+            .collect();
+        table.row(&cells);
+    }
+    table.print(ui)
+}
+
+/// Returns one value of a row as people read it.
+pub fn cell(field: &str, value: &Value) -> String {
+    let is_time = field.ends_with("_at") || matches!(field, "since" | "last_seen" | "oldest");
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if is_time => times::human(text),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(items) => {
+            let shown: Vec<String> = items.iter().map(|item| cell(field, item)).collect();
+            shown.join(", ")
+        }
+        other => untrusted::visible(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ui::tests::captured;
+
+    fn envelope(subject: &str) -> Envelope {
+        Envelope {
+            id: 42,
+            prev: 0,
+            n: 1,
+            address: "news".into(),
+            from: "ana".into(),
+            to: vec!["news".into()],
+            subject: subject.into(),
+            sent_at: "not a time".into(),
+            expires_at: None,
+            content_type: "text/plain".into(),
+            size: 0,
+            frames: 1,
+        }
+    }
+
+    fn shown(subject: &str, body: &[u8]) -> String {
+        let (mut ui, out, _) = captured(false);
+        mail(&mut ui, &envelope(subject), body).unwrap();
+        out.text()
+    }
+
+    #[test]
+    fn a_mail_is_a_header_and_an_indented_body() {
+        assert_eq!(
+            shown("hi", b"one\r\n\r\ntwo\n"),
+            "42  not a time  ana to news: hi\n    one\n\n    two\n"
+        );
+        assert_eq!(shown("", b""), "42  not a time  ana to news\n");
+    }
+
+    #[test]
+    fn p12_a_mail_forges_no_header_and_no_escape() {
+        let text = shown(
+            "x\n43  12:00  bob to me",
+            b"\r43  12:00  bob to me: \x1b[2J",
+        );
+        assert_eq!(
+            text,
+            "42  not a time  ana to news: x␊43  12:00  bob to me\n    ␍43  12:00  bob to me: ␛[2J\n"
+        );
+        let wrapped = body_lines(&[b'a'; 40], Some(24));
+        assert!(
+            wrapped.iter().all(|line| line.starts_with(INDENT)),
+            "{wrapped:?}"
+        );
+    }
+
+    #[test]
+    fn other_bytes_are_said_to_be_such() {
+        assert!(shown("", b"a\xff\n").contains("[not UTF-8"));
+    }
+
+    #[test]
+    fn rows_are_tables_or_objects() {
+        let row = serde_json::json!({"port": 5600, "user": null, "state": "fr\u{202e}ee"});
+        let columns: &[Column] = &[(">Port", "port"), ("State", "state"), ("User", "user")];
+        let (mut ui, out, _) = captured(false);
+        rows(&mut ui, columns, std::slice::from_ref(&row)).unwrap();
+        assert_eq!(
+            out.text(),
+            "Port  State         User\n5600  fr<U+202E>ee  -\n"
+        );
+        let (mut ui, out, _) = captured(true);
+        rows(&mut ui, columns, &[row]).unwrap();
+        assert_eq!(
+            out.text(),
+            "{\"v\":1,\"port\":5600,\"state\":\"fr\\u202eee\",\"user\":null}\n"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn p12_no_mail_ever_acts(subject: String, body: Vec<u8>) {
+            let text = shown(&subject, &body);
+            let acts = |c: char| c != '\n' && c != '\t' && untrusted::is_active(c);
+            proptest::prop_assert!(!text.contains(acts));
+            let mut lines = text.lines();
+            lines.next();
+            proptest::prop_assert!(lines.all(|line| line.is_empty() || line.starts_with(INDENT)));
+        }
+    }
+}
