@@ -5,16 +5,32 @@
 //! [`Query`], never past what is synced. Nothing here decides anything: that is `broker`.
 //! `docs/storage.md` has the trees, the key bytes and the argument why a commit is durable.
 
+mod codec;
+mod disk;
+mod key;
+mod kv;
+pub mod memory;
+mod read;
 pub mod record;
+mod seal;
+pub mod sled;
+mod write;
+
+#[cfg(test)]
+mod conformance;
 
 use std::sync::Arc;
 
 use crate::protocol::{LogNumber, MailId, PublicKey};
+pub use disk::disk_low;
 pub use record::{
     AddressKind, AddressRecord, AddressState, CodeRecord, CompletionRecord, DeviceRecord,
     DirectoryCounters, FullPolicy, LeaseRecord, LeaseState, LogRecord, MailCounters, MailRecord,
     MailState, Mark, Meta, RecordedOutcome, StreamRecord, SubscriptionRecord,
 };
+
+/// Format of the stores this build makes, and the newest it reads.
+pub const FORMAT: u32 = 1;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +158,7 @@ pub enum Query {
         mails: u32,
         /// Body bytes at most over the page. A body that does not fit ends the page, unless it is
         /// over [`crate::limits::FRAME_BYTES_MAX`]: those never come along (their `body` is `None`).
+        /// The first mail always comes, or a small budget would never get past it.
         bytes: u64,
     },
     /// The newest `mails` of a log with `id < before` and `id <= upto`, oldest first; otherwise as

@@ -1,0 +1,190 @@
+//! A record in bytes: a 12-byte envelope, then bincode (or the raw bytes of a chunk).
+//!
+//! The checksum covers the key as well, so a value found under another record's key is noticed.
+//! Decoding takes slices only, under a limit, and rejects trailing bytes; an unknown version is an
+//! error and never a guess. `docs/storage.md`, "Envelope", has the bytes.
+
+use bincode::Options;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::key::Kind;
+use super::record::MailRecord;
+use crate::limits::VALUE_BYTES_MAX;
+
+/// First byte of every value: an ASCII control that no text begins with.
+const MAGIC: u8 = 0x16;
+
+/// Bytes before the payload: magic, kind, version, length, checksum.
+pub(super) const ENVELOPE_BYTES: usize = 12;
+
+/// Bytes of a body in one chunk. Round, so that offsets are easy to follow in a dump.
+pub(super) const CHUNK_BYTES: usize = 4000;
+
+const _: () = assert!(CHUNK_BYTES + ENVELOPE_BYTES <= VALUE_BYTES_MAX);
+
+/// Why bytes are not the record that was looked for, or a record does not become bytes.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CodecError {
+    #[error("{0} bytes are fewer than an envelope")]
+    Short(usize),
+    #[error("it begins with {0:#04x}")]
+    Magic(u8),
+    #[error("it holds a record of kind {0:#04x}")]
+    Kind(u8),
+    #[error("its version is {found}, the newest known is {known}")]
+    Version { found: u16, known: u16 },
+    #[error("it says {said} bytes and has {found}")]
+    Length { said: u32, found: usize },
+    #[error("its checksum is wrong")]
+    Checksum,
+    #[error("its content does not decode: {0}")]
+    Content(#[source] bincode::Error),
+    #[error("it does not fit a value of {VALUE_BYTES_MAX} bytes: {0}")]
+    Encode(#[source] bincode::Error),
+}
+
+/// A mail as stored: what the engine must know to find its body, and the body if it fits.
+#[derive(Debug, Deserialize)]
+pub(super) struct MailValue<'a> {
+    /// The envelope.
+    pub record: MailRecord,
+    /// Chunks of the body; 0 when it is inline.
+    pub chunks: u32,
+    /// The body, when `chunks` is 0.
+    #[serde(borrow)]
+    pub body: &'a [u8],
+}
+
+/// [`MailValue`] for writing: the same bytes without a copy of the record.
+#[derive(Serialize)]
+struct MailRef<'a> {
+    record: &'a MailRecord,
+    chunks: u32,
+    #[serde(serialize_with = "as_bytes")]
+    body: &'a [u8],
+}
+
+/// Writes a record's value to `out`, which is emptied first.
+pub(super) fn encode<T: Serialize>(
+    kind: Kind,
+    key: &[u8],
+    record: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    begin(out);
+    options()
+        .serialize_into(&mut *out, record)
+        .map_err(CodecError::Encode)?;
+    seal(kind, key, out);
+    Ok(())
+}
+
+/// Writes a mail's value to `out` and returns its chunks: 0 when the body went inline.
+pub(super) fn encode_mail(
+    key: &[u8],
+    record: &MailRecord,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<u32, CodecError> {
+    let inline = MailRef {
+        record,
+        chunks: 0,
+        body,
+    };
+    if body.len() < VALUE_BYTES_MAX && encode(Kind::Mail, key, &inline, out).is_ok() {
+        return Ok(0);
+    }
+    let chunks = chunks_of(body);
+    let split = MailRef {
+        record,
+        chunks,
+        body: &[],
+    };
+    encode(Kind::Mail, key, &split, out)?;
+    Ok(chunks)
+}
+
+/// Writes a chunk's value to `out`: its payload is the bytes themselves.
+pub(super) fn encode_raw(kind: Kind, key: &[u8], payload: &[u8], out: &mut Vec<u8>) {
+    begin(out);
+    out.extend_from_slice(payload);
+    seal(kind, key, out);
+}
+
+/// Returns a record from its value.
+pub(super) fn decode<'a, T: Deserialize<'a>>(
+    kind: Kind,
+    key: &[u8],
+    value: &'a [u8],
+) -> Result<T, CodecError> {
+    let payload = open(kind, key, value)?;
+    options().deserialize(payload).map_err(CodecError::Content)
+}
+
+/// Checks the envelope and returns the payload.
+pub(super) fn open<'a>(kind: Kind, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], CodecError> {
+    let (head, payload) = value
+        .split_first_chunk::<ENVELOPE_BYTES>()
+        .ok_or(CodecError::Short(value.len()))?;
+    let [magic, found, v0, v1, l0, l1, l2, l3, c0, c1, c2, c3] = *head;
+    if magic != MAGIC {
+        return Err(CodecError::Magic(magic));
+    }
+    if u32::from_be_bytes([c0, c1, c2, c3]) != checksum(key, &head[..8], payload) {
+        return Err(CodecError::Checksum);
+    }
+    let said = u32::from_be_bytes([l0, l1, l2, l3]);
+    if said as usize != payload.len() {
+        let found = payload.len();
+        return Err(CodecError::Length { said, found });
+    }
+    if found != kind.byte() {
+        return Err(CodecError::Kind(found));
+    }
+    match u16::from_be_bytes([v0, v1]) {
+        VERSION => Ok(payload),
+        found => Err(CodecError::Version {
+            found,
+            known: VERSION,
+        }),
+    }
+}
+
+/// The version written by this build; every kind still has its first.
+const VERSION: u16 = 1;
+
+fn chunks_of(body: &[u8]) -> u32 {
+    u32::try_from(body.len().div_ceil(CHUNK_BYTES)).expect("a body is far below 16 TiB")
+}
+
+/// One set of options for both directions; `bincode::serialize` would use another encoding.
+fn options() -> impl Options {
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_limit((VALUE_BYTES_MAX - ENVELOPE_BYTES) as u64)
+}
+
+fn begin(out: &mut Vec<u8>) {
+    out.clear();
+    out.resize(ENVELOPE_BYTES, 0);
+}
+
+/// Fills in the envelope once the payload stands.
+fn seal(kind: Kind, key: &[u8], out: &mut [u8]) {
+    let len = u32::try_from(out.len() - ENVELOPE_BYTES).expect("the limit is far below 4 GiB");
+    out[0] = MAGIC;
+    out[1] = kind.byte();
+    out[2..4].copy_from_slice(&VERSION.to_be_bytes());
+    out[4..8].copy_from_slice(&len.to_be_bytes());
+    let sum = checksum(key, &out[..8], &out[ENVELOPE_BYTES..]);
+    out[8..ENVELOPE_BYTES].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn checksum(key: &[u8], head: &[u8], payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), head), payload)
+}
+
+/// The same bytes as a sequence of `u8`, written at once.
+fn as_bytes<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
+}
