@@ -7,7 +7,7 @@
 //! - [`broker`]: the pure core and the server around it.
 //! - [`config`]: the server's settings.
 //! - [`client`]: a session with a server, an outbox, a mailbox.
-//! - [`cli`]: `mailctl`.
+//! - [`cli`]: the program `mailctl`.
 //! - [`limits`]: every maximum, with its reason.
 //!
 //! `ARCHITECTURE.md` has the map and the story of one mail.

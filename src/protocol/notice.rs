@@ -69,8 +69,7 @@ pub enum Notice {
     },
     /// A log of this user is new or has another key: subscribe to it, then fetch.
     Log {
-        /// The log as it is now.
-        #[serde(flatten)]
+        /// The log as it is now. Not flattened: a log has a `kind` of its own.
         info: LogInfo,
     },
     /// Something else changed that a refresh shows.
@@ -117,5 +116,21 @@ mod tests {
         );
         let granted = Notice::Granted { log: 4 };
         assert_eq!(Notice::decode(&granted.encode()), Some(granted));
+    }
+
+    #[test]
+    fn a_log_notice_keeps_the_logs_own_kind() {
+        let info = LogInfo {
+            log: 10,
+            address: "lab/laser".into(),
+            kind: "topic".into(),
+            key: "0".repeat(2 * KEY_BYTES),
+            head: 0,
+            cursor: 0,
+            n: 0,
+            waiting: 0,
+        };
+        let notice = Notice::Log { info };
+        assert_eq!(Notice::decode(&notice.encode()), Some(notice));
     }
 }

@@ -1,0 +1,46 @@
+# Everything one does with Correio. `make` alone lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-build build run demo check test torture bench install
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DATA ?= $(CURDIR)/data
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+BIN := $(TARGET)/release
+
+help: ## list these
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## install what building, running and testing need and is missing
+	@tools/setup.sh build test
+
+setup-build:
+	@tools/setup.sh build
+
+build: setup-build ## build mailserver and mailctl into target/release
+	@$(CARGO) build --release --locked --bins
+
+run: build ## start a server on loopback, ready to use, and say what to type next (ARGS="...")
+	@tools/run.sh "$(BIN)" "$(DATA)" $(ARGS)
+
+demo: setup build ## send real mail, kill the server half way, show that nothing is lost
+	@tools/demo.sh "$(BIN)"
+
+check: setup ## format, lints, docs, dependencies
+	@tools/check.sh
+
+test: setup check build ## everything above, then all tests with their totals
+	@tools/test.sh
+
+torture: setup build ## the crash tests in full: 300 kills, 50 power cuts
+	@CORREIO_KILLS=$${CORREIO_KILLS:-300} CORREIO_CUTS=$${CORREIO_CUTS:-50} tools/test.sh
+
+bench: setup-build ## measure: acks per second, fan-out, restart
+	@$(CARGO) bench --locked
+
+install: build ## put both programs into PREFIX/bin (PREFIX=/usr/local)
+	@install -d "$(DESTDIR)$(PREFIX)/bin"
+	@install -m 0755 "$(BIN)/mailserver" "$(BIN)/mailctl" "$(DESTDIR)$(PREFIX)/bin/"
+	@echo "mailserver and mailctl are in $(DESTDIR)$(PREFIX)/bin"

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Installs what is missing and nothing else: `setup.sh build` what building and running need,
+# `setup.sh test` what the tests need on top. Says what it does; does nothing a second time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root: itself when we are, else by sudo.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif have sudo; then sudo "$@"
+  else die "not root and no sudo here; run this as root, then try again: $*"
+  fi
+}
+
+# Installs packages: Debian's and Homebrew's names differ, so each call gives both ("-" for none).
+missing_apt=() missing_brew=()
+want() {
+  [ "$1" = - ] || missing_apt+=("$1")
+  [ "$2" = - ] || missing_brew+=("$2")
+}
+
+install_wanted() {
+  if have apt-get; then
+    [ ${#missing_apt[@]} -gt 0 ] || return 0
+    say "installing with apt-get: ${missing_apt[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || say "apt-get update failed; trying with the lists that are here"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing_apt[@]}"
+  elif have brew; then
+    [ ${#missing_brew[@]} -gt 0 ] || return 0
+    say "installing with Homebrew: ${missing_brew[*]}"
+    brew install --quiet "${missing_brew[@]}"
+  elif [ $((${#missing_apt[@]} + ${#missing_brew[@]})) -gt 0 ]; then
+    die "neither apt-get nor Homebrew here; install the like of: ${missing_apt[*]}"
+  fi
+}
+
+setup_build() {
+  missing_apt=() missing_brew=()
+  have cargo || die "no Rust here; get the stable toolchain from https://rustup.rs, then try again"
+  have cc || want build-essential -
+  have pkg-config || want pkg-config pkg-config
+  { have pkg-config && pkg-config --exists 'libzmq >= 4.2'; } || want libzmq3-dev zeromq
+  install_wanted
+  pkg-config --exists 'libzmq >= 4.2' || die "pkg-config still finds no libzmq of 4.2 or newer"
+}
+
+has_test_mail() { "$1" -c 'import test.test_email' >/dev/null 2>&1; }
+has_zmq() { .venv/bin/python -c 'import zmq; assert zmq.has("curve")' >/dev/null 2>&1; }
+
+setup_test() {
+  missing_apt=() missing_brew=()
+  have python3 || want python3 python3
+  if ! has_zmq; then
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || want python3-venv -
+  fi
+  has_test_mail python3 || [ -e /usr/lib/python3/dist-packages/test ] || want libpython3-testsuite -
+  if [ "$(uname -s)" = Linux ]; then
+    have strace || want strace -
+    have mkfs.ext4 || [ -x /usr/sbin/mkfs.ext4 ] || want e2fsprogs -
+    have mount || want mount -
+  fi
+  install_wanted || say "not everything the tests want could be installed; the tests that need it will say so"
+  setup_python || say "no pyzmq: the test of examples/python will say so"
+  setup_components
+}
+
+# A Python of our own in .venv, with pyzmq's wheel, which brings a libzmq that has CURVE.
+setup_python() {
+  if has_zmq; then return 0; fi
+  say "making .venv with pyzmq"
+  python3 -m venv .venv && .venv/bin/python -m pip install --quiet --disable-pip-version-check pyzmq && has_zmq
+}
+
+setup_components() {
+  cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return 0
+  have rustup || die "cargo fmt or cargo clippy is missing and there is no rustup to add it; install rustfmt and clippy"
+  say "adding rustfmt and clippy"
+  rustup component add rustfmt clippy
+}
+
+for part in "$@"; do
+  case "$part" in
+    build) setup_build ;;
+    test) setup_test ;;
+    *) die "usage: setup.sh [build] [test]" ;;
+  esac
+done
