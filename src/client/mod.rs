@@ -1,1 +1,23 @@
-//! A client of one server: outbox, mailbox, connection, session.
+//! A client of one server: what `mailctl` is made of, and what other programs can use.
+//!
+//! - [`session`]: logging in, sending, refreshing, watching. Start here; `examples/client.rs` shows it.
+//! - [`home`]: the folder with the keys and the state of this person's accounts.
+//! - [`outbox`]: sends, saved with their number before the first try.
+//! - [`mailbox`]: received mail, a Maildir, saved before it is acknowledged.
+//! - [`connection`]: the sockets and the clock.
+//! - [`core`]: the rules without sockets, files or clock.
+//!
+//! Nothing here prints, asks or ends the process. Paths are read and written below the home only.
+
+pub mod connection;
+pub mod core;
+mod error;
+mod files;
+pub mod home;
+pub mod mailbox;
+mod mime;
+pub mod outbox;
+pub mod session;
+
+pub use error::ClientError;
+pub use files::FileError;

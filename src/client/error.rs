@@ -1,0 +1,130 @@
+//! What can go wrong for a client, in words a person can act on.
+
+use std::time::Duration;
+
+use super::files::FileError;
+use super::home::HomeError;
+use crate::auth::keys::KeyError;
+use crate::protocol::codes::{Code, WireError, exit};
+
+/// Why the client did not do what it was asked. Each text says what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// Nobody listens there, or the host cannot be reached.
+    #[error(
+        "no server answers at {endpoint}; is it running? Start it with `mailserver`, or name another with --server"
+    )]
+    Unreachable {
+        /// The ZeroMQ endpoint that was tried.
+        endpoint: String,
+    },
+    /// Somebody listens, but does not prove the key that is expected.
+    #[error(
+        "what listens at {endpoint} is not the server with the expected key; if the server was set up anew, log in again with its new server.url"
+    )]
+    WrongServer {
+        /// The ZeroMQ endpoint that was tried.
+        endpoint: String,
+    },
+    /// The file the address came from now names another server.
+    #[error(
+        "{path} now belongs to another server than the one of this account; log in there with `mailctl login`, or choose the server with --server"
+    )]
+    ServerChanged {
+        /// The file.
+        path: String,
+    },
+    /// Connected, but no answer in time. Nothing is in doubt: the request may be repeated.
+    #[error("the server at {endpoint} did not answer `{verb}` within {}; try again, or allow more with --timeout", humantime::format_duration(*.within))]
+    NoAnswer {
+        /// The ZeroMQ endpoint.
+        endpoint: String,
+        /// The verb that was asked.
+        verb: &'static str,
+        /// How long it was waited for.
+        within: Duration,
+    },
+    /// A send was tried and not answered: it may or may not have been carried out.
+    #[error("in doubt: kept in the outbox as {entry}; it settles by itself, do not send it again")]
+    InDoubt {
+        /// Its number in the outbox.
+        entry: u64,
+    },
+    /// The server refused, with a code.
+    #[error(transparent)]
+    Refused(#[from] WireError),
+    /// The server's reply makes no sense to this build.
+    #[error("the server's answer to `{verb}` could not be read ({what}); is it a newer version?")]
+    Malformed {
+        /// The verb that was asked.
+        verb: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file of the home could not be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The home does not hold what was asked for.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// A key could not be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// ZeroMQ failed in a way that is not the network's.
+    #[error("ZeroMQ failed to {deed}: {source}")]
+    Zmq {
+        /// What was tried, as a verb.
+        deed: &'static str,
+        /// The cause.
+        source: zmq::Error,
+    },
+}
+
+impl ClientError {
+    /// Returns the exit code of a program that ends on it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreachable { .. } | Self::NoAnswer { .. } => exit::UNAVAILABLE,
+            Self::WrongServer { .. } | Self::ServerChanged { .. } | Self::Key(_) => exit::CONFIG,
+            Self::InDoubt { .. } => exit::TEMPORARY,
+            Self::Refused(error) => error.code.exit(),
+            Self::Malformed { .. } | Self::Zmq { .. } => exit::SOFTWARE,
+            Self::File(_) => exit::IO,
+            Self::Home(error) => error.exit_code(),
+        }
+    }
+
+    /// Returns the word for `--json`: the wire's codes, and these of the client's own.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::WrongServer { .. } => "wrong_server",
+            Self::ServerChanged { .. } => "server_changed",
+            Self::NoAnswer { .. } => "no_answer",
+            Self::InDoubt { .. } => "in_doubt",
+            Self::Refused(error) => error.code.word(),
+            Self::Malformed { .. } => "malformed",
+            Self::File(FileError::Full { .. }) => "client_disk_full",
+            Self::File(_) => "io",
+            Self::Home(error) => error.code(),
+            Self::Key(_) => "key",
+            Self::Zmq { .. } => "zmq",
+        }
+    }
+
+    /// Says whether the same command may succeed later without a change to it.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NoAnswer { .. } => true,
+            Self::Refused(error) => error.retryable,
+            Self::File(FileError::Full { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Says whether the server refused with this code.
+    pub fn is_refused(&self, code: Code) -> bool {
+        matches!(self, Self::Refused(error) if error.code == code)
+    }
+}

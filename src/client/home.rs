@@ -1,0 +1,459 @@
+//! The home: keys and state of this person's accounts, on any number of servers.
+//!
+//! ```text
+//! <root>/                              0700; MAILCTL_HOME, or $XDG_STATE_HOME/mailctl
+//!   home.json                          the default account
+//!   <server key, hex>/<user>/
+//!     key                              the device's CURVE key pair, 0600
+//!     account.json                     where the server is
+//!     outbox/   mail/   marks.json     see `outbox` and `mailbox`
+//! ```
+//! State is keyed by the server's public key, never by its address or port, which may change. This
+//! module opens no sockets.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, FileError, failed};
+use super::mailbox::Mailbox;
+use super::outbox::Outbox;
+use crate::auth::keys::{KeyError, KeyPair};
+use crate::protocol::PublicKey;
+use crate::protocol::codes::exit;
+use crate::protocol::names::UserName;
+use crate::protocol::url::{ServerUrl, UrlError};
+
+/// Why the home does not hold what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HomeError {
+    /// No account yet, and none was named.
+    #[error("nobody is logged in here; start with: mailctl login USER")]
+    NoAccount,
+    /// No account of that user.
+    #[error("{user} is not logged in here; log in with: mailctl login {user}")]
+    NoSuchAccount {
+        /// The user asked for.
+        user: String,
+    },
+    /// Several accounts fit, and none is the default.
+    #[error("several users are logged in here; choose one: mailctl use USER, --as or MAILCTL_USER")]
+    NoDefault,
+    /// The user has accounts on several servers.
+    #[error("{user} is logged in at several servers; choose one with --server")]
+    Ambiguous {
+        /// The user asked for.
+        user: String,
+    },
+    /// No account at that server.
+    #[error(
+        "nobody is logged in at that server (it is not the one of before); log in with: mailctl --server {place} login USER"
+    )]
+    OtherServer {
+        /// How the server was named.
+        place: String,
+    },
+    /// There is no folder to keep state in.
+    #[error("cannot tell where your home folder is; name one with --home or MAILCTL_HOME")]
+    NoFolder,
+    /// A file named as the server's does not hold its address.
+    #[error("{path}: {source}")]
+    Url {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: UrlError,
+    },
+    /// A text names no server.
+    #[error(transparent)]
+    BadUrl(#[from] UrlError),
+    /// The file with the server's address is not there.
+    #[error(
+        "cannot read the server's address from {path}: {source}; is the server running? It writes server.url into its data folder when it is ready"
+    )]
+    NoUrl {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file could not be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key could not be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl HomeError {
+    /// Returns the exit code of a program that ends on it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::File(_) => exit::IO,
+            Self::NoUrl { .. } => exit::UNAVAILABLE,
+            _ => exit::CONFIG,
+        }
+    }
+
+    /// Returns the word for `--json`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoAccount | Self::NoSuchAccount { .. } | Self::OtherServer { .. } => {
+                "not_logged_in"
+            }
+            Self::Ambiguous { .. } | Self::NoDefault => "ambiguous_account",
+            Self::NoFolder => "no_home",
+            Self::Url { .. } | Self::BadUrl(_) => "bad_server",
+            Self::NoUrl { .. } => "unreachable",
+            Self::File(FileError::Full { .. }) => "client_disk_full",
+            Self::File(_) => "io",
+            Self::Key(_) => "key",
+        }
+    }
+}
+
+/// Where a server is, and the file that said so, which is read again at every reconnect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its address and key.
+    pub url: ServerUrl,
+    /// The `server.url` file it came from, absolute.
+    pub source: Option<PathBuf>,
+}
+
+impl Place {
+    /// Reads `--server`: an address, or a file (or data folder) that holds one.
+    pub fn parse(text: &str) -> Result<Self, HomeError> {
+        if text.trim_start().starts_with("correio://") {
+            return Ok(Self {
+                url: ServerUrl::parse(text)?,
+                source: None,
+            });
+        }
+        Self::read(Path::new(text))
+    }
+
+    /// Reads a `server.url` file, or the one in a data folder.
+    pub fn read(path: &Path) -> Result<Self, HomeError> {
+        let path = if path.is_dir() {
+            path.join("server.url")
+        } else {
+            path.to_owned()
+        };
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let text = fs::read_to_string(&path).map_err(|source| HomeError::NoUrl {
+            path: path.clone(),
+            source,
+        })?;
+        let url = ServerUrl::parse(&text).map_err(|source| HomeError::Url {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            url,
+            source: Some(path),
+        })
+    }
+}
+
+/// The folder that holds every account of this person.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// One user at one server, with this device's key. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Account {
+    folder: PathBuf,
+    user: UserName,
+    place: Place,
+    keys: KeyPair,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HomeFile {
+    v: u32,
+    default: Option<AccountName>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct AccountName {
+    server: String,
+    user: UserName,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccountFile {
+    v: u32,
+    url: String,
+    #[serde(default)]
+    source: Option<PathBuf>,
+    /// The server knows the key: the first login went through.
+    #[serde(default)]
+    confirmed: bool,
+}
+
+impl Home {
+    /// Opens the home, making the folder if needed: `root`, or the system's place for state.
+    pub fn open(root: Option<&Path>) -> Result<Self, HomeError> {
+        let root = match root {
+            Some(root) => std::path::absolute(root).unwrap_or_else(|_| root.to_owned()),
+            None => default_root()?,
+        };
+        files::make_folder(&root)?;
+        Ok(Self { root })
+    }
+
+    /// Returns the folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns every account whose login went through once, by server and user.
+    pub fn accounts(&self) -> Result<Vec<Account>, HomeError> {
+        let mut found = Vec::new();
+        for server in self.servers()? {
+            let folder = self.root.join(hex::encode(server));
+            let mut users: Vec<UserName> = files::names(&folder)?
+                .filter_map(|name| UserName::parse(&name).ok())
+                .collect();
+            users.sort();
+            for user in users {
+                found.extend(self.load(&server, &user)?.filter(|(_, known)| *known));
+            }
+        }
+        Ok(found.into_iter().map(|(account, _)| account).collect())
+    }
+
+    /// Returns the account that commands use when none is named.
+    pub fn default_account(&self) -> Result<Option<Account>, HomeError> {
+        let Some(name) = self.default_name()? else {
+            return Ok(None);
+        };
+        let mut server: PublicKey = [0; 32];
+        if hex::decode_to_slice(&name.server, &mut server).is_err() {
+            return Ok(None);
+        }
+        let loaded = self.load(&server, &name.user)?;
+        Ok(loaded.map(|(account, _)| account))
+    }
+
+    /// Makes `account` the one that commands use when none is named.
+    pub fn set_default(&self, account: &Account) -> Result<(), HomeError> {
+        let _lock = self.lock()?;
+        self.write_default(Some(account.name()))
+    }
+
+    /// Finds an account: by server, by user, by both, or the default. A user with several servers is
+    /// found at the default account's server first.
+    pub fn account(
+        &self,
+        server: Option<&PublicKey>,
+        user: Option<&UserName>,
+    ) -> Result<Account, HomeError> {
+        let default = self.default_account()?;
+        let fits = |account: &Account| {
+            server.is_none_or(|key| account.server_key() == key)
+                && user.is_none_or(|user| account.user() == user)
+        };
+        if let Some(account) = default.as_ref().filter(|account| fits(account)) {
+            return Ok(account.clone());
+        }
+        let mut found: Vec<Account> = self.accounts()?.into_iter().filter(fits).collect();
+        if let Some(home) = default.filter(|_| found.len() > 1) {
+            found.sort_by_key(|account| account.server_key() != home.server_key());
+            if found[1].server_key() != home.server_key() {
+                found.truncate(1);
+            }
+        }
+        pick(found, server, user)
+    }
+
+    /// Makes an account with a new key, or returns the one that is there, at its new place. It does
+    /// not count as logged in before [`Home::confirm`].
+    pub fn create_account(&self, place: &Place, user: &UserName) -> Result<Account, HomeError> {
+        let _lock = self.lock()?;
+        let folder = self.folder(&place.url.key, user);
+        files::make_folder(&folder)?;
+        let keys = KeyPair::load_or_create(&folder.join("key"))?;
+        let confirmed = self
+            .load(&place.url.key, user)?
+            .is_some_and(|(_, confirmed)| confirmed);
+        let account = Account {
+            folder,
+            user: user.clone(),
+            place: place.clone(),
+            keys,
+        };
+        account.save(confirmed)?;
+        Ok(account)
+    }
+
+    /// Notes that the server took the login. Returns whether the account is the default now, which the
+    /// first one becomes.
+    pub fn confirm(&self, account: &Account) -> Result<bool, HomeError> {
+        let _lock = self.lock()?;
+        account.save(true)?;
+        match self.default_account()? {
+            Some(default) => Ok(default.folder == account.folder),
+            None => self.write_default(Some(account.name())).map(|()| true),
+        }
+    }
+
+    /// Removes an account with its key, outbox and mail, for good.
+    pub fn forget(&self, account: &Account) -> Result<(), HomeError> {
+        let _lock = self.lock()?;
+        let was_default = self.default_name()? == Some(account.name());
+        fs::remove_dir_all(&account.folder).map_err(failed("remove", &account.folder))?;
+        if was_default {
+            self.write_default(None)?;
+        }
+        Ok(())
+    }
+
+    /// Returns a place for files that belong to no account, such as the shell's history.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn servers(&self) -> Result<Vec<PublicKey>, HomeError> {
+        let mut keys: Vec<PublicKey> = files::names(&self.root)?
+            .filter_map(|name| {
+                let mut key = [0; 32];
+                hex::decode_to_slice(&name, &mut key).ok().map(|()| key)
+            })
+            .collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    fn folder(&self, server: &PublicKey, user: &UserName) -> PathBuf {
+        self.root.join(hex::encode(server)).join(user.as_str())
+    }
+
+    fn load(
+        &self,
+        server: &PublicKey,
+        user: &UserName,
+    ) -> Result<Option<(Account, bool)>, HomeError> {
+        let folder = self.folder(server, user);
+        let path = folder.join("account.json");
+        let Some(file) = files::read_json::<AccountFile>(&path)? else {
+            return Ok(None);
+        };
+        let url = ServerUrl::parse(&file.url).map_err(|source| HomeError::Url { path, source })?;
+        let account = Account {
+            keys: KeyPair::load(&folder.join("key"))?,
+            folder,
+            user: user.clone(),
+            place: Place {
+                url,
+                source: file.source,
+            },
+        };
+        Ok(Some((account, file.confirmed)))
+    }
+
+    fn default_name(&self) -> Result<Option<AccountName>, HomeError> {
+        let file: Option<HomeFile> = files::read_json(&self.root.join("home.json"))?;
+        Ok(file.and_then(|file| file.default))
+    }
+
+    fn write_default(&self, default: Option<AccountName>) -> Result<(), HomeError> {
+        let file = HomeFile { v: 1, default };
+        Ok(files::replace_json(&self.root.join("home.json"), &file)?)
+    }
+
+    fn lock(&self) -> Result<File, HomeError> {
+        Ok(files::lock(&self.root.join("home.lock"))?)
+    }
+}
+
+impl Account {
+    /// Returns the user.
+    pub fn user(&self) -> &UserName {
+        &self.user
+    }
+
+    /// Returns the server's public key, which the account belongs to.
+    pub fn server_key(&self) -> &PublicKey {
+        &self.place.url.key
+    }
+
+    /// Returns this device's key pair.
+    pub fn keys(&self) -> &KeyPair {
+        &self.keys
+    }
+
+    /// Returns where the server was when the account was loaded.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns the account's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Opens the account's outbox.
+    pub fn outbox(&self) -> Result<Outbox, FileError> {
+        Outbox::open(&self.folder)
+    }
+
+    /// Opens the account's mailbox.
+    pub fn mailbox(&self) -> Result<Mailbox, FileError> {
+        Mailbox::open(&self.folder, &hex::encode(self.server_key())[..16])
+    }
+
+    fn name(&self) -> AccountName {
+        AccountName {
+            server: hex::encode(self.server_key()),
+            user: self.user.clone(),
+        }
+    }
+
+    fn save(&self, confirmed: bool) -> Result<(), FileError> {
+        let url = ServerUrl {
+            code: None, // single-use: of no use any more
+            ..self.place.url.clone()
+        };
+        let file = AccountFile {
+            v: 1,
+            url: url.to_string(),
+            source: self.place.source.clone(),
+            confirmed,
+        };
+        files::replace_json(&self.folder.join("account.json"), &file)
+    }
+}
+
+fn default_root() -> Result<PathBuf, HomeError> {
+    use etcetera::BaseStrategy;
+    let base = etcetera::choose_base_strategy().map_err(|_| HomeError::NoFolder)?;
+    let state = base.state_dir().unwrap_or_else(|| base.data_dir());
+    Ok(state.join("mailctl"))
+}
+
+fn pick(
+    mut found: Vec<Account>,
+    server: Option<&PublicKey>,
+    user: Option<&UserName>,
+) -> Result<Account, HomeError> {
+    match (found.len(), user, server) {
+        (1, ..) => Ok(found.remove(0)),
+        (0, Some(user), _) => Err(HomeError::NoSuchAccount {
+            user: user.to_string(),
+        }),
+        (0, None, Some(_)) => Err(HomeError::OtherServer {
+            place: "FILE|URL".to_owned(),
+        }),
+        (0, None, None) => Err(HomeError::NoAccount),
+        (_, Some(user), _) => Err(HomeError::Ambiguous {
+            user: user.to_string(),
+        }),
+        (_, None, _) => Err(HomeError::NoDefault),
+    }
+}

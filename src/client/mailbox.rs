@@ -1,0 +1,479 @@
+//! The mailbox: received mail as a Maildir, on disk before it is acknowledged.
+//!
+//! ```text
+//! mail/new/<id>.<log>.mail          not shown yet
+//! mail/cur/<id>.<log>.mail:2,S      shown
+//! marks.json                        per log: everything up to here is in the mailbox
+//! ```
+//! Mail is written aside, synced, renamed into `new/`, the folder synced, and only then the log's mark
+//! moves, synced too; the caller acknowledges after that. **A file counts only at or below its log's
+//! mark**: what a crash left above it is invisible and is written over when it is fetched again. So a
+//! mail is always in at least one durable place and enters the mailbox once.
+//!
+//! Showing is a claim on the file (a lock that ends with the process), print, flush, move to `cur/`. Of
+//! several processes each mail is shown by one; what a dead one claimed is shown by the next.
+//!
+//! Other programs (mutt, aerc, notmuch) may read and move the files. This module opens no sockets.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, FileError, damaged, failed};
+use super::mime;
+use crate::protocol::reply::{Envelope, LogInfo, Trimmed};
+use crate::protocol::{LogNumber, MailId};
+
+/// Mails written under one hold of the lock: others wait no longer than that takes.
+pub const BATCH_MAILS_MAX: usize = 50;
+
+/// Threads that write and sync the files of one batch side by side: the syncs share the disk's work.
+const WRITERS: usize = 8;
+
+/// A received mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The log it came in.
+    pub log: LogNumber,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// Its body, exactly as it was sent.
+    pub body: Vec<u8>,
+}
+
+/// How far a log is in the mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Everything up to this id is there, or was told as trimmed.
+    pub id: MailId,
+    /// The log's count at `id`, when known.
+    pub n: Option<u64>,
+}
+
+/// Mails that were there once and that this reader will not see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrimmedNotice {
+    /// The log.
+    pub log: LogNumber,
+    /// Its address.
+    pub address: String,
+    /// How many.
+    pub count: u64,
+    /// They came after this id.
+    pub from_id: MailId,
+}
+
+/// What a fetched page (or a piece of one) brings to a log.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// The log.
+    pub log: LogNumber,
+    /// Its address.
+    pub address: &'a str,
+    /// The piece begins after this id.
+    pub after: MailId,
+    /// The mark moves here.
+    pub through: Mark,
+    /// Mails missing in between.
+    pub trimmed: Option<Trimmed>,
+    /// The mails, by id.
+    pub mails: &'a [Mail],
+}
+
+/// What became of a [`Piece`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// The log is in the mailbox up to this mark, on disk: acknowledge it.
+    Upto(Mark),
+    /// The log's mark is elsewhere (another process moved it): fetch from there.
+    Elsewhere(Mark),
+}
+
+/// The mails of one account that were received.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    account: PathBuf,
+    mail: PathBuf,
+    server: String,
+}
+
+/// A mail in `new/` that this process alone may show, until this is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    /// Its id.
+    pub id: MailId,
+    /// Its log.
+    pub log: LogNumber,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Claim {
+    /// Reads the mail.
+    pub fn read(&self) -> Result<Mail, FileError> {
+        read_mail(&self.path)
+    }
+}
+
+/// Notices of trimming that this process alone may tell, until this is dropped.
+#[derive(Debug)]
+pub struct TrimmedClaim {
+    /// What to tell.
+    pub notices: Vec<TrimmedNotice>,
+    _lock: File,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct MarksFile {
+    v: u32,
+    /// The store's identity at the server: when it changes, counts start over.
+    incarnation: u64,
+    logs: BTreeMap<LogNumber, LogMark>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    trimmed: Vec<TrimmedNotice>,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct LogMark {
+    address: String,
+    id: MailId,
+    n: Option<u64>,
+    /// The highest mark there ever was: below it, after a rewind, a mail may be here already.
+    #[serde(default)]
+    highest: MailId,
+}
+
+impl LogMark {
+    fn mark(&self) -> Mark {
+        Mark {
+            id: self.id,
+            n: self.n,
+        }
+    }
+
+    fn advance(&mut self, to: Mark) {
+        self.id = to.id;
+        self.n = to.n;
+        self.highest = self.highest.max(to.id);
+    }
+}
+
+impl Mailbox {
+    /// Opens the mailbox below an account's folder, making it if needed. `server` stands for the
+    /// server in message ids.
+    pub fn open(account: &Path, server: &str) -> Result<Self, FileError> {
+        let mail = account.join("mail");
+        for folder in ["tmp", "new", "cur"] {
+            files::make_folder(&mail.join(folder))?;
+        }
+        Ok(Self {
+            account: account.to_owned(),
+            mail,
+            server: server.to_owned(),
+        })
+    }
+
+    /// Returns the Maildir.
+    pub fn folder(&self) -> &Path {
+        &self.mail
+    }
+
+    /// Returns the marks of all logs.
+    pub fn marks(&self) -> Result<BTreeMap<LogNumber, Mark>, FileError> {
+        let file = self.read_marks()?;
+        Ok(file
+            .logs
+            .iter()
+            .map(|(log, at)| (*log, at.mark()))
+            .collect())
+    }
+
+    /// Gets to know logs: one without a mark starts where the server says this device stands. After a
+    /// change of `incarnation` no count of before is trusted.
+    pub fn meet(&self, logs: &[LogInfo], incarnation: u64) -> Result<(), FileError> {
+        let known = self.read_marks()?;
+        let all_known = logs.iter().all(|info| known.logs.contains_key(&info.log));
+        if all_known && known.incarnation == incarnation {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mut marks = self.read_marks()?;
+        if marks.incarnation != incarnation {
+            marks.incarnation = incarnation;
+            marks.logs.values_mut().for_each(|log| log.n = None);
+        }
+        for info in logs {
+            marks.logs.entry(info.log).or_insert_with(|| starting(info));
+        }
+        self.write_marks(&marks)
+    }
+
+    /// Moves a log's mark back, so that older mail is fetched again (`join --from`). Mails that are
+    /// in the mailbox already are not stored twice.
+    pub fn rewind(&self, log: LogNumber, to: Mark) -> Result<(), FileError> {
+        let _lock = self.lock()?;
+        let mut marks = self.read_marks()?;
+        match marks.logs.get_mut(&log) {
+            Some(at) if at.id > to.id => at.advance(to),
+            _ => return Ok(()),
+        }
+        self.write_marks(&marks)
+    }
+
+    /// Stores a piece of a page: at most [`BATCH_MAILS_MAX`] mails. When it returns
+    /// [`Stored::Upto`], everything up to there survives a power cut.
+    pub fn store_page(&self, piece: &Piece<'_>) -> Result<Stored, FileError> {
+        let _lock = self.lock()?;
+        let mut marks = self.read_marks()?;
+        let at = marks.logs.entry(piece.log).or_default();
+        let mark = at.mark();
+        if piece.through.id <= mark.id {
+            return Ok(Stored::Upto(mark));
+        }
+        if piece.after > mark.id || (piece.trimmed.is_some() && piece.after != mark.id) {
+            return Ok(Stored::Elsewhere(mark));
+        }
+        let fresh: Vec<&Mail> = piece
+            .mails
+            .iter()
+            .filter(|mail| mail.envelope.id > mark.id)
+            .collect();
+        let highest = at.highest;
+        piece.address.clone_into(&mut at.address);
+        at.advance(piece.through);
+        marks
+            .trimmed
+            .extend(piece.trimmed.map(|trimmed| TrimmedNotice {
+                log: piece.log,
+                address: piece.address.to_owned(),
+                count: trimmed.count,
+                from_id: trimmed.from_id,
+            }));
+        self.write_mails(&fresh, highest)?;
+        self.write_marks(&marks)?;
+        Ok(Stored::Upto(piece.through))
+    }
+
+    /// Stores what came live: each mail whose `prev` is at or below its log's mark and its id above
+    /// it; the others are left to a refresh. Returns the marks that moved, safe on disk.
+    pub fn store_live(&self, mails: &[Mail]) -> Result<BTreeMap<LogNumber, Mark>, FileError> {
+        let _lock = self.lock()?;
+        let mut marks = self.read_marks()?;
+        let (mut fresh, mut moved, mut highest) = (Vec::new(), BTreeMap::new(), 0);
+        for mail in mails {
+            let Some(at) = marks.logs.get_mut(&mail.log) else {
+                continue;
+            };
+            if mail.envelope.prev > at.id || mail.envelope.id <= at.id {
+                continue;
+            }
+            highest = highest.max(at.highest);
+            let to = Mark {
+                id: mail.envelope.id,
+                n: Some(mail.envelope.n),
+            };
+            at.advance(to);
+            moved.insert(mail.log, to);
+            fresh.push(mail);
+        }
+        if !fresh.is_empty() {
+            self.write_mails(&fresh, highest)?;
+            self.write_marks(&marks)?;
+        }
+        Ok(moved)
+    }
+
+    /// Returns what was not shown yet, by id.
+    pub fn unseen(&self) -> Result<Vec<(MailId, LogNumber)>, FileError> {
+        let mut unseen = parsed_names(&self.mail.join("new"))?;
+        let marks = self.read_marks()?;
+        unseen.retain(|(id, log)| marks.logs.get(log).is_some_and(|at| *id <= at.id));
+        unseen.sort_unstable();
+        Ok(unseen)
+    }
+
+    /// Claims an unseen mail for showing; nothing when it was shown or another process is at it.
+    pub fn claim(&self, id: MailId, log: LogNumber) -> Result<Option<Claim>, FileError> {
+        let path = self.mail.join("new").join(name_of(id, log));
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("open", &path)(error)),
+        };
+        let free = file.try_lock().is_ok() && files::is_at(&file, &path);
+        Ok(free.then_some(Claim {
+            id,
+            log,
+            path,
+            _lock: file,
+        }))
+    }
+
+    /// Moves mails that were shown, and flushed, to `cur/`.
+    pub fn shown(&self, claims: Vec<Claim>) -> Result<(), FileError> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        for claim in &claims {
+            let to = self.mail.join("cur").join(seen_name(claim.id, claim.log));
+            match fs::rename(&claim.path, &to) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(failed("move", &claim.path)(error));
+                }
+                _ => {}
+            }
+        }
+        files::sync_folder(&self.mail.join("cur"))?;
+        files::sync_folder(&self.mail.join("new"))
+    }
+
+    /// Returns a mail of the mailbox, shown or not.
+    pub fn get(&self, id: MailId) -> Result<Option<Mail>, FileError> {
+        let start = format!("{id:016}.");
+        for folder in ["new", "cur"] {
+            let folder = self.mail.join(folder);
+            let found = files::names(&folder)?.find(|name| name.starts_with(&start));
+            if let Some(name) = found {
+                return read_mail(&folder.join(name)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Claims the notices of trimming that were not told yet; nothing when there are none, or when
+    /// another process is telling them.
+    pub fn claim_trimmed(&self) -> Result<Option<TrimmedClaim>, FileError> {
+        if self.read_marks()?.trimmed.is_empty() {
+            return Ok(None);
+        }
+        let path = self.account.join("told.lock");
+        let lock = files::open_lock(&path)?;
+        if lock.try_lock().is_err() {
+            return Ok(None);
+        }
+        let notices = self.read_marks()?.trimmed;
+        Ok((!notices.is_empty()).then_some(TrimmedClaim {
+            notices,
+            _lock: lock,
+        }))
+    }
+
+    /// Removes notices that were told.
+    pub fn told(&self, claim: TrimmedClaim) -> Result<(), FileError> {
+        let _lock = self.lock()?;
+        let mut marks = self.read_marks()?;
+        marks.trimmed.retain(|row| !claim.notices.contains(row));
+        self.write_marks(&marks)
+    }
+
+    fn lock(&self) -> Result<File, FileError> {
+        files::lock(&self.account.join("mailbox.lock"))
+    }
+
+    fn marks_path(&self) -> PathBuf {
+        self.account.join("marks.json")
+    }
+
+    fn read_marks(&self) -> Result<MarksFile, FileError> {
+        let read = files::read_json(&self.marks_path())?;
+        Ok(read.unwrap_or(MarksFile {
+            v: 1,
+            ..MarksFile::default()
+        }))
+    }
+
+    fn write_marks(&self, marks: &MarksFile) -> Result<(), FileError> {
+        files::replace_json(&self.marks_path(), marks)
+    }
+
+    /// Makes files of mails in `new/`, durably. Those at or below `highest` may be here already.
+    fn write_mails(&self, mails: &[&Mail], highest: MailId) -> Result<(), FileError> {
+        let here = if mails.iter().any(|mail| mail.envelope.id <= highest) {
+            self.here()?
+        } else {
+            Vec::new()
+        };
+        let is_new = |mail: &&&Mail| here.binary_search(&(mail.envelope.id, mail.log)).is_err();
+        let fresh: Vec<&Mail> = mails.iter().filter(is_new).copied().collect();
+        self.write_aside(&fresh)?;
+        for mail in &fresh {
+            let name = name_of(mail.envelope.id, mail.log);
+            let aside = self.mail.join("tmp").join(&name);
+            fs::rename(&aside, self.mail.join("new").join(&name))
+                .map_err(failed("rename", &aside))?;
+        }
+        files::sync_folder(&self.mail.join("new"))
+    }
+
+    fn write_aside(&self, mails: &[&Mail]) -> Result<(), FileError> {
+        let share = mails.len().div_ceil(WRITERS).max(1);
+        if share == 1 && mails.len() < 2 {
+            return mails.iter().try_for_each(|mail| self.write_one(mail));
+        }
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = mails
+                .chunks(share)
+                .map(|chunk| scope.spawn(|| chunk.iter().try_for_each(|mail| self.write_one(mail))))
+                .collect();
+            writers
+                .into_iter()
+                .map(|writer| writer.join().expect("writing a mail does not panic"))
+                .collect::<Result<(), FileError>>()
+        })
+    }
+
+    fn write_one(&self, mail: &Mail) -> Result<(), FileError> {
+        let path = self
+            .mail
+            .join("tmp")
+            .join(name_of(mail.envelope.id, mail.log));
+        let header = mime::header(mail, &self.server);
+        files::write_synced(&path, &[&header, &mail.body]).map(drop)
+    }
+
+    /// Returns every mail that is here, sorted.
+    fn here(&self) -> Result<Vec<(MailId, LogNumber)>, FileError> {
+        let mut here = parsed_names(&self.mail.join("new"))?;
+        here.extend(parsed_names(&self.mail.join("cur"))?);
+        here.sort_unstable();
+        Ok(here)
+    }
+}
+
+fn starting(info: &LogInfo) -> LogMark {
+    LogMark {
+        address: info.address.clone(),
+        id: info.cursor,
+        n: Some(info.n),
+        highest: info.cursor,
+    }
+}
+
+/// Sixteen digits hold every id (they are below 2^53), so names sort by id.
+fn name_of(id: MailId, log: LogNumber) -> String {
+    format!("{id:016}.{log}.mail")
+}
+
+fn seen_name(id: MailId, log: LogNumber) -> String {
+    format!("{}:2,S", name_of(id, log))
+}
+
+fn parse_name(name: &str) -> Option<(MailId, LogNumber)> {
+    let base = name.split_once(':').map_or(name, |(base, _flags)| base);
+    let (id, log) = base.strip_suffix(".mail")?.split_once('.')?;
+    Some((id.parse().ok()?, log.parse().ok()?))
+}
+
+fn parsed_names(folder: &Path) -> Result<Vec<(MailId, LogNumber)>, FileError> {
+    Ok(files::names(folder)?
+        .filter_map(|name| parse_name(&name))
+        .collect())
+}
+
+fn read_mail(path: &Path) -> Result<Mail, FileError> {
+    let bytes = fs::read(path).map_err(failed("read", path))?;
+    mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
+}

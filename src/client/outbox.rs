@@ -1,0 +1,541 @@
+//! The outbox: every send is on disk, with its number, before it is tried for the first time.
+//!
+//! One outbox per account is one *stream* of numbered sends (design: exactly-once sends). An entry is
+//! one file; its name says where it stands, its content never changes:
+//!
+//! ```text
+//! outbox/stream.json                       {stream, next, entry}
+//! outbox/<entry>.draft.mail                never tried; sent by `outbox retry` only
+//! outbox/<entry>.queued.mail               never tried; sent when the server is back (`--queue`)
+//! outbox/<entry>.<stream>-<number>-<settled below>.mail     numbered: tried, or about to be
+//! outbox/<entry>.doubt-<stream>-<number>.mail               the server no longer knows: never sent again
+//! ```
+//! A numbered entry is removed when its outcome is here. Whoever works on an entry holds a lock on the
+//! file, which ends with its process: what a dead process left is claimed by exactly one other. The
+//! lock of the outbox itself is held for bookkeeping only, never while the network is waited for.
+//! This module opens no sockets and decides nothing about time.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, FileError, damaged, failed};
+
+/// A mail to send.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// Names of users and topics.
+    pub to: Vec<String>,
+    /// One line, or nothing.
+    pub subject: String,
+    /// MIME type of the body.
+    pub content_type: String,
+    /// Seconds after which it is of no use.
+    pub ttl_s: Option<u64>,
+    /// The body: any bytes.
+    pub body: Vec<u8>,
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Never tried; sent only when its owner says so.
+    Draft,
+    /// Never tried; sent by itself when the server is there.
+    Queued,
+    /// Numbered: tried and not answered, as far as is known. Retried under the same number.
+    InDoubt(Number),
+    /// The server does not know any more what became of it. Never sent again.
+    Lost {
+        /// The stream it was numbered in.
+        stream: u64,
+        /// Its number there.
+        number: u64,
+    },
+}
+
+/// A send's place in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    /// The stream.
+    pub stream: u64,
+    /// The number: 1, 2, 3 ...
+    pub number: u64,
+    /// Every number below this was settled, on disk, when the number was given.
+    pub settled_below: u64,
+}
+
+/// One entry, as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its number in the outbox.
+    pub entry: u64,
+    /// Where it stands.
+    pub standing: Standing,
+    /// A living process works on it right now.
+    pub busy: bool,
+    /// The recipients.
+    pub to: Vec<String>,
+    /// The subject.
+    pub subject: String,
+    /// Bytes of the body.
+    pub size: u64,
+}
+
+/// An entry that this process works on: nobody else touches it until this is dropped.
+#[derive(Debug)]
+pub struct Claimed {
+    /// Its number in the outbox.
+    pub entry: u64,
+    /// Where it stands.
+    pub standing: Standing,
+    /// What is to be sent.
+    pub draft: Draft,
+    path: PathBuf,
+    lock: File,
+}
+
+impl Claimed {
+    /// Returns its place in the stream, if it has one that can still be used.
+    pub fn number(&self) -> Option<Number> {
+        match self.standing {
+            Standing::InDoubt(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+/// The sends of one account that have no outcome yet.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    folder: PathBuf,
+    lock: PathBuf,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct StreamFile {
+    v: u32,
+    /// The stream in use, once the server issued one.
+    stream: Option<u64>,
+    /// The next number in it.
+    next: u64,
+    /// The next entry's number.
+    entry: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryHeader {
+    v: u32,
+    to: Vec<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    subject: String,
+    content_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl_s: Option<u64>,
+    size: u64,
+}
+
+impl Outbox {
+    /// Opens the outbox below an account's folder, making it if needed.
+    pub fn open(account: &Path) -> Result<Self, FileError> {
+        let folder = account.join("outbox");
+        files::make_folder(&folder)?;
+        Ok(Self {
+            folder,
+            lock: account.join("outbox.lock"),
+        })
+    }
+
+    /// Returns the stream to go on with, if the server issued one.
+    pub fn stream(&self) -> Result<Option<u64>, FileError> {
+        Ok(self.read_stream()?.stream)
+    }
+
+    /// Takes over the stream that a login gave, where `asked` is the one the login asked for. When
+    /// another process changed the stream meanwhile, its choice stands. Returns the stream in use.
+    pub fn adopt_stream(&self, asked: Option<u64>, given: u64) -> Result<u64, FileError> {
+        let _lock = files::lock(&self.lock)?;
+        let mut file = self.read_stream()?;
+        if let Some(current) = file
+            .stream
+            .filter(|_| file.stream != asked || asked == Some(given))
+        {
+            return Ok(current);
+        }
+        file.stream = Some(given);
+        file.next = 1;
+        self.write_stream(&file)?;
+        Ok(given)
+    }
+
+    /// Saves a send under the next number of the stream, durably, before its first try. A login has
+    /// given the stream before ([`Outbox::adopt_stream`]).
+    pub fn enqueue(&self, draft: Draft) -> Result<Claimed, FileError> {
+        let aside = self.write_aside(&draft)?;
+        self.number(aside, None, draft)
+    }
+
+    /// Saves a send that was never tried; `queued` ones are sent by themselves later. Returns its
+    /// number in the outbox.
+    pub fn keep(&self, draft: &Draft, queued: bool) -> Result<u64, FileError> {
+        let aside = self.write_aside(draft)?;
+        let _lock = files::lock(&self.lock)?;
+        let mut file = self.read_stream()?;
+        let entry = self.next_entry(&mut file)?;
+        self.write_stream(&file)?;
+        let standing = if queued {
+            Standing::Queued
+        } else {
+            Standing::Draft
+        };
+        self.rename(aside, entry, &standing)?;
+        files::sync_folder(&self.folder)?;
+        Ok(entry)
+    }
+
+    /// Gives a claimed draft the next number of the stream, durably, before its first try.
+    pub fn promote(&self, claimed: Claimed) -> Result<Claimed, FileError> {
+        let aside = Aside {
+            path: claimed.path,
+            file: claimed.lock,
+        };
+        self.number(aside, Some(claimed.entry), claimed.draft)
+    }
+
+    /// Turns a numbered entry that was surely never tried back into a draft.
+    pub fn demote(&self, claimed: Claimed, queued: bool) -> Result<u64, FileError> {
+        let standing = if queued {
+            Standing::Queued
+        } else {
+            Standing::Draft
+        };
+        self.restand(claimed, &standing)
+    }
+
+    /// Notes that the server does not know any more what became of it: kept, listed, never sent again.
+    pub fn lose(&self, claimed: Claimed) -> Result<u64, FileError> {
+        match claimed.standing {
+            Standing::InDoubt(Number { stream, number, .. }) => {
+                self.restand(claimed, &Standing::Lost { stream, number })
+            }
+            _ => Ok(claimed.entry),
+        }
+    }
+
+    /// Removes an entry whose outcome is here. The removal is made durable by the next number given,
+    /// before any request can say that this one is settled.
+    pub fn settle(&self, claimed: Claimed) -> Result<(), FileError> {
+        let _lock = files::lock(&self.lock)?;
+        files::remove(&claimed.path)
+    }
+
+    /// Removes an entry that nobody works on, whatever may come of it. Returns whether it was there.
+    pub fn remove(&self, entry: u64) -> Result<bool, FileError> {
+        let Some(claimed) = self.claim(entry)? else {
+            return Ok(false);
+        };
+        self.settle(claimed)?;
+        files::sync_folder(&self.folder)?;
+        Ok(true)
+    }
+
+    /// Lists all entries, oldest first.
+    pub fn list(&self) -> Result<Vec<Listed>, FileError> {
+        let mut listed = Vec::new();
+        for (entry, standing) in self.entries()? {
+            let path = self.path(entry, &standing);
+            let Some(file) = open_existing(&path)? else {
+                continue;
+            };
+            let header = read_header(&path, &mut &file)?;
+            listed.push(Listed {
+                entry,
+                standing,
+                busy: file.try_lock().is_err(),
+                to: header.to,
+                subject: header.subject,
+                size: header.size,
+            });
+        }
+        Ok(listed)
+    }
+
+    /// Claims everything a dead process left tried and unanswered, oldest first.
+    pub fn pending_retries(&self) -> Result<Vec<u64>, FileError> {
+        self.entries_that(|standing| matches!(standing, Standing::InDoubt(_)))
+    }
+
+    /// Returns the entries that are sent by themselves when the server is there.
+    pub fn queued(&self) -> Result<Vec<u64>, FileError> {
+        self.entries_that(|standing| matches!(standing, Standing::Queued))
+    }
+
+    /// Returns the entries that were never tried.
+    pub fn drafts(&self) -> Result<Vec<u64>, FileError> {
+        self.entries_that(|standing| matches!(standing, Standing::Draft | Standing::Queued))
+    }
+
+    /// Claims one entry; nothing when it is gone or a living process works on it.
+    pub fn claim(&self, entry: u64) -> Result<Option<Claimed>, FileError> {
+        let found = self.entries()?.into_iter().find(|(at, _)| *at == entry);
+        let Some((_, standing)) = found else {
+            return Ok(None);
+        };
+        let path = self.path(entry, &standing);
+        let Some(file) = open_existing(&path)? else {
+            return Ok(None);
+        };
+        if file.try_lock().is_err() || !files::is_at(&file, &path) {
+            return Ok(None);
+        }
+        let draft = read_draft(&path, &file)?;
+        Ok(Some(Claimed {
+            entry,
+            standing,
+            draft,
+            path,
+            lock: file,
+        }))
+    }
+
+    fn entries_that(&self, wanted: impl Fn(&Standing) -> bool) -> Result<Vec<u64>, FileError> {
+        let entries = self.entries()?.into_iter();
+        Ok(entries
+            .filter(|(_, standing)| wanted(standing))
+            .map(|(entry, _)| entry)
+            .collect())
+    }
+
+    fn entries(&self) -> Result<Vec<(u64, Standing)>, FileError> {
+        let mut entries: Vec<_> = files::names(&self.folder)?
+            .filter_map(|name| parse_name(&name))
+            .collect();
+        entries.sort_unstable_by_key(|(entry, _)| *entry);
+        Ok(entries)
+    }
+
+    /// Numbers a file that is already written and synced; short, since others wait for the lock.
+    fn number(&self, aside: Aside, entry: Option<u64>, draft: Draft) -> Result<Claimed, FileError> {
+        let _lock = files::lock(&self.lock)?;
+        let mut file = self.read_stream()?;
+        let entry = match entry {
+            Some(entry) => entry,
+            None => self.next_entry(&mut file)?,
+        };
+        let standing = Standing::InDoubt(self.next_number(&mut file)?);
+        self.write_stream(&file)?;
+        let aside = self.rename(aside, entry, &standing)?;
+        // Makes the new name, the counters and every earlier removal durable.
+        files::sync_folder(&self.folder)?;
+        Ok(Claimed {
+            entry,
+            standing,
+            draft,
+            path: aside.path,
+            lock: aside.file,
+        })
+    }
+
+    fn next_entry(&self, file: &mut StreamFile) -> Result<u64, FileError> {
+        let newest = self.entries()?.last().map_or(0, |(entry, _)| *entry);
+        let entry = file.entry.max(newest + 1).max(1);
+        file.entry = entry + 1;
+        Ok(entry)
+    }
+
+    fn next_number(&self, file: &mut StreamFile) -> Result<Number, FileError> {
+        let missing = || damaged(&self.stream_path(), "it names no stream");
+        let stream = file.stream.ok_or_else(missing)?;
+        let open = self.open_numbers(stream)?;
+        let after_open = open.iter().max().map_or(1, |newest| newest + 1);
+        let number = file.next.max(after_open);
+        file.next = number + 1;
+        Ok(Number {
+            stream,
+            number,
+            settled_below: open.into_iter().min().unwrap_or(number),
+        })
+    }
+
+    fn open_numbers(&self, stream: u64) -> Result<Vec<u64>, FileError> {
+        let entries = self.entries()?.into_iter();
+        Ok(entries
+            .filter_map(|(_, standing)| match standing {
+                Standing::InDoubt(at) if at.stream == stream => Some(at.number),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn restand(&self, claimed: Claimed, standing: &Standing) -> Result<u64, FileError> {
+        let _lock = files::lock(&self.lock)?;
+        let aside = Aside {
+            path: claimed.path,
+            file: claimed.lock,
+        };
+        drop(self.rename(aside, claimed.entry, standing)?);
+        files::sync_folder(&self.folder)?;
+        Ok(claimed.entry)
+    }
+
+    fn rename(&self, aside: Aside, entry: u64, standing: &Standing) -> Result<Aside, FileError> {
+        let path = self.path(entry, standing);
+        fs::rename(&aside.path, &path).map_err(failed("rename", &aside.path))?;
+        Ok(Aside { path, ..aside })
+    }
+
+    /// Writes the entry under a name that counts for nothing yet, synced and locked.
+    fn write_aside(&self, draft: &Draft) -> Result<Aside, FileError> {
+        let (path, file) = self.create_aside()?;
+        // Locked before it has a name that counts, so that nobody can take it for a dead one's.
+        file.lock().map_err(failed("lock", &path))?;
+        let header = header_of(&path, draft)?;
+        match write_entry(&file, &header, &draft.body) {
+            Ok(()) => Ok(Aside { path, file }),
+            Err(error) => {
+                drop(fs::remove_file(&path));
+                Err(failed("write", &path)(error))
+            }
+        }
+    }
+
+    fn create_aside(&self) -> Result<(PathBuf, File), FileError> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static ASIDE: AtomicU64 = AtomicU64::new(0);
+        let at = ASIDE.fetch_add(1, Ordering::Relaxed);
+        let path = self
+            .folder
+            .join(format!("{}-{at}.aside", std::process::id()));
+        let file = files::create(&path)?;
+        Ok((path, file))
+    }
+
+    fn path(&self, entry: u64, standing: &Standing) -> PathBuf {
+        self.folder.join(name_of(entry, standing))
+    }
+
+    fn stream_path(&self) -> PathBuf {
+        self.folder.join("stream.json")
+    }
+
+    fn read_stream(&self) -> Result<StreamFile, FileError> {
+        let file = files::read_json(&self.stream_path())?;
+        Ok(file.unwrap_or(StreamFile {
+            v: 1,
+            stream: None,
+            next: 1,
+            entry: 1,
+        }))
+    }
+
+    fn write_stream(&self, file: &StreamFile) -> Result<(), FileError> {
+        files::replace_json(&self.stream_path(), file)
+    }
+}
+
+/// A file of the outbox under some name, locked by this process.
+struct Aside {
+    path: PathBuf,
+    file: File,
+}
+
+fn name_of(entry: u64, standing: &Standing) -> String {
+    match standing {
+        Standing::Draft => format!("{entry:016}.draft.mail"),
+        Standing::Queued => format!("{entry:016}.queued.mail"),
+        Standing::InDoubt(at) => format!(
+            "{entry:016}.{}-{}-{}.mail",
+            at.stream, at.number, at.settled_below
+        ),
+        Standing::Lost { stream, number } => format!("{entry:016}.doubt-{stream}-{number}.mail"),
+    }
+}
+
+fn parse_name(name: &str) -> Option<(u64, Standing)> {
+    let (entry, standing) = name.strip_suffix(".mail")?.split_once('.')?;
+    Some((entry.parse().ok()?, parse_standing(standing)?))
+}
+
+fn parse_standing(text: &str) -> Option<Standing> {
+    match text {
+        "draft" => return Some(Standing::Draft),
+        "queued" => return Some(Standing::Queued),
+        _ => {}
+    }
+    if let Some(place) = text.strip_prefix("doubt-") {
+        let (stream, number) = place.split_once('-')?;
+        return Some(Standing::Lost {
+            stream: stream.parse().ok()?,
+            number: number.parse().ok()?,
+        });
+    }
+    let mut numbers = text.split('-').map(|part| part.parse().ok());
+    let mut next = || numbers.next().flatten();
+    Some(Standing::InDoubt(Number {
+        stream: next()?,
+        number: next()?,
+        settled_below: next()?,
+    }))
+}
+
+fn header_of(path: &Path, draft: &Draft) -> Result<Vec<u8>, FileError> {
+    let header = EntryHeader {
+        v: 1,
+        to: draft.to.clone(),
+        subject: draft.subject.clone(),
+        content_type: draft.content_type.clone(),
+        ttl_s: draft.ttl_s,
+        size: draft.body.len() as u64,
+    };
+    let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(path, e))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn write_entry(mut file: &File, header: &[u8], body: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    file.write_all(header)?;
+    file.write_all(body)?;
+    file.sync_all()
+}
+
+/// Reads the first line, byte by byte through a small buffer, and leaves the rest alone.
+fn read_header(path: &Path, file: &mut impl Read) -> Result<EntryHeader, FileError> {
+    use std::io::BufRead;
+    let mut line = Vec::new();
+    std::io::BufReader::new(file)
+        .read_until(b'\n', &mut line)
+        .map_err(failed("read", path))?;
+    serde_json::from_slice(&line).map_err(|e| damaged(path, e))
+}
+
+fn read_draft(path: &Path, mut file: &File) -> Result<Draft, FileError> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed("read", path))?;
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or_else(|| damaged(path, "it has no header"))?;
+    let body = bytes.split_off(end + 1);
+    let header: EntryHeader = serde_json::from_slice(&bytes).map_err(|e| damaged(path, e))?;
+    if header.size != body.len() as u64 {
+        return Err(damaged(path, "its body is cut short"));
+    }
+    Ok(Draft {
+        to: header.to,
+        subject: header.subject,
+        content_type: header.content_type,
+        ttl_s: header.ttl_s,
+        body,
+    })
+}
+
+fn open_existing(path: &Path) -> Result<Option<File>, FileError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("open", path)(error)),
+    }
+}
