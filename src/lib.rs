@@ -6,6 +6,7 @@
 //! - [`auth`]: key files, and who may do what.
 //! - [`broker`]: the pure core and the server around it.
 //! - [`config`]: the server's settings.
+//! - [`mailserver`]: the server program.
 //! - [`client`]: a session with a server, an outbox, a mailbox.
 //! - [`cli`]: the program `mailctl`.
 //! - [`limits`]: every maximum, with its reason.
@@ -18,5 +19,6 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod limits;
+pub mod mailserver;
 pub mod protocol;
 pub mod store;

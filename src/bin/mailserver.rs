@@ -1,3 +1,5 @@
 //! The `mailserver` program: parses, calls `run`, exits.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    correio::mailserver::main(std::env::args_os())
+}

@@ -10,5 +10,7 @@ pub mod committer;
 pub mod core;
 pub mod io;
 pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod xpub;
 pub mod zap;

@@ -1,1 +1,630 @@
-//! Part of the shell.
+//! The poll loop: moves bytes between sockets, core and store, reads the clock, decides nothing.
+//!
+//! One turn: take what the store finished, answer ZAP, read a bounded number of subscriptions and
+//! requests, drain the core after each, then hand all changes of the turn to the committer as one
+//! batch. Nothing here waits but [`Server::wait`]. `xpub`, `zap` and `committer` are its hands.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use zmq::{DONTWAIT, SNDMORE};
+
+use super::committer::{Committer, Done, Wake, WakeReader};
+use super::core::Core;
+use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
+use super::xpub::{self, Guard, LiveSocket, retry};
+use super::zap::{self, Zap};
+use crate::auth::keys::KeyPair;
+use crate::config::{Config, Endpoint};
+use crate::limits;
+use crate::protocol::PublicKey;
+use crate::store::{Change, Store, StoreError};
+
+/// Messages read from one socket in one turn, so that no socket starves another or a commit.
+const TURN_MESSAGES_MAX: usize = 256;
+
+/// Bytes that may wait for the disk before requests are left in their sockets, where TCP slows the
+/// senders down.
+const QUEUED_BYTES_MAX: usize = 64 << 20;
+
+/// The core is told the time at least this often.
+const TICK_MS: u64 = 1_000;
+
+/// How long a stop may take to finish what was begun, and then to get the last replies out.
+const STOP_MS: u64 = 1_500;
+const STOP_LINGER_MS: i32 = 250;
+
+/// Why the server stopped without being asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A socket could not listen.
+    #[error("cannot listen on {endpoint}: {reason}; choose another with --{flag}")]
+    Bind {
+        /// Where it should have listened.
+        endpoint: Endpoint,
+        /// The setting that moves it.
+        flag: &'static str,
+        /// Why not.
+        reason: zmq::Error,
+    },
+    /// libzmq failed in a way it should not.
+    #[error("the network library failed to {deed}: {source}")]
+    Network {
+        /// What was tried.
+        deed: &'static str,
+        /// The cause.
+        source: zmq::Error,
+    },
+    /// The operating system refused a thread, a pipe, a signal handler or random bytes.
+    #[error("the operating system refused {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn network(deed: &'static str) -> impl Fn(zmq::Error) -> ServerError {
+    move |source| ServerError::Network { deed, source }
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> ServerError {
+    move |source| ServerError::System { what, source }
+}
+
+/// The sockets, bound.
+pub struct Sockets {
+    zap: Zap,
+    requests: zmq::Socket,
+    live: LiveSocket,
+    // The last field: a context ends only when its sockets are closed.
+    context: zmq::Context,
+    /// The request socket's port.
+    pub request_port: u16,
+    /// The live socket's port.
+    pub live_port: u16,
+}
+
+impl std::fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sockets")
+            .field("request_port", &self.request_port)
+            .field("live_port", &self.live_port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sockets {
+    /// Binds everything, the ZAP handler first. `remembered` are the ports of last time, tried first
+    /// where the configuration says 0.
+    pub fn bind(
+        config: &Config,
+        keys: &KeyPair,
+        remembered: (u16, u16),
+    ) -> Result<Self, ServerError> {
+        let context = zmq::Context::new();
+        let zap = Zap::bind(&context).map_err(network("bind the ZAP handler"))?;
+        let requests = request_socket(&context, keys, config.bind.is_ipv6())
+            .map_err(network("open the request socket"))?;
+        let live_endpoint = config.live_endpoint();
+        let live = LiveSocket::new(&context, keys, live_endpoint.is_ipv6())
+            .map_err(network("open the live socket"))?;
+        let request_port = bind(&requests, &config.bind, remembered.0, "bind")?;
+        let live_port = bind(live.socket(), &live_endpoint, remembered.1, "live-bind")?;
+        Ok(Self {
+            zap,
+            requests,
+            live,
+            context,
+            request_port,
+            live_port,
+        })
+    }
+}
+
+fn request_socket(context: &zmq::Context, keys: &KeyPair, ipv6: bool) -> zmq::Result<zmq::Socket> {
+    let mut socket = context.socket(zmq::ROUTER)?;
+    let limits = Guard {
+        domain: zap::MAIL_DOMAIN,
+        frame_bytes_max: limits::FRAME_BYTES_MAX,
+        ipv6,
+    };
+    xpub::guard(&mut socket, keys, limits)?;
+    // A reply to somebody who left is an error we see, and nobody takes over another's routing id.
+    socket.set_router_mandatory(true)?;
+    socket.set_router_handover(false)?;
+    Ok(socket)
+}
+
+fn bind(
+    socket: &zmq::Socket,
+    endpoint: &Endpoint,
+    remembered: u16,
+    flag: &'static str,
+) -> Result<u16, ServerError> {
+    let again = Endpoint {
+        port: remembered,
+        ..endpoint.clone()
+    };
+    if endpoint.port == 0 && remembered != 0 && socket.bind(&again.to_string()).is_ok() {
+        return Ok(remembered);
+    }
+    socket
+        .bind(&endpoint.to_string())
+        .map_err(|reason| ServerError::Bind {
+            endpoint: endpoint.clone(),
+            flag,
+            reason,
+        })?;
+    if endpoint.port != 0 {
+        return Ok(endpoint.port);
+    }
+    let bound = socket
+        .get_last_endpoint()
+        .map_err(network("tell its port"))?;
+    bound
+        .ok()
+        .and_then(|text| text.rsplit_once(':')?.1.parse().ok())
+        .ok_or_else(|| network("tell its port")(zmq::Error::EINVAL))
+}
+
+/// Asks a running server to stop, from a signal handler or another thread.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    wake: Wake,
+}
+
+impl Stop {
+    /// Asks.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        self.wake.wake();
+    }
+
+    /// Makes these signals ask.
+    pub fn on_signals(&self, signals: &[i32]) -> Result<(), ServerError> {
+        let register = |signal: i32| {
+            signal_hook::flag::register(signal, Arc::clone(&self.asked))?;
+            let wake = self.wake.try_clone_stream()?;
+            signal_hook::low_level::pipe::register(signal, wake)
+        };
+        for signal in signals {
+            register(*signal).map_err(system("a signal handler"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A broker at work.
+#[derive(Debug)]
+pub struct Server {
+    sockets: Sockets,
+    core: Core,
+    committer: Committer,
+    clock: Clock,
+    disk: Disk,
+    wake: WakeReader,
+    stop: Stop,
+    /// When the core wants to be told the time.
+    wake_at_ms: Option<u64>,
+    last_tick_ms: u64,
+    stopping_since_ms: Option<u64>,
+    /// What this turn decided, for the next commit.
+    batch: Vec<Change>,
+    batch_ticket: Option<Ticket>,
+}
+
+impl Server {
+    /// Puts a broker together and makes durable what its start decided. No request was read yet.
+    pub fn start(
+        config: &Config,
+        settings: Settings,
+        sockets: Sockets,
+        mut store: Box<dyn Store>,
+    ) -> Result<Self, ServerError> {
+        let snapshot = store.load()?;
+        let clock = Clock::start();
+        let (wake_end, wake) = Wake::pair().map_err(system("a pair of sockets"))?;
+        let committer = Committer::start(store, &wake_end).map_err(system("a thread"))?;
+        let mut server = Self {
+            core: Core::new(settings, snapshot, clock.now()),
+            sockets,
+            committer,
+            disk: Disk::new(config),
+            wake,
+            stop: Stop {
+                asked: Arc::new(AtomicBool::new(false)),
+                wake: wake_end,
+            },
+            wake_at_ms: None,
+            last_tick_ms: 0,
+            stopping_since_ms: None,
+            batch: Vec::new(),
+            batch_ticket: None,
+            clock,
+        };
+        server.drain()?;
+        server.hand_over();
+        Ok(server)
+    }
+
+    /// Returns a way to stop the server.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Serves until it is asked to stop, then finishes what was begun.
+    pub fn run(mut self) -> Result<(), ServerError> {
+        while !self.is_over() {
+            self.wait()?;
+            self.turn()?;
+        }
+        self.close()
+    }
+
+    fn turn(&mut self) -> Result<(), ServerError> {
+        self.wake.drain();
+        self.notice_stop()?;
+        self.take_results()?;
+        let core = &self.core;
+        self.sockets
+            .zap
+            .serve(TURN_MESSAGES_MAX, |key| core.may_connect_live(key))
+            .map_err(network("answer ZAP"))?;
+        self.take_subscriptions()?;
+        if !self.is_congested() {
+            self.take_requests()?;
+        }
+        self.tick()?;
+        self.hand_over();
+        Ok(())
+    }
+
+    /// Waits for a message, a result, a signal or the time of the next tick.
+    fn wait(&self) -> Result<(), ServerError> {
+        let mut items = [
+            zmq::PollItem::from_fd(self.wake.as_raw_fd(), zmq::POLLIN),
+            self.sockets.zap.socket().as_poll_item(zmq::POLLIN),
+            self.sockets.live.socket().as_poll_item(zmq::POLLIN),
+            self.sockets.requests.as_poll_item(zmq::POLLIN),
+        ];
+        let watched = items.len() - usize::from(self.is_congested());
+        match zmq::poll(&mut items[..watched], self.patience_ms()) {
+            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+            Err(source) => Err(network("wait")(source)),
+        }
+    }
+
+    fn patience_ms(&self) -> i64 {
+        let left = self.next_tick_ms().saturating_sub(self.clock.now().mono_ms);
+        i64::try_from(left.clamp(1, TICK_MS)).expect("a second fits")
+    }
+
+    fn next_tick_ms(&self) -> u64 {
+        let regular = self.last_tick_ms + TICK_MS;
+        self.wake_at_ms.map_or(regular, |at| at.min(regular))
+    }
+
+    fn is_congested(&self) -> bool {
+        self.committer.queued_bytes() > QUEUED_BYTES_MAX
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), ServerError> {
+        self.core.handle(self.clock.now(), input);
+        self.drain()
+    }
+
+    /// Carries out what the core wants, to the end: its law.
+    fn drain(&mut self) -> Result<(), ServerError> {
+        loop {
+            match self.core.poll_output() {
+                Output::Reply { routing, frames } => self.reply(&routing, &frames)?,
+                Output::Publish { key, header, body } => self
+                    .sockets
+                    .live
+                    .publish(key, &header, body.as_deref())
+                    .map_err(network("publish"))?,
+                Output::Grant(key) => self
+                    .sockets
+                    .live
+                    .grant(key)
+                    .map_err(network("grant a subscription"))?,
+                Output::Commit(ticket, mut changes) => {
+                    self.batch.append(&mut changes);
+                    self.batch_ticket = Some(ticket);
+                }
+                Output::Load(ticket, query) => self.committer.load(ticket, query),
+                Output::Idle { wake_at_ms } => {
+                    self.wake_at_ms = wake_at_ms;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(ticket) = self.batch_ticket.take() {
+            let changes = std::mem::take(&mut self.batch);
+            tracing::trace!(ticket, changes = changes.len(), "commit");
+            self.committer.commit(ticket, changes);
+        }
+    }
+
+    fn take_results(&mut self) -> Result<(), ServerError> {
+        while let Some(done) = self.committer.poll() {
+            match done {
+                Done::Committed { ticket, .. } => self.handle(Input::Committed(ticket))?,
+                Done::Loaded(ticket, answer) => self.handle(Input::Loaded(ticket, answer))?,
+                Done::Failed(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_subscriptions(&mut self) -> Result<(), ServerError> {
+        for _ in 0..TURN_MESSAGES_MAX {
+            let received = self.sockets.live.receive();
+            let Some(asked) = received.map_err(network("receive a subscription"))? else {
+                break;
+            };
+            tracing::debug!(key = %Short(&asked.key), bytes = asked.topic.len(), "subscription");
+            self.handle(Input::Subscribe {
+                key: asked.key,
+                topic: asked.topic,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn take_requests(&mut self) -> Result<(), ServerError> {
+        for _ in 0..TURN_MESSAGES_MAX {
+            let received = receive(&self.sockets.requests);
+            match received.map_err(network("receive a request"))? {
+                Received::Nothing => break,
+                Received::Nobodys => tracing::debug!("a request without a proven key"),
+                Received::Request(peer, frames) => self.request(peer, frames)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, peer: Peer, frames: Vec<Vec<u8>>) -> Result<(), ServerError> {
+        let span = tracing::debug_span!("request", key = %Short(&peer.key), verb = %Verb(&frames));
+        let _inside = span.entered();
+        tracing::debug!(frames = frames.len(), "taken");
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)
+            .map_err(|error| system("random bytes")(io::Error::other(error.to_string())))?;
+        self.handle(Input::Request {
+            peer,
+            frames,
+            random,
+        })
+    }
+
+    /// Sends a reply, or drops it when the peer is gone or does not read: it will ask again.
+    fn reply(&self, routing: &[u8], frames: &[Frame]) -> Result<(), ServerError> {
+        match send_reply(&self.sockets.requests, routing, frames) {
+            Ok(Some(())) => Ok(()),
+            Ok(None) => {
+                tracing::debug!("a reply dropped: its peer does not read");
+                Ok(())
+            }
+            Err(zmq::Error::EHOSTUNREACH) => {
+                tracing::debug!("a reply dropped: its peer is gone");
+                Ok(())
+            }
+            Err(source) => Err(network("reply")(source)),
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), ServerError> {
+        let now = self.clock.now();
+        if now.mono_ms < self.next_tick_ms() {
+            return Ok(());
+        }
+        if now.mono_ms >= self.last_tick_ms + TICK_MS {
+            self.disk.look();
+        }
+        self.last_tick_ms = now.mono_ms;
+        self.handle(Input::Tick {
+            disk_low: self.disk.is_low,
+        })
+    }
+
+    fn notice_stop(&mut self) -> Result<(), ServerError> {
+        if self.stopping_since_ms.is_some() || !self.stop.asked.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        tracing::info!("stopping: finishing what was begun");
+        self.stopping_since_ms = Some(self.clock.now().mono_ms);
+        self.handle(Input::Shutdown)
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping_since_ms.is_some_and(|since| {
+            let late = self.clock.now().mono_ms >= since + STOP_MS;
+            late || (self.core.is_settled() && self.committer.queued_bytes() == 0)
+        })
+    }
+
+    /// Gets the last replies out and closes the store; a store still at work after all that time is
+    /// left to the end of the process, which harms it no more than a kill does.
+    fn close(self) -> Result<(), ServerError> {
+        let settled = self.core.is_settled();
+        let Sockets {
+            context,
+            requests,
+            live,
+            zap,
+            ..
+        } = self.sockets;
+        drop((live, zap));
+        requests
+            .set_linger(STOP_LINGER_MS)
+            .map_err(network("close"))?;
+        drop(requests);
+        drop(context);
+        if settled {
+            self.committer.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// What came on the request socket.
+enum Received {
+    Nothing,
+    /// No CURVE key behind it: dropped.
+    Nobodys,
+    Request(Peer, Vec<Vec<u8>>),
+}
+
+fn receive(socket: &zmq::Socket) -> zmq::Result<Received> {
+    let Some(mut first) = retry(|| socket.recv_msg(DONTWAIT))? else {
+        return Ok(Received::Nothing);
+    };
+    let frames = receive_rest(socket, &first)?;
+    let Some(key) = xpub::user_id(&mut first) else {
+        return Ok(Received::Nobodys);
+    };
+    let address = first.gets("Peer-Address").unwrap_or_default().to_owned();
+    let routing = first.to_vec();
+    let peer = Peer {
+        routing,
+        key,
+        address,
+    };
+    Ok(Received::Request(peer, frames))
+}
+
+/// Collects the frames after the routing id. Of too many, only as many are kept as it takes to see
+/// that they are too many: the core answers `bad_request`.
+fn receive_rest(socket: &zmq::Socket, first: &zmq::Message) -> zmq::Result<Vec<Vec<u8>>> {
+    let mut frames = Vec::with_capacity(limits::REQUEST_FRAMES_MAX);
+    let mut more = first.get_more();
+    while more {
+        let Some(frame) = retry(|| socket.recv_msg(DONTWAIT))? else {
+            break;
+        };
+        more = frame.get_more();
+        match frames.len() {
+            kept if kept < limits::REQUEST_FRAMES_MAX => frames.push(frame.to_vec()),
+            limits::REQUEST_FRAMES_MAX => frames.push(Vec::new()),
+            _ => {}
+        }
+    }
+    Ok(frames)
+}
+
+fn send_reply(socket: &zmq::Socket, routing: &[u8], frames: &[Frame]) -> zmq::Result<Option<()>> {
+    // Only the first frame can fail: it finds the peer and the room for the whole message.
+    if retry(|| socket.send(routing, DONTWAIT | SNDMORE))?.is_none() {
+        return Ok(None);
+    }
+    for (at, frame) in frames.iter().enumerate() {
+        let more = if at + 1 < frames.len() { SNDMORE } else { 0 };
+        retry(|| socket.send(&frame[..], DONTWAIT | more))?;
+    }
+    Ok(Some(()))
+}
+
+/// The start of a key: enough to follow one client through a log.
+struct Short<'a>(&'a PublicKey);
+
+impl std::fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(&self.0[..4]))
+    }
+}
+
+/// A request's verb, read only when a log line shows it.
+struct Verb<'a>(&'a [Vec<u8>]);
+
+impl std::fmt::Display for Verb<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use crate::protocol::request::Request;
+        let header = self.0.get(1).map_or(&[][..], Vec::as_slice);
+        f.write_str(Request::decode(header).map_or("?", |request| request.verb()))
+    }
+}
+
+/// The only clock of the broker.
+#[derive(Debug)]
+struct Clock {
+    started: Instant,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the poll loop owns the broker's clock"
+)]
+impl Clock {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Watches the free space of the data folder.
+#[derive(Debug)]
+struct Disk {
+    folder: PathBuf,
+    config: Config,
+    is_low: bool,
+}
+
+impl Disk {
+    fn new(config: &Config) -> Self {
+        let mut disk = Self {
+            folder: config.data_dir.clone(),
+            config: config.clone(),
+            is_low: false,
+        };
+        disk.look();
+        disk
+    }
+
+    fn look(&mut self) {
+        let Ok(found) = rustix::fs::statvfs(&self.folder) else {
+            return;
+        };
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        let total = found.f_blocks.saturating_mul(found.f_frsize);
+        let is_low = free < self.config.disk_reserve(total);
+        if is_low != self.is_low {
+            self.is_low = is_low;
+            self.tell(free);
+        }
+    }
+
+    fn tell(&self, free: u64) {
+        let folder = self.folder.display();
+        if self.is_low {
+            tracing::error!(%folder, free, "the disk is nearly full: no new mail is taken until there is room");
+        } else {
+            tracing::info!(%folder, free, "the disk has room again");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The data folder: who may look into it, keys, remembered ports, and the files that say "ready".
+//!
+//! Others on this machine may pass through the folder (0711) to read `server.url` and `server.json`
+//! (0644), and nothing else: everything else is the server's alone.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+use crate::auth::keys::{KeyError, KeyPair};
+use crate::protocol::codes::exit;
+
+const URL_FILE: &str = "server.url";
+const JSON_FILE: &str = "server.json";
+const PORTS_FILE: &str = "ports";
+const SERVER_KEY: &str = "server.key";
+const ADMIN_KEY: &str = "admin.key";
+
+/// Others may pass through, and look at nothing.
+const FOLDER_MODE: u32 = 0o711;
+
+/// A data folder that exists.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+/// What `server.json` says: the server that runs on this folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Running {
+    pub(super) v: u32,
+    pub(super) pid: u32,
+    pub(super) version: String,
+    pub(super) url: String,
+    pub(super) live: String,
+    /// Where the browser page is; no such page yet.
+    pub(super) http: Option<String>,
+}
+
+impl Folder {
+    /// Opens the folder, made if need be, and takes from others what is not theirs.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: &io::Error| Failure {
+            code: exit::CANT_CREATE,
+            text: format!(
+                "cannot use the data folder {}: {error}; choose another with --data-dir",
+                path.display()
+            ),
+        };
+        make(path).map_err(|error| failed(&error))?;
+        // Without `..` and links, so that messages name one place and a later start finds it.
+        let path = path.canonicalize().map_err(|error| failed(&error))?;
+        close_to_others(&path).map_err(|error| failed(&error))?;
+        Ok(Self { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The server's key pair, made at the first start.
+    pub(super) fn server_key(&self) -> Result<KeyPair, KeyError> {
+        KeyPair::load_or_create(&self.path.join(SERVER_KEY))
+    }
+
+    /// The first administrator's key pair, made at the first start.
+    pub(super) fn admin_key(&self) -> Result<KeyPair, KeyError> {
+        KeyPair::load_or_create(&self.path.join(ADMIN_KEY))
+    }
+
+    /// Ports of the request and live sockets at the last start; 0 where there is none.
+    pub(super) fn remembered_ports(&self) -> (u16, u16) {
+        let text = fs::read_to_string(self.path.join(PORTS_FILE)).unwrap_or_default();
+        let mut ports = text
+            .split_whitespace()
+            .map(|word| word.parse().unwrap_or(0));
+        (ports.next().unwrap_or(0), ports.next().unwrap_or(0))
+    }
+
+    pub(super) fn remember_ports(&self, requests: u16, live: u16) -> io::Result<()> {
+        let text = format!("{requests} {live}\n");
+        self.replace(PORTS_FILE, text.as_bytes(), 0o600)
+    }
+
+    /// Says to everybody on this machine that a server is ready, and where.
+    pub(super) fn publish(&self, running: &Running) -> io::Result<()> {
+        let mut json = serde_json::to_vec(running)?;
+        json.push(b'\n');
+        self.replace(JSON_FILE, &json, 0o644)?;
+        self.replace(URL_FILE, format!("{}\n", running.url).as_bytes(), 0o644)
+    }
+
+    /// Says so no longer.
+    pub(super) fn withdraw(&self) -> io::Result<()> {
+        for name in [URL_FILE, JSON_FILE] {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.sync()
+    }
+
+    /// Reads what a running server said of itself.
+    pub(super) fn running(&self) -> Option<Running> {
+        serde_json::from_slice(&fs::read(self.path.join(JSON_FILE)).ok()?).ok()
+    }
+
+    /// Puts a file in place whole: readers see the old one or the new one.
+    fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let unfinished = self.path.join(format!("{name}.new"));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, self.path.join(name))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)?;
+    }
+    DirBuilder::new().mode(FOLDER_MODE).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))?;
+    let parent = path.join("..");
+    File::open(parent)?.sync_all()
+}
+
+/// Takes the right to list and write from others; refuses a folder that everybody shares.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    let found = fs::metadata(path)?;
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & 0o1000 != 0 {
+        return Err(io::Error::other("it is shared by all users"));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("it belongs to another user"));
+    }
+    if mode & !FOLDER_MODE & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(mode & FOLDER_MODE))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn running() -> Running {
+        Running {
+            v: 1,
+            pid: 7,
+            version: "0".to_owned(),
+            url: "correio://here:1?key=00".to_owned(),
+            live: "tcp://here:2".to_owned(),
+            http: None,
+        }
+    }
+
+    #[test]
+    fn a_new_folder_is_passable_and_shows_only_the_ready_files() {
+        let ground = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&ground.path().join("a/b")).unwrap();
+        assert_eq!(mode(folder.path()), 0o711);
+        folder.publish(&running()).unwrap();
+        folder.server_key().unwrap();
+        folder.remember_ports(1, 2).unwrap();
+        assert_eq!(mode(&folder.path.join(URL_FILE)), 0o644);
+        assert_eq!(mode(&folder.path.join(JSON_FILE)), 0o644);
+        assert_eq!(mode(&folder.path.join(SERVER_KEY)), 0o600);
+        assert_eq!(mode(&folder.path.join(PORTS_FILE)), 0o600);
+    }
+
+    #[test]
+    fn an_old_folder_is_closed_and_a_shared_one_refused() {
+        let ground = tempfile::tempdir().unwrap();
+        let path = ground.path().join("data");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o775)).unwrap();
+        Folder::open(&path).unwrap();
+        assert_eq!(mode(&path), 0o711);
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        Folder::open(&path).unwrap();
+        assert_eq!(mode(&path), 0o700, "its owner's choice");
+        fs::set_permissions(&path, Permissions::from_mode(0o1777)).unwrap();
+        assert_eq!(Folder::open(&path).unwrap_err().code, 73);
+        fs::write(ground.path().join("file"), "").unwrap();
+        assert_eq!(
+            Folder::open(&ground.path().join("file")).unwrap_err().code,
+            73
+        );
+    }
+
+    #[test]
+    fn ready_files_come_and_go_and_ports_stay() {
+        let ground = tempfile::tempdir().unwrap();
+        let folder = Folder::open(ground.path()).unwrap();
+        assert_eq!(
+            (folder.running(), folder.remembered_ports()),
+            (None, (0, 0))
+        );
+        folder.publish(&running()).unwrap();
+        folder.remember_ports(5, 6).unwrap();
+        assert_eq!(folder.running(), Some(running()));
+        folder.withdraw().unwrap();
+        folder.withdraw().unwrap();
+        assert_eq!(
+            (folder.running(), folder.remembered_ports()),
+            (None, (5, 6))
+        );
+        fs::write(ground.path().join(PORTS_FILE), "rubbish").unwrap();
+        assert_eq!(folder.remembered_ports(), (0, 0));
+    }
+}

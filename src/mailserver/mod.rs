@@ -1,0 +1,180 @@
+//! The `mailserver` program: its words, its start and its end.
+//!
+//! - `args`: what the command line may say.
+//! - `run`: the order of a start, and of a stop.
+//! - `folder`: the data folder: keys, remembered ports, and the files that say "ready".
+//!
+//! A failure is one line on standard error that says what to do next, and an exit code of
+//! `sysexits.h`. This module decides nothing about mail: that is [`crate::broker`].
+
+mod args;
+mod folder;
+mod run;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::panic;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::auth::keys::{KeyError, require_curve};
+use crate::broker::server::ServerError;
+use crate::config::{self, Config, ConfigError};
+use crate::protocol::codes::exit;
+use crate::store::StoreError;
+use args::{Call, Verb};
+
+/// Runs the program and returns its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panic::set_hook(Box::new(|bug| {
+        complain(&format!(
+            "a bug stopped this server, please report it: {bug}"
+        ));
+    }));
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let args: Vec<OsString> = args.into_iter().collect();
+    let code = match panic::catch_unwind(|| obey(args)) {
+        Ok(Ok(())) => exit::OK,
+        Ok(Err(failure)) => {
+            complain(&failure.text);
+            failure.code
+        }
+        // The hook has said it.
+        Err(_) => exit::SOFTWARE,
+    };
+    ExitCode::from(code)
+}
+
+fn obey(args: Vec<OsString>) -> Result<(), Failure> {
+    let Some(call) = args::parse(args)? else {
+        return Ok(());
+    };
+    let config = configuration(&call)?;
+    match call.verb {
+        Verb::Run { accept_loss } => {
+            require_curve()?;
+            run::run(&config, accept_loss)
+        }
+        Verb::Init => {
+            require_curve()?;
+            run::init(&config)
+        }
+        Verb::CheckConfig => {
+            say(&format!(
+                "The configuration is good: requests on {}, live mail on {}, data in {}, registration {}.",
+                config.bind,
+                config.live_endpoint(),
+                config.data_dir.display(),
+                config.registration_mode().word(),
+            ));
+            Ok(())
+        }
+        Verb::DefaultConfig => {
+            say(config::default_file().trim_end());
+            Ok(())
+        }
+    }
+}
+
+fn configuration(call: &Call) -> Result<Config, Failure> {
+    let environment = config::parse_environment(|name| std::env::var(name).ok());
+    let file = match &call.config_file {
+        Some(path) => config::parse_file(path, &read(path)?)?,
+        None => Vec::new(),
+    };
+    Ok(Config::from_layers([
+        file,
+        environment,
+        call.flags.clone(),
+    ])?)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure {
+        code: exit::CONFIG,
+        text: format!("cannot read the settings file {}: {error}", path.display()),
+    })
+}
+
+/// Why the program ends, for a person and for a script.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    /// One line.
+    text: String,
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            code: exit::CONFIG,
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let code = match error {
+            KeyError::Io { .. } => exit::IO,
+            _ => exit::CONFIG,
+        };
+        Self {
+            code,
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (code, advice) = match &error {
+            StoreError::InUse { .. } => (
+                exit::CANT_CREATE,
+                "stop it first, or give this one a --data-dir of its own",
+            ),
+            StoreError::Newer { .. } => (
+                exit::CONFIG,
+                "start the version that wrote it, or a later one",
+            ),
+            StoreError::Lost { .. } => (
+                exit::IO,
+                "put a backup back; or, to go on without what is lost, start once with: mailserver run --accept-loss",
+            ),
+            StoreError::Damaged { .. } => (exit::IO, "put a backup back"),
+            _ => (
+                exit::IO,
+                "see that the disk is whole and has room, then start again: nothing acknowledged is lost",
+            ),
+        };
+        Self {
+            code,
+            text: format!("{error}; {advice}"),
+        }
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        let code = match error {
+            ServerError::Store(error) => return error.into(),
+            ServerError::Bind { .. } => exit::CANT_CREATE,
+            _ => exit::IO,
+        };
+        Self {
+            code,
+            text: error.to_string(),
+        }
+    }
+}
+
+/// Prints a result. Nobody listening is no reason to stop serving.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "{line}").and_then(|()| out.flush()));
+}
+
+fn complain(text: &str) {
+    let line = text.replace('\n', " ");
+    drop(writeln!(std::io::stderr().lock(), "mailserver: {line}"));
+}

@@ -1,0 +1,187 @@
+//! A start and a stop, step by step.
+//!
+//! Folder, store (which also keeps a second server out), keys, sockets, core; then the word "ready"
+//! in three forms; then the poll loop. Nothing is served before everything is restored.
+
+use std::io::IsTerminal;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tracing_subscriber::EnvFilter;
+
+use super::folder::{Folder, Running};
+use super::{Failure, say};
+use crate::auth::keys::KeyPair;
+use crate::broker::server::{Server, Sockets};
+use crate::config::{Config, Endpoint, LogFormat};
+use crate::protocol::codes::exit;
+use crate::protocol::url::ServerUrl;
+use crate::store::sled::SledStore;
+use crate::store::{Store, StoreError};
+
+/// Serves until a signal says stop.
+pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
+    start_log(config)?;
+    raise_open_files();
+    let folder = Folder::open(&config.data_dir)?;
+    let store = open_store(&folder, accept_loss)?;
+    folder
+        .withdraw()
+        .map_err(|error| io_failure(&folder, &error))?;
+    let keys = folder.server_key()?;
+    let admin = folder.admin_key()?;
+    let sockets = Sockets::bind(config, &keys, folder.remembered_ports())?;
+    let running = describe(config, &keys, &sockets);
+    if config.bind.port == 0 || config.live_endpoint().port == 0 {
+        folder
+            .remember_ports(sockets.request_port, sockets.live_port)
+            .map_err(|error| io_failure(&folder, &error))?;
+    }
+    let settings = config.settings(vec![admin.public], sockets.live_port);
+    let server = Server::start(config, settings, sockets, store)?;
+    server.stop().on_signals(&[SIGTERM, SIGINT])?;
+    announce(&folder, &running)?;
+    let ended = server.run();
+    tell_supervisor(&[NotifyState::Stopping]);
+    folder
+        .withdraw()
+        .map_err(|error| io_failure(&folder, &error))?;
+    ended?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes the folder and the keys, and says what to do next.
+pub(super) fn init(config: &Config) -> Result<(), Failure> {
+    let folder = Folder::open(&config.data_dir)?;
+    let keys = folder.server_key()?;
+    folder.admin_key()?;
+    let place = folder.path().display();
+    say(&format!(
+        "The data folder {place} is ready; the server's key is {}.\n\
+         Next: mailserver run --data-dir {place}\n\
+         Then, in another terminal: mailctl --server {place}/server.url login YOUR_NAME",
+        hex::encode(keys.public)
+    ));
+    Ok(())
+}
+
+/// Opens the store, which also keeps a second server out of the folder.
+fn open_store(folder: &Folder, accept_loss: bool) -> Result<Box<dyn Store>, Failure> {
+    let opened = if accept_loss {
+        SledStore::open_accepting_loss(folder.path())
+    } else {
+        SledStore::open(folder.path())
+    };
+    match opened {
+        Ok(store) => Ok(Box::new(store)),
+        Err(error @ StoreError::InUse { .. }) => Err(in_use(folder, error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Names the server that holds the folder, where it has said who it is.
+fn in_use(folder: &Folder, error: StoreError) -> Failure {
+    let Some(running) = folder.running() else {
+        return error.into();
+    };
+    Failure {
+        code: exit::CANT_CREATE,
+        text: format!(
+            "a mailserver runs on {} already (pid {}, {}); use that one, stop it, or give this one a --data-dir of its own",
+            folder.path().display(),
+            running.pid,
+            running.url
+        ),
+    }
+}
+
+fn describe(config: &Config, keys: &KeyPair, sockets: &Sockets) -> Running {
+    let url = ServerUrl {
+        host: host(config, &config.bind),
+        port: sockets.request_port,
+        key: keys.public,
+        code: None,
+    };
+    let live = Endpoint {
+        host: host(config, &config.live_endpoint()),
+        port: sockets.live_port,
+    };
+    Running {
+        v: 1,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        url: url.to_string(),
+        live: live.to_string(),
+        http: None,
+    }
+}
+
+/// The host clients are told.
+fn host(config: &Config, endpoint: &Endpoint) -> String {
+    match &config.advertise {
+        Some(host) => host.clone(),
+        None if endpoint.is_wildcard() => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        None => endpoint.host.clone(),
+    }
+}
+
+fn announce(folder: &Folder, running: &Running) -> Result<(), Failure> {
+    folder
+        .publish(running)
+        .map_err(|error| io_failure(folder, &error))?;
+    say(&format!(
+        "mailserver {} is ready: {} live={} data={}",
+        running.version,
+        running.url,
+        running.live,
+        folder.path().display()
+    ));
+    tell_supervisor(&[NotifyState::Ready]);
+    Ok(())
+}
+
+fn tell_supervisor(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot reach the supervisor");
+    }
+}
+
+fn io_failure(folder: &Folder, error: &std::io::Error) -> Failure {
+    Failure {
+        code: exit::IO,
+        text: format!("cannot write in {}: {error}", folder.path().display()),
+    }
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure {
+        code: exit::CONFIG,
+        text: format!("log: {:?} will not do: {error}", config.log),
+    })?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// One client is one open file: take as many as the system gives.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
+}
