@@ -155,6 +155,15 @@ impl RawClient {
         Self::connect(server.place(), server.admin_key())
     }
 
+    /// Opens a further session of the same device.
+    pub fn connect_as(other: &Self) -> Self {
+        let mut client = Self::connect(Arc::clone(&other.place), other.key.clone());
+        client
+            .login(Wishes::default())
+            .expect("a known key logs in");
+        client
+    }
+
     /// Makes a new user and logs in.
     pub fn user(server: &Server, name: &str) -> Self {
         Self::user_with(server, name, Wishes::default())

@@ -88,6 +88,11 @@ pub fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Returns the monotonic clock.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
 /// Returns the wall clock in seconds since the epoch.
 pub fn wall_s() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
