@@ -1,35 +1,553 @@
 //! The pure core: every rule of the broker, without I/O.
+//!
+//! This file holds the law (one input, drain, next input), the tickets, and the one match over the
+//! verbs; what a verb means is in `account`, `session`, `send`, `read`, `topic`, `lease` and `admin`,
+//! what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
+//!
+//! Decide, make durable, then tell: an input changes the state in memory at once, and whatever is
+//! told because of it, replies that change nothing included, waits until everything decided so far is
+//! on disk (P1).
 
-use super::io::{Input, Now, Output, Settings};
-use crate::protocol::PublicKey;
-use crate::store::Snapshot;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::directory::Directory;
+use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
+use super::leases::{Leases, SessionKey};
+use super::logs::Logs;
+use super::read::Pending;
+use super::sessions::{Session, Sessions};
+use super::streams::Streams;
+use super::upkeep::Upkeep;
+use crate::auth::policy;
+use crate::limits;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::notice::{Notice, NoticeKey};
+use crate::protocol::request::Request;
+use crate::protocol::{LogNumber, MailId, PublicKey, reply};
+use crate::store::{Answer, Change, LeaseState, MailCounters, Meta, Query, Snapshot};
 
 /// The broker's state and rules.
 #[derive(Debug)]
-pub struct Core {}
+pub struct Core {
+    pub(super) settings: Settings,
+    pub(super) now: Now,
+    pub(super) meta: Meta,
+    pub(super) mail_counters: MailCounters,
+    pub(super) directory: Directory,
+    pub(super) logs: Logs,
+    pub(super) streams: Streams,
+    pub(super) leases: Leases,
+    pub(super) sessions: Sessions,
+    pub(super) upkeep: Upkeep,
+    pub(super) counts: Counts,
+    /// What was granted to each key on the live socket: whom to tell when a right is lost.
+    pub(super) granted: HashMap<PublicKey, HashSet<LogNumber>>,
+    /// Logs somebody listens to under their present key; nobody is told of the others.
+    listened: HashSet<NoticeKey>,
+    pub(super) disk_low: bool,
+    pub(super) stopping: bool,
+    /// Changes of the input being handled.
+    pub(super) changes: Vec<Change>,
+    outputs: VecDeque<Output>,
+    tickets: Tickets,
+    loads: HashMap<Ticket, Pending>,
+}
+
+/// What has happened since the process started, for administrators.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) accepted: u64,
+    pub(super) duplicates: u64,
+    pub(super) refused: u64,
+    pub(super) acknowledged: u64,
+    pub(super) trimmed_unread: u64,
+    pub(super) expired: u64,
+    pub(super) denied_subscriptions: u64,
+}
+
+/// Commits under way, and what is told when they are on disk.
+#[derive(Debug, Default)]
+struct Tickets {
+    last: Ticket,
+    issued: Ticket,
+    committed: Ticket,
+    /// The newest mail id of each commit under way.
+    ids: VecDeque<(Ticket, MailId)>,
+    synced: MailId,
+    parked: VecDeque<(Ticket, Output)>,
+}
+
+/// One request's frame around its verb.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) peer: Peer,
+    pub(super) id: Vec<u8>,
+    pub(super) random: [u8; 32],
+}
+
+/// A caller with a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who {
+    pub(super) session: SessionKey,
+    pub(super) device: u64,
+    pub(super) user: LogNumber,
+}
+
+/// What a verb's rule says: a reply's header now, or later, when a read is done.
+pub(super) type Ruling = Result<Option<Vec<u8>>, WireError>;
 
 impl Core {
-    /// Starts from what the store held. Changes that the start itself needs come out of
-    /// [`poll_output`](Self::poll_output), which must be drained before the first input.
-    pub fn new(_settings: Settings, _snapshot: Snapshot, _now: Now) -> Self {
-        Self {}
+    /// Starts from what the store held, everything in force before the first request (P13). Changes
+    /// that the start itself needs come out of [`poll_output`](Self::poll_output), which must be
+    /// drained before the first input.
+    pub fn new(settings: Settings, snapshot: Snapshot, now: Now) -> Self {
+        let mut changes = Vec::new();
+        let terms = (
+            settings.lease_ttl_ms,
+            settings.port_rest_ms,
+            settings.ports_per_user,
+        );
+        let leases = Leases::restore(
+            &settings.chat_ports,
+            terms,
+            snapshot.leases,
+            now.mono_ms,
+            &mut changes,
+        );
+        let directory = Directory::restore(
+            snapshot.directory_counters,
+            snapshot.addresses,
+            snapshot.devices,
+            snapshot.subscriptions,
+            snapshot.codes,
+        );
+        let synced = snapshot.mail_counters.mail;
+        let mut core = Self {
+            upkeep: Upkeep::new(snapshot.meta.running_s, now.mono_ms),
+            settings,
+            now,
+            meta: snapshot.meta,
+            mail_counters: snapshot.mail_counters,
+            directory,
+            logs: Logs::restore(snapshot.logs),
+            streams: Streams::restore(snapshot.streams, snapshot.completions),
+            leases,
+            sessions: Sessions::default(),
+            counts: Counts::default(),
+            granted: HashMap::new(),
+            listened: HashSet::new(),
+            disk_low: false,
+            stopping: false,
+            changes,
+            outputs: VecDeque::new(),
+            tickets: Tickets {
+                synced,
+                ..Tickets::default()
+            },
+            loads: HashMap::new(),
+        };
+        core.restore_cursors(snapshot.cursors);
+        core.restore_sessions();
+        core.upkeep_at_start();
+        core.finish();
+        core
     }
 
     /// Takes one input. The outputs of the one before must have been drained.
-    pub fn handle(&mut self, _now: Now, _input: Input) {}
+    pub fn handle(&mut self, now: Now, input: Input) {
+        debug_assert!(
+            self.outputs.is_empty(),
+            "an input was given before the last was drained"
+        );
+        self.now = now;
+        match input {
+            Input::Request {
+                peer,
+                frames,
+                random,
+            } => self.request(peer, frames, random),
+            Input::Subscribe { key, topic } => self.subscribe(key, &topic),
+            Input::Committed(ticket) => self.committed(ticket),
+            Input::Loaded(ticket, answer) => self.loaded(ticket, answer),
+            Input::Tick { disk_low } => self.tick(disk_low),
+            Input::Shutdown => self.stopping = true,
+        }
+        self.finish();
+    }
 
     /// Returns the next output; [`Output::Idle`] when there is nothing more.
     pub fn poll_output(&mut self) -> Output {
-        Output::Idle { wake_at_ms: None }
+        self.outputs
+            .pop_front()
+            .unwrap_or(Output::Idle { wake_at_ms: None })
     }
 
     /// Says whether ZAP may let this key onto the live socket: a registered device's only.
-    pub fn may_connect_live(&self, _key: &PublicKey) -> bool {
-        false
+    pub fn may_connect_live(&self, key: &PublicKey) -> bool {
+        self.directory.device_of_key(key).is_some()
     }
 
     /// Says whether nothing is under way: no commit, no read, no reply waiting.
     pub fn is_settled(&self) -> bool {
-        true
+        self.tickets.issued == self.tickets.committed
+            && self.loads.is_empty()
+            && self.outputs.is_empty()
     }
+
+    // -- the start --
+
+    /// Places every cursor that must exist: written ones as they are, and by rule those that a crash
+    /// kept from being written.
+    fn restore_cursors(&mut self, cursors: Vec<(u64, LogNumber, crate::store::Mark)>) {
+        for (device, log, mark) in cursors {
+            self.logs.place_cursor(device, log, mark);
+        }
+        let devices: Vec<(u64, LogNumber)> = self
+            .directory
+            .devices()
+            .map(|device| (device.number, device.user))
+            .collect();
+        for (device, user) in devices {
+            let logs: Vec<LogNumber> = self.directory.logs_of(user).collect();
+            for log in logs {
+                if self.logs.cursor(device, log).is_none() {
+                    self.place_unwritten_cursor(device, user, log);
+                }
+            }
+        }
+    }
+
+    /// A session whose lease is in force can be resumed after a restart, with a full term.
+    fn restore_sessions(&mut self) {
+        let out = |state| matches!(state, LeaseState::Offered | LeaseState::Held);
+        let held: Vec<_> = self
+            .leases
+            .lent()
+            .filter(|lease| out(lease.state))
+            .map(|lease| (lease.session, lease.device, lease.user))
+            .collect();
+        for (key, device, user) in held {
+            self.insert_session(key, device, user);
+        }
+    }
+
+    pub(super) fn insert_session(&mut self, key: SessionKey, device: u64, user: LogNumber) {
+        self.sessions.insert(Session {
+            key,
+            device,
+            user,
+            seen_ms: self.now.mono_ms,
+            seen_wall_ms: self.now.wall_ms,
+            since_wall_ms: self.now.wall_ms,
+            staging: None,
+            rekeyed: std::collections::BTreeSet::new(),
+        });
+    }
+
+    // -- requests --
+
+    fn request(&mut self, peer: Peer, frames: Vec<Vec<u8>>, random: [u8; 32]) {
+        let mut frames = frames.into_iter();
+        let id = frames.next().unwrap_or_default();
+        let (header, body) = (frames.next(), frames.next());
+        let call = Call { peer, id, random };
+        let ruling = if call.id.is_empty() || call.id.len() > limits::REQUEST_ID_BYTES_MAX {
+            Err(WireError::new(
+                Code::BadRequest,
+                "a request id has 1 to 32 bytes",
+            ))
+        } else if frames.next().is_some() {
+            Err(WireError::new(
+                Code::BadRequest,
+                "a request has at most three frames",
+            ))
+        } else if let Some(header) = header {
+            Request::decode(&header).and_then(|request| self.rule(&call, request, body))
+        } else {
+            Err(WireError::new(
+                Code::BadRequest,
+                "a request has a header frame",
+            ))
+        };
+        match ruling {
+            Ok(Some(header)) => self.reply(&call, header, Vec::new()),
+            Ok(None) => {}
+            Err(error) => self.reply(&call, reply::encode_error(&error), Vec::new()),
+        }
+    }
+
+    fn rule(&mut self, call: &Call, request: Request, body: Option<Vec<u8>>) -> Ruling {
+        if self.stopping {
+            return Err(
+                WireError::new(Code::ShuttingDown, "the server is going down").after_ms(500),
+            );
+        }
+        if body.is_some() && !matches!(request, Request::Send(_) | Request::Part(_)) {
+            return Err(WireError::new(
+                Code::BadRequest,
+                "this verb takes no body frame",
+            ));
+        }
+        match request {
+            Request::Hello(hello) => self.hello(call, &hello),
+            Request::Register(register) => self.register(call, register),
+            Request::Login(login) => self.login(call, login),
+            Request::Logout(logout) => self.logout(call, &logout),
+            Request::Invite(invite) => self.invite(call, invite),
+            Request::Admin(admin) => self.admin(call, &admin),
+            other => {
+                let who = self.who(call, other.session())?;
+                self.rule_in_session(call, who, other, body)
+            }
+        }
+    }
+
+    fn rule_in_session(
+        &mut self,
+        call: &Call,
+        who: Who,
+        request: Request,
+        body: Option<Vec<u8>>,
+    ) -> Ruling {
+        match request {
+            Request::Heartbeat(beat) => Ok(self.heartbeat(who, &beat)),
+            Request::Logs(logs) => Ok(self.more_logs(who, logs.after)),
+            Request::Send(send) => self.send(who, send, body),
+            Request::Part(part) => self.part(who, &part, body),
+            Request::Fetch(fetch) => self.fetch(call, who, &fetch),
+            Request::History(history) => self.history(call, who, &history),
+            Request::Body(body) => self.body(call, who, &body),
+            Request::Ack(ack) => self.ack(call, who, &ack),
+            Request::Join(join) => self.join(call, who, &join),
+            Request::Leave(leave) => Ok(self.leave(who, &leave)),
+            Request::Topics(topics) => Ok(self.topics(who, &topics)),
+            Request::Topic(topic) => self.topic(who, &topic),
+            Request::Lease(_) => self.lease(who),
+            Request::LeaseConfirm(word) => self.lease_confirm(who, &word),
+            Request::LeaseBusy(word) => self.lease_busy(who, &word),
+            Request::LeaseRelease(word) => Ok(self.lease_release(who, &word)),
+            Request::Close(_) => Ok(self.close(who)),
+            other => Err(WireError::new(
+                Code::Internal,
+                format!("{} is not ruled in a session", other.verb()),
+            )),
+        }
+    }
+
+    /// Returns the caller behind a session and notes that it was heard of, which keeps the session
+    /// and its lease. A session serves only the key it was made for, so that knowing its name is
+    /// worth nothing to anybody else (P4).
+    pub(super) fn who(&mut self, call: &Call, session: &str) -> Result<Who, WireError> {
+        let Some(device) = self.directory.device_of_key(&call.peer.key) else {
+            return Err(not_registered());
+        };
+        let who = Who {
+            session: session_key(session),
+            device: device.number,
+            user: device.user,
+        };
+        let known = self
+            .sessions
+            .get_mut(&who.session)
+            .filter(|s| s.device == who.device);
+        let Some(session) = known else {
+            return Err(WireError::new(
+                Code::NoSession,
+                "the session is over; log in again",
+            ));
+        };
+        session.seen_ms = self.now.mono_ms;
+        session.seen_wall_ms = self.now.wall_ms;
+        Ok(who)
+    }
+
+    // -- telling --
+
+    /// Tells the caller, once everything decided so far is on disk.
+    pub(super) fn reply(&mut self, call: &Call, header: Vec<u8>, bodies: Vec<Frame>) {
+        let mut frames: Vec<Frame> = Vec::with_capacity(2 + bodies.len());
+        frames.push(call.id.as_slice().into());
+        frames.push(header.into());
+        frames.extend(bodies);
+        self.tell(Output::Reply {
+            routing: call.peer.routing.clone(),
+            frames,
+        });
+    }
+
+    /// Publishes under a log's present key, if anybody was ever granted it.
+    pub(super) fn publish(&mut self, log: LogNumber, notice: &Notice, body: Option<Frame>) {
+        let Some(key) = self.listened_key(log) else {
+            return;
+        };
+        self.tell(Output::Publish {
+            key,
+            header: notice.encode().into(),
+            body,
+        });
+    }
+
+    /// Returns a log's notice key if somebody listens to it.
+    pub(super) fn listened_key(&self, log: LogNumber) -> Option<NoticeKey> {
+        self.directory
+            .notice_key(log)
+            .filter(|key| self.listened.contains(key))
+    }
+
+    fn tell(&mut self, output: Output) {
+        // Parked behind a ticket that `finish` may still issue for this very input.
+        self.tickets.parked.push_back((Ticket::MAX, output));
+    }
+
+    /// Closes an input: its changes become a commit, and what it tells waits for the last commit.
+    fn finish(&mut self) {
+        if !self.changes.is_empty() {
+            let ticket = self.next_ticket();
+            self.tickets.issued = ticket;
+            self.tickets
+                .ids
+                .push_back((ticket, self.mail_counters.mail));
+            self.outputs
+                .push_back(Output::Commit(ticket, std::mem::take(&mut self.changes)));
+        }
+        let issued = self.tickets.issued;
+        for (ticket, _) in self.tickets.parked.iter_mut().rev() {
+            if *ticket != Ticket::MAX {
+                break;
+            }
+            *ticket = issued;
+        }
+        self.release();
+    }
+
+    fn committed(&mut self, ticket: Ticket) {
+        self.tickets.committed = self.tickets.committed.max(ticket);
+        while let Some((_, id)) = self.tickets.ids.pop_front_if(|(of, _)| *of <= ticket) {
+            self.tickets.synced = id;
+        }
+        self.trim_committed();
+    }
+
+    /// Moves out what waits for nothing any more.
+    fn release(&mut self) {
+        let committed = self.tickets.committed;
+        while let Some((_, output)) = self.tickets.parked.pop_front_if(|(of, _)| *of <= committed) {
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.tickets.last += 1;
+        self.tickets.last
+    }
+
+    /// Returns the newest mail id that is on disk: no page goes beyond it (P1).
+    pub(super) fn synced(&self) -> MailId {
+        self.tickets.synced
+    }
+
+    // -- reading --
+
+    pub(super) fn load(&mut self, query: Query, pending: Pending) {
+        let ticket = self.next_ticket();
+        self.loads.insert(ticket, pending);
+        self.outputs.push_back(Output::Load(ticket, query));
+    }
+
+    fn loaded(&mut self, ticket: Ticket, answer: Answer) {
+        if let Some(pending) = self.loads.remove(&ticket) {
+            self.resume(pending, answer);
+        }
+    }
+
+    // -- the live socket --
+
+    /// Grants a subscription frame, or does not: only an existing key of its present generation, of
+    /// an address this user may read (P5).
+    fn subscribe(&mut self, key: PublicKey, topic: &[u8]) {
+        let device = self.directory.device_of_key(&key);
+        let granted = NoticeKey::from_bytes(topic)
+            .zip(device)
+            .and_then(|(wanted, device)| {
+                let address = self.directory.address(wanted.log)?;
+                let may = address.generation == wanted.generation
+                    && policy::may_read(device.user, address);
+                may.then_some((wanted, device.user))
+            });
+        let Some((granted, user)) = granted else {
+            self.counts.denied_subscriptions += 1;
+            return;
+        };
+        self.outputs.push_back(Output::Grant(granted));
+        self.listened.insert(granted);
+        self.granted.entry(key).or_default().insert(granted.log);
+        self.publish(user, &Notice::Granted { log: granted.log }, None);
+    }
+
+    /// Raises the generation of everything a key was granted, because it lost its rights, and tells
+    /// those who keep theirs.
+    pub(super) fn take_back_grants(&mut self, key: &PublicKey) {
+        for log in self.granted.remove(key).unwrap_or_default() {
+            if let Some(old) = self.directory.notice_key(log) {
+                self.listened.remove(&old);
+            }
+            self.directory.raise_generation(log, &mut self.changes);
+            self.tell_rekeyed(log);
+        }
+    }
+
+    /// Tells readers online that a log is new or has another key: a topic's by notice and with the
+    /// next heartbeat, a user's own with the heartbeat alone, for his old key is what was lost.
+    pub(super) fn tell_rekeyed(&mut self, log: LogNumber) {
+        let mut readers: Vec<LogNumber> = self.directory.readers(log).collect();
+        readers.push(log);
+        for user in readers {
+            self.sessions.rekeyed(user, log);
+            if user != log && self.listened_key(user).is_some() {
+                self.publish_log(user, log);
+            }
+        }
+    }
+
+    fn publish_log(&mut self, user: LogNumber, log: LogNumber) {
+        // The devices' cursors differ; a notice speaks of none, so the client fetches.
+        if let Some(info) = self.log_info(0, log) {
+            self.publish(user, &Notice::Log { info }, None);
+        }
+    }
+}
+
+/// Reads a session's name; what is not one names no session, for random bytes are never all zero.
+pub(super) fn session_key(text: &str) -> SessionKey {
+    let mut key = SessionKey::default();
+    match hex::decode_to_slice(text, &mut key) {
+        Ok(()) => key,
+        Err(_) => SessionKey::default(),
+    }
+}
+
+/// Says that a key belongs to no user.
+pub(super) fn not_registered() -> WireError {
+    WireError::new(
+        Code::NotRegistered,
+        "this key belongs to no user here; register first (mailctl login USER)",
+    )
+}
+
+/// Encodes a reply's header as a ruling.
+pub(super) fn told<T: serde::Serialize>(body: &T) -> Option<Vec<u8>> {
+    Some(reply::encode(body))
+}
+
+/// Says that a change is on disk.
+pub(super) fn done() -> Option<Vec<u8>> {
+    told(&reply::Done {
+        durability: "fsync".into(),
+    })
+}
+
+/// Shares a body between its frames.
+pub(super) fn frame(bytes: Vec<u8>) -> Frame {
+    Arc::from(bytes)
 }

@@ -1,16 +1,30 @@
 //! The broker: a pure core that decides, and a shell that moves bytes.
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
-//! - `core` and one file per concern (`mail`, `topic`, `lease`, `session`, `account`, `admin`,
-//!   `trim`): pure. No sockets, files, clocks, threads or randomness.
-//! - `server`: the poll loop, the only clock; `xpub`: the only unsafe; `zap`; `committer`: the store
-//!   thread.
+//! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
+//!   `topic`, `lease`, `admin`; what happens by itself: `upkeep`; state: `directory`, `logs`,
+//!   `streams`, `sessions`, `leases`. No sockets, files, clocks, threads or randomness.
+//! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
+//!   the store thread.
 
+mod account;
+mod admin;
 pub mod committer;
 pub mod core;
+mod directory;
 pub mod io;
+mod lease;
+mod leases;
+mod logs;
+mod read;
+mod send;
 pub mod server;
+mod session;
+mod sessions;
+mod streams;
 #[cfg(test)]
 mod testing;
+mod topic;
+mod upkeep;
 pub mod xpub;
 pub mod zap;

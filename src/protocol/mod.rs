@@ -9,6 +9,7 @@ pub mod names;
 pub mod notice;
 pub mod reply;
 pub mod request;
+pub mod time;
 pub mod url;
 
 /// Magic word of a `hello`: whoever does not say it is not one of our clients.

@@ -372,6 +372,37 @@ pub enum Request {
     Admin(Admin),
 }
 
+impl Request {
+    /// Returns the session the request names; nothing for verbs that need none.
+    pub fn session(&self) -> &str {
+        match self {
+            Self::Hello(_)
+            | Self::Register(_)
+            | Self::Login(_)
+            | Self::Logout(_)
+            | Self::Admin(_) => "",
+            Self::Invite(inner) => &inner.session,
+            Self::Logs(inner) => &inner.session,
+            Self::Heartbeat(inner) => &inner.session,
+            Self::Send(inner) => &inner.session,
+            Self::Part(inner) => &inner.session,
+            Self::Fetch(inner) => &inner.session,
+            Self::History(inner) => &inner.session,
+            Self::Body(inner) => &inner.session,
+            Self::Ack(inner) => &inner.session,
+            Self::Join(inner) => &inner.session,
+            Self::Leave(inner) => &inner.session,
+            Self::Topics(inner) => &inner.session,
+            Self::Topic(inner) => &inner.session,
+            Self::Lease(inner) => &inner.session,
+            Self::LeaseConfirm(inner) | Self::LeaseBusy(inner) | Self::LeaseRelease(inner) => {
+                &inner.session
+            }
+            Self::Close(inner) => &inner.session,
+        }
+    }
+}
+
 macro_rules! verbs {
     ($($word:literal => $variant:ident,)+) => {
         /// Every verb this build knows, in the order of `docs/protocol.md`.

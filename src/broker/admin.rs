@@ -1,0 +1,458 @@
+//! What an administrator asks and does. Listings change nothing.
+
+use serde_json::{Value, json};
+
+use super::core::{Call, Core, Ruling, done, told};
+use super::read::{Asked, Pending};
+use crate::limits;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::names::Address;
+use crate::protocol::request::{Admin, AdminWhat};
+use crate::protocol::{LogNumber, reply, time};
+use crate::store::{
+    AddressKind, AddressRecord, AddressState, LeaseRecord, LeaseState, MailState, Mark, Query,
+    StoredMail,
+};
+
+impl Core {
+    pub(super) fn admin(&mut self, call: &Call, admin: &Admin) -> Ruling {
+        if !self.settings.admin_keys.contains(&call.peer.key) {
+            return Err(WireError::new(
+                Code::Denied,
+                "only an administrator may do that; run it where admin.key lies beside server.url",
+            ));
+        }
+        match admin.what {
+            AdminWhat::UserLs => Ok(self.user_ls(admin)),
+            AdminWhat::TopicLs => Ok(self.topic_ls(admin)),
+            AdminWhat::QueueLs => self.queue_ls(admin),
+            AdminWhat::QueueShow => self.queue_show(admin),
+            AdminWhat::QueuePeek => self.queue_peek(call, admin),
+            AdminWhat::LeaseLs => Ok(self.lease_ls(admin)),
+            AdminWhat::SessionLs => Ok(self.session_ls(admin)),
+            AdminWhat::Stats => Ok(self.stats()),
+            AdminWhat::UserRm => self.user_rm(admin),
+            AdminWhat::UserFree => self.user_free(admin),
+            AdminWhat::TopicCreate => self.topic_create(admin),
+            AdminWhat::TopicRm => self.topic_rm(admin),
+        }
+    }
+
+    // -- listings --
+
+    fn user_ls(&self, admin: &Admin) -> Option<Vec<u8>> {
+        let users = self.of_kind(admin, AddressKind::User);
+        rows(users.map(|user| {
+            let state = if user.state == AddressState::Live {
+                "live"
+            } else {
+                "reserved"
+            };
+            let row = json!({
+                "user": user.name,
+                "devices": self.directory.devices_of(user.number).count(),
+                "role": "user",
+                "created_at": time::to_text(user.created_at_ms),
+                "state": state,
+            });
+            (row, user.name.clone())
+        }))
+    }
+
+    fn topic_ls(&self, admin: &Admin) -> Option<Vec<u8>> {
+        let topics = self.of_kind(admin, AddressKind::Topic);
+        rows(topics.map(|topic| {
+            let record = self.logs.record(topic.number);
+            let row = json!({
+                "topic": topic.name,
+                "subscribers": self.directory.reader_count(topic.number),
+                "mails": record.head.count - record.floor.count,
+                "bytes": record.head.bytes - record.floor.bytes,
+                "head": record.head.id,
+                "created_at": time::to_text(topic.created_at_ms),
+            });
+            (row, topic.name.clone())
+        }))
+    }
+
+    fn of_kind(&self, admin: &Admin, kind: AddressKind) -> impl Iterator<Item = &AddressRecord> {
+        self.directory
+            .addresses_after(admin.after.as_deref())
+            .filter(move |a| a.kind == kind)
+    }
+
+    /// Lists every queue, that is, every log a device reads, by address and device.
+    fn queue_ls(&self, admin: &Admin) -> Ruling {
+        let (after, device_after) = queue_cursor(admin.after.as_deref())?;
+        // The address of the cursor itself may have devices left, so it is asked for again.
+        let named = after.as_deref().and_then(|name| self.directory.live(name));
+        let rest = self.directory.addresses_after(after.as_deref());
+        let queues = named
+            .into_iter()
+            .chain(rest)
+            .flat_map(|address| self.queues_of(address));
+        let is_after = move |(address, device): &(&AddressRecord, u64)| {
+            after
+                .as_deref()
+                .is_none_or(|name| address.name.as_str() > name || *device > device_after)
+        };
+        Ok(rows(
+            queues.filter(is_after).map(|queue| self.queue_row(queue)),
+        ))
+    }
+
+    fn queue_show(&self, admin: &Admin) -> Ruling {
+        let address = self.meant(admin)?;
+        Ok(rows(
+            self.queues_of(address).map(|queue| self.queue_row(queue)),
+        ))
+    }
+
+    fn queues_of<'a>(
+        &'a self,
+        address: &'a AddressRecord,
+    ) -> impl Iterator<Item = (&'a AddressRecord, u64)> + 'a {
+        let own = (address.kind == AddressKind::User).then_some(address.number);
+        let users = own
+            .into_iter()
+            .chain(self.directory.readers(address.number));
+        let mut devices: Vec<u64> = users
+            .flat_map(|user| self.directory.devices_of(user))
+            .collect();
+        devices.sort_unstable();
+        devices.into_iter().map(move |device| (address, device))
+    }
+
+    fn queue_row(&self, (address, device): (&AddressRecord, u64)) -> (Value, String) {
+        let waiting = self.logs.waiting(device, address.number);
+        let user = self
+            .directory
+            .device(device)
+            .map_or(0, |device| device.user);
+        let row = json!({
+            "address": address.name,
+            "user": self.directory.name_of(user),
+            "device": device,
+            "waiting": waiting.count,
+            "bytes": waiting.bytes,
+            "oldest": (waiting.count > 0).then_some(waiting.id),
+        });
+        (row, format!("{} {device}", address.name))
+    }
+
+    fn lease_ls(&self, admin: &Admin) -> Option<Vec<u8>> {
+        let after: u16 = admin
+            .after
+            .as_deref()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(0);
+        let mut ports: Vec<(u16, Value)> = self
+            .leases
+            .lent()
+            .map(|lease| (lease.port, self.lease_row(lease)))
+            .collect();
+        ports.extend(self.leases.never_lent().map(|port| (port, free_row(port))));
+        ports.sort_unstable_by_key(|(port, _)| *port);
+        rows(
+            ports
+                .into_iter()
+                .filter(|(port, _)| *port > after)
+                .map(|(port, row)| (row, port.to_string())),
+        )
+    }
+
+    fn lease_row(&self, lease: &LeaseRecord) -> Value {
+        let is_out = matches!(lease.state, LeaseState::Offered | LeaseState::Held);
+        if lease.state == LeaseState::Free {
+            return free_row(lease.port);
+        }
+        let seen = self
+            .sessions
+            .get(&lease.session)
+            .map(|session| session.seen_wall_ms);
+        let ends = seen.map(|seen| seen.saturating_add_unsigned(self.settings.lease_ttl_ms));
+        json!({
+            "port": lease.port,
+            "user": is_out.then(|| self.directory.name_of(lease.user)),
+            "device": is_out.then_some(lease.device),
+            "epoch": lease.epoch,
+            "state": match lease.state {
+                LeaseState::Offered => "offered",
+                LeaseState::Held => "held",
+                LeaseState::Resting => "resting",
+                LeaseState::Free => "free",
+            },
+            "expires_at": ends.filter(|_| is_out).map(time::to_text),
+        })
+    }
+
+    fn session_ls(&self, admin: &Admin) -> Option<Vec<u8>> {
+        let mut sessions: Vec<(String, Value)> = self
+            .sessions
+            .iter()
+            .map(|session| {
+                let port = self.leases.of_session(&session.key).map(|lease| lease.port);
+                let row = json!({
+                    "user": self.directory.name_of(session.user),
+                    "device": session.device,
+                    "since": time::to_text(session.since_wall_ms),
+                    "last_seen": time::to_text(session.seen_wall_ms),
+                    "port": port,
+                });
+                // The name of a session is a secret of its holder's; a digest of it sorts as well.
+                (blake3::hash(&session.key).to_hex()[..32].to_owned(), row)
+            })
+            .collect();
+        sessions.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let after = admin.after.clone().unwrap_or_default();
+        rows(
+            sessions
+                .into_iter()
+                .filter(|(key, _)| *key > after)
+                .map(|(key, row)| (row, key)),
+        )
+    }
+
+    fn stats(&self) -> Option<Vec<u8>> {
+        let addresses = || self.directory.addresses_after(None);
+        let of = |kind| addresses().filter(|address| address.kind == kind).count();
+        let kept = addresses()
+            .map(|address| self.logs.record(address.number))
+            .fold(Mark::ZERO, |sum, log| Mark {
+                id: 0,
+                count: sum.count + log.head.count - log.floor.count,
+                bytes: sum.bytes + log.head.bytes - log.floor.bytes,
+            });
+        let held = self
+            .leases
+            .lent()
+            .filter(|lease| matches!(lease.state, LeaseState::Offered | LeaseState::Held));
+        let row = json!({
+            "users": of(AddressKind::User),
+            "topics": of(AddressKind::Topic),
+            "devices": self.directory.devices().count(),
+            "sessions": self.sessions.iter().count(),
+            "leases_held": held.count(),
+            "mails_kept": kept.count,
+            "bytes_kept": kept.bytes,
+            "last_id": self.mail_counters.mail,
+            "accepted": self.counts.accepted,
+            "duplicates": self.counts.duplicates,
+            "refused": self.counts.refused,
+            "acknowledged": self.counts.acknowledged,
+            "expired": self.counts.expired,
+            "trimmed_unread": self.counts.trimmed_unread,
+            "denied_subscriptions": self.counts.denied_subscriptions,
+            "running_s": self.running_s(),
+            "incarnation": self.meta.incarnation,
+            "disk_low": self.disk_low,
+        });
+        told(&reply::Rows {
+            rows: vec![row],
+            more_after: None,
+        })
+    }
+
+    // -- looking into a queue --
+
+    /// Shows the envelopes that wait at an address, from the slowest reader on. No cursor moves.
+    fn queue_peek(&mut self, call: &Call, admin: &Admin) -> Ruling {
+        if admin.body {
+            return Err(WireError::new(
+                Code::Unsupported,
+                "bodies are shown only with an audit trail, which this version does not keep",
+            ));
+        }
+        let log = self.meant(admin)?.number;
+        let slowest = self
+            .logs
+            .slowest(log)
+            .unwrap_or(self.logs.record(log).floor);
+        let after = admin
+            .after
+            .as_deref()
+            .and_then(|id| id.parse().ok())
+            .unwrap_or(slowest.id);
+        let mails = u32::try_from(limits::ROWS_MAX).unwrap_or(u32::MAX);
+        let query = Query::Page {
+            log,
+            after,
+            upto: self.synced(),
+            mails,
+            bytes: 0,
+        };
+        self.load(query, Pending::Peek(Asked::by(call), log));
+        Ok(None)
+    }
+
+    pub(super) fn tell_peeked(
+        &mut self,
+        call: Call,
+        log: LogNumber,
+        mails: &[StoredMail],
+        more: bool,
+    ) {
+        let mut page = Vec::new();
+        let mut room = limits::HEADER_BYTES_MAX;
+        let mut more = more;
+        let mut last = None;
+        for mail in mails {
+            let envelope = self.envelope(log, mail.id, &mail.record);
+            let mut row = serde_json::to_value(&envelope).unwrap_or_default();
+            row["state"] = match mail.record.state {
+                MailState::Live => "live".into(),
+                MailState::Expired => "expired".into(),
+            };
+            let Some(left) = room.checked_sub(row.to_string().len() + 1) else {
+                more = true;
+                break;
+            };
+            room = left;
+            last = Some(mail.id);
+            page.push(row);
+        }
+        let more_after = last.filter(|_| more).map(|id| id.to_string());
+        let header = reply::encode(&reply::Rows {
+            rows: page,
+            more_after,
+        });
+        self.reply(&call, header, Vec::new());
+    }
+
+    // -- deeds --
+
+    /// Removes a user: mail, devices, subscriptions and streams go; the name stays reserved.
+    fn user_rm(&mut self, admin: &Admin) -> Ruling {
+        let address = self.meant(admin)?;
+        if address.kind != AddressKind::User {
+            return Err(not_a(AddressKind::User, &address.name));
+        }
+        let user = address.number;
+        let patterns: Vec<String> = self
+            .directory
+            .patterns(user)
+            .map(|(pattern, _)| pattern.to_owned())
+            .collect();
+        for device in self.directory.devices_of(user).collect::<Vec<u64>>() {
+            self.remove_device(device);
+        }
+        for pattern in patterns.iter().filter_map(|pattern| pattern.parse().ok()) {
+            for log in self
+                .directory
+                .unsubscribe(user, &pattern, &mut self.changes)
+            {
+                self.upkeep.shrank(log);
+            }
+        }
+        self.directory.reserve(user, &mut self.changes);
+        self.upkeep.shrank(user);
+        Ok(done())
+    }
+
+    /// Frees a removed user's name. Who takes it gets a new number and an empty mailbox.
+    fn user_free(&mut self, admin: &Admin) -> Ruling {
+        let name = parsed(admin)?;
+        let address = self.directory.by_name(name.as_str());
+        let reserved = address.filter(|address| address.state == AddressState::Reserved);
+        let Some(number) = reserved.map(|address| address.number) else {
+            let text = format!("{name} is not a removed user's name");
+            return Err(WireError::new(Code::NoSuchAddress, text));
+        };
+        self.directory.remove_address(number, &mut self.changes);
+        self.upkeep.shrank(number);
+        Ok(done())
+    }
+
+    fn topic_create(&mut self, admin: &Admin) -> Ruling {
+        let name = parsed(admin)?;
+        match self.directory.by_name(name.as_str()) {
+            Some(address) if address.kind == AddressKind::Topic => {}
+            Some(_) => {
+                return Err(WireError::new(
+                    Code::NameTaken,
+                    format!("{name} is a user's"),
+                ));
+            }
+            None => drop(self.create_topic(&name)),
+        }
+        Ok(done())
+    }
+
+    /// Removes a topic with its mail and subscriptions. A topic of that name made later is another.
+    fn topic_rm(&mut self, admin: &Admin) -> Ruling {
+        let address = self.meant(admin)?;
+        if address.kind != AddressKind::Topic {
+            return Err(not_a(AddressKind::Topic, &address.name));
+        }
+        let log = address.number;
+        self.directory.remove_address(log, &mut self.changes);
+        self.upkeep.shrank(log);
+        Ok(done())
+    }
+
+    fn meant(&self, admin: &Admin) -> Result<&AddressRecord, WireError> {
+        let name = parsed(admin)?;
+        self.directory
+            .live(name.as_str())
+            .ok_or_else(|| self.no_such_address(name.as_str()))
+    }
+}
+
+fn parsed(admin: &Admin) -> Result<Address, WireError> {
+    let text = admin.address.as_deref().unwrap_or_default();
+    Address::parse(text)
+        .map_err(|error| WireError::new(Code::BadName, format!("not a name: {error}")))
+}
+
+fn not_a(kind: AddressKind, name: &str) -> WireError {
+    match kind {
+        AddressKind::User => WireError::new(Code::BadRequest, format!("{name} is a topic")),
+        AddressKind::Topic => WireError::new(Code::IsAUser, format!("{name} is a user")),
+    }
+}
+
+fn free_row(port: u16) -> Value {
+    json!({
+        "port": port,
+        "user": null,
+        "device": null,
+        "epoch": null,
+        "state": "free",
+        "expires_at": null,
+    })
+}
+
+/// Reads a queue listing's cursor, `address device`.
+fn queue_cursor(after: Option<&str>) -> Result<(Option<String>, u64), WireError> {
+    let Some(after) = after else {
+        return Ok((None, 0));
+    };
+    let parsed = after
+        .rsplit_once(' ')
+        .and_then(|(name, device)| Some((name.to_owned(), device.parse::<u64>().ok()?)));
+    parsed
+        .map(|(name, device)| (Some(name), device))
+        .ok_or_else(|| WireError::new(Code::BadRequest, "that is no cursor of this listing"))
+}
+
+/// Makes a page of rows; each comes with the cursor that stands for it.
+fn rows(all: impl Iterator<Item = (Value, String)>) -> Option<Vec<u8>> {
+    let mut page = Vec::new();
+    let mut room = limits::HEADER_BYTES_MAX;
+    let mut last: Option<String> = None;
+    let mut more_after = None;
+    for (row, cursor) in all {
+        let left = room.checked_sub(row.to_string().len() + 1);
+        let Some(left) = left.filter(|_| page.len() < limits::ROWS_MAX) else {
+            more_after = last;
+            break;
+        };
+        room = left;
+        page.push(row);
+        last = Some(cursor);
+    }
+    told(&reply::Rows {
+        rows: page,
+        more_after,
+    })
+}

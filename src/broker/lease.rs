@@ -1,0 +1,113 @@
+//! The verbs about ports. The pool itself is in `leases`.
+
+use super::core::{Core, Ruling, Who, done, told};
+use super::leases::NoPort;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::{reply, request};
+use crate::store::LeaseRecord;
+
+impl Core {
+    /// Finds a login its port. Not having one never refuses a login.
+    pub(super) fn lease_for(
+        &mut self,
+        who: Who,
+        wanted: bool,
+    ) -> (Option<reply::LeaseInfo>, Option<WireError>) {
+        if !wanted {
+            let kept = self.leases.of_session(&who.session);
+            return (kept.map(|lease| self.lease_info(lease)), None);
+        }
+        match self.take_lease(who) {
+            Ok(lease) => (Some(self.lease_info(&lease)), None),
+            Err(error) => (None, Some(error)),
+        }
+    }
+
+    pub(super) fn lease(&mut self, who: Who) -> Ruling {
+        let lease = self.take_lease(who)?;
+        Ok(self.told_lease(&lease))
+    }
+
+    /// Returns the session's lease, a new one if it has none: each session holds one port.
+    fn take_lease(&mut self, who: Who) -> Result<LeaseRecord, WireError> {
+        if let Some(lease) = self.leases.of_session(&who.session) {
+            return Ok(lease.clone());
+        }
+        self.leases
+            .can_offer(who.user, self.now.mono_ms)
+            .map_err(|no| self.no_port(no))?;
+        let epoch = self.directory.next_epoch(&mut self.changes);
+        let holder = (who.user, who.device, who.session);
+        self.leases
+            .offer(holder, epoch, &mut self.changes)
+            .ok_or_else(|| self.no_port(NoPort::Empty(self.settings.port_rest_ms)))
+    }
+
+    fn no_port(&self, no: NoPort) -> WireError {
+        match no {
+            NoPort::Empty(wait_ms) => {
+                WireError::new(Code::NoPort, "every chat port is in use or at rest")
+                    .after_ms(wait_ms)
+            }
+            NoPort::UserLimit => WireError::new(
+                Code::NoPort,
+                format!(
+                    "you hold {} chat ports, which is the limit",
+                    self.settings.ports_per_user
+                ),
+            )
+            .after_ms(self.settings.lease_ttl_ms),
+        }
+    }
+
+    pub(super) fn lease_confirm(&mut self, who: Who, word: &request::LeaseWord) -> Ruling {
+        let named = (word.port, word.epoch);
+        match self.leases.confirm(&who.session, named, &mut self.changes) {
+            Some(lease) => Ok(self.told_lease(&lease)),
+            None => Err(lease_lost()),
+        }
+    }
+
+    /// A port that is busy on the client's host goes to rest, and the client gets another.
+    pub(super) fn lease_busy(&mut self, who: Who, word: &request::LeaseWord) -> Ruling {
+        let held = self.leases.of_session(&who.session);
+        // Said again after a lost reply, the replacement is already there.
+        let is_this = held.is_some_and(|l| (l.port, l.epoch) == (word.port, word.epoch));
+        if is_this {
+            self.leases
+                .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+        }
+        self.lease(who)
+    }
+
+    pub(super) fn lease_release(&mut self, who: Who, word: &request::LeaseWord) -> Option<Vec<u8>> {
+        let held = self.leases.of_session(&who.session);
+        if held.is_some_and(|l| (l.port, l.epoch) == (word.port, word.epoch)) {
+            self.leases
+                .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+        }
+        done()
+    }
+
+    pub(super) fn lease_info(&self, lease: &LeaseRecord) -> reply::LeaseInfo {
+        reply::LeaseInfo {
+            port: lease.port,
+            epoch: lease.epoch,
+            ttl_ms: self.settings.lease_ttl_ms,
+        }
+    }
+
+    fn told_lease(&self, lease: &LeaseRecord) -> Option<Vec<u8>> {
+        told(&reply::Lease {
+            lease: self.lease_info(lease),
+            durability: "fsync".into(),
+        })
+    }
+}
+
+fn lease_lost() -> WireError {
+    WireError::new(
+        Code::LeaseLost,
+        "this lease is not this session's any more; ask for another",
+    )
+}

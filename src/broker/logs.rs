@@ -1,0 +1,341 @@
+//! The logs' totals and the devices' cursors: how much there is and how far everybody has read.
+//!
+//! No mail is held here. Depths are differences of marks; what holds a log's mail back from being
+//! trimmed is the smallest cursor in it, kept in order so that it costs no scan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::protocol::{LogNumber, MailId};
+use crate::store::{Change, LogRecord, Mark};
+
+/// One log: totals, and the cursors in it that hold mail back.
+#[derive(Debug, Default)]
+struct Log {
+    record: LogRecord,
+    positions: BTreeMap<MailId, (Mark, u32)>,
+}
+
+impl Log {
+    fn hold(&mut self, mark: Mark) {
+        self.positions.entry(mark.id).or_insert((mark, 0)).1 += 1;
+    }
+
+    fn let_go(&mut self, mark: Mark) {
+        if let Some(position) = self.positions.get_mut(&mark.id) {
+            position.1 -= 1;
+            if position.1 == 0 {
+                self.positions.remove(&mark.id);
+            }
+        }
+    }
+}
+
+/// All logs and cursors.
+#[derive(Debug, Default)]
+pub(super) struct Logs {
+    logs: HashMap<LogNumber, Log>,
+    cursors: BTreeMap<(u64, LogNumber), Mark>,
+    /// Devices unseen for so long that they hold nothing back.
+    stale: BTreeSet<u64>,
+}
+
+impl Logs {
+    pub(super) fn restore(logs: Vec<(LogNumber, LogRecord)>) -> Self {
+        let logs = logs
+            .into_iter()
+            .map(|(number, record)| {
+                (
+                    number,
+                    Log {
+                        record,
+                        positions: BTreeMap::new(),
+                    },
+                )
+            })
+            .collect();
+        Self {
+            logs,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = LogNumber> + '_ {
+        self.logs.keys().copied()
+    }
+
+    pub(super) fn record(&self, log: LogNumber) -> LogRecord {
+        self.logs
+            .get(&log)
+            .map_or(LogRecord::default(), |log| log.record)
+    }
+
+    pub(super) fn head(&self, log: LogNumber) -> Mark {
+        self.record(log).head
+    }
+
+    /// Puts a mail at a log's head and returns the mark before it and its own.
+    pub(super) fn append(&mut self, log: LogNumber, id: MailId, size: u64) -> (Mark, Mark) {
+        let record = &mut self.logs.entry(log).or_default().record;
+        let before = record.head;
+        record.head = Mark {
+            id,
+            count: before.count + 1,
+            bytes: before.bytes + size,
+        };
+        (before, record.head)
+    }
+
+    /// Moves a log's floor up to a mail that was trimmed.
+    pub(super) fn raise_floor(&mut self, log: LogNumber, floor: Mark, changes: &mut Vec<Change>) {
+        let record = &mut self.logs.entry(log).or_default().record;
+        record.floor = floor;
+        changes.push(Change::PutLog {
+            log,
+            record: *record,
+        });
+    }
+
+    pub(super) fn remove(&mut self, log: LogNumber, changes: &mut Vec<Change>) {
+        self.logs.remove(&log);
+        changes.push(Change::RemoveLog(log));
+        let gone: Vec<u64> = self
+            .cursors
+            .keys()
+            .filter(|(_, of)| *of == log)
+            .map(|(device, _)| *device)
+            .collect();
+        for device in gone {
+            self.drop_cursor(device, log, changes);
+        }
+    }
+
+    // -- cursors --
+
+    pub(super) fn cursor(&self, device: u64, log: LogNumber) -> Option<Mark> {
+        self.cursors.get(&(device, log)).copied()
+    }
+
+    /// Puts a cursor where the store had it, or where it must be by rule; not written.
+    pub(super) fn place_cursor(&mut self, device: u64, log: LogNumber, mark: Mark) {
+        let before = self.cursors.insert((device, log), mark);
+        if !self.stale.contains(&device) {
+            let log = self.logs.entry(log).or_default();
+            if let Some(before) = before {
+                log.let_go(before);
+            }
+            log.hold(mark);
+        }
+    }
+
+    /// Puts a cursor and writes it.
+    pub(super) fn put_cursor(
+        &mut self,
+        device: u64,
+        log: LogNumber,
+        mark: Mark,
+        changes: &mut Vec<Change>,
+    ) {
+        if self.cursor(device, log) != Some(mark) {
+            changes.push(Change::PutCursor { device, log, mark });
+        }
+        self.place_cursor(device, log, mark);
+    }
+
+    pub(super) fn drop_cursor(&mut self, device: u64, log: LogNumber, changes: &mut Vec<Change>) {
+        let Some(mark) = self.cursors.remove(&(device, log)) else {
+            return;
+        };
+        changes.push(Change::RemoveCursor { device, log });
+        if !self.stale.contains(&device)
+            && let Some(log) = self.logs.get_mut(&log)
+        {
+            log.let_go(mark);
+        }
+    }
+
+    pub(super) fn drop_device(&mut self, device: u64, changes: &mut Vec<Change>) {
+        for log in self.logs_of_device(device) {
+            self.drop_cursor(device, log, changes);
+        }
+        self.stale.remove(&device);
+    }
+
+    fn logs_of_device(&self, device: u64) -> Vec<LogNumber> {
+        self.cursors
+            .range((device, 0)..=(device, u64::MAX))
+            .map(|((_, log), _)| *log)
+            .collect()
+    }
+
+    /// Mails past a device's cursor, those that went unread since included.
+    pub(super) fn waiting(&self, device: u64, log: LogNumber) -> Mark {
+        let head = self.head(log);
+        let cursor = self.cursor(device, log).unwrap_or(head);
+        Mark {
+            id: cursor.id,
+            count: head.count.saturating_sub(cursor.count),
+            bytes: head.bytes.saturating_sub(cursor.bytes),
+        }
+    }
+
+    /// Returns the smallest cursor that holds mail back, if any does.
+    pub(super) fn slowest(&self, log: LogNumber) -> Option<Mark> {
+        let positions = &self.logs.get(&log)?.positions;
+        positions.first_key_value().map(|(_, (mark, _))| *mark)
+    }
+
+    /// Mails and bytes that count against a log's limit: what is kept and not read by all.
+    pub(super) fn used(&self, log: LogNumber) -> Mark {
+        let record = self.record(log);
+        let slowest = self.slowest(log).unwrap_or(record.floor);
+        let from = if slowest.id > record.floor.id {
+            slowest
+        } else {
+            record.floor
+        };
+        Mark {
+            id: from.id,
+            count: record.head.count.saturating_sub(from.count),
+            bytes: record.head.bytes.saturating_sub(from.bytes),
+        }
+    }
+
+    // -- devices that stay away --
+
+    /// Lets go of everything a device holds back. Returns whether that is news.
+    pub(super) fn set_stale(&mut self, device: u64) -> bool {
+        if self.stale.contains(&device) {
+            return false;
+        }
+        for log in self.logs_of_device(device) {
+            if let (Some(mark), Some(log)) = (
+                self.cursors.get(&(device, log)).copied(),
+                self.logs.get_mut(&log),
+            ) {
+                log.let_go(mark);
+            }
+        }
+        self.stale.insert(device)
+    }
+
+    /// Lets a device that is back hold mail again.
+    pub(super) fn set_fresh(&mut self, device: u64) {
+        if !self.stale.remove(&device) {
+            return;
+        }
+        for log in self.logs_of_device(device) {
+            if let Some(mark) = self.cursors.get(&(device, log)).copied() {
+                self.logs.entry(log).or_default().hold(mark);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_three_mails() -> Logs {
+        let mut logs = Logs::default();
+        for id in [5, 7, 9] {
+            logs.append(1, id, 10);
+        }
+        logs
+    }
+
+    #[test]
+    fn p08_depth_is_a_subtraction() {
+        let mut logs = with_three_mails();
+        logs.place_cursor(
+            1,
+            1,
+            Mark {
+                id: 5,
+                count: 1,
+                bytes: 10,
+            },
+        );
+        assert_eq!(
+            logs.waiting(1, 1),
+            Mark {
+                id: 5,
+                count: 2,
+                bytes: 20
+            }
+        );
+        assert_eq!(
+            logs.waiting(2, 1).count,
+            0,
+            "who has no cursor waits for nothing"
+        );
+    }
+
+    #[test]
+    fn the_slowest_cursor_holds_and_a_stale_device_does_not() {
+        let mut logs = with_three_mails();
+        let mut changes = Vec::new();
+        logs.place_cursor(
+            1,
+            1,
+            Mark {
+                id: 5,
+                count: 1,
+                bytes: 10,
+            },
+        );
+        logs.place_cursor(
+            2,
+            1,
+            Mark {
+                id: 9,
+                count: 3,
+                bytes: 30,
+            },
+        );
+        assert_eq!(logs.slowest(1).map(|m| m.id), Some(5));
+        assert!(logs.set_stale(1));
+        assert_eq!(logs.slowest(1).map(|m| m.id), Some(9));
+        logs.set_fresh(1);
+        assert_eq!(logs.slowest(1).map(|m| m.id), Some(5));
+        logs.put_cursor(
+            1,
+            1,
+            Mark {
+                id: 7,
+                count: 2,
+                bytes: 20,
+            },
+            &mut changes,
+        );
+        assert_eq!(logs.slowest(1).map(|m| m.id), Some(7));
+        logs.drop_device(1, &mut changes);
+        assert_eq!(logs.slowest(1).map(|m| m.id), Some(9));
+        assert_eq!(changes.len(), 2);
+    }
+
+    #[test]
+    fn used_counts_from_the_floor_or_the_slowest_reader() {
+        let mut logs = with_three_mails();
+        assert_eq!(logs.used(1).count, 3);
+        logs.place_cursor(
+            1,
+            1,
+            Mark {
+                id: 7,
+                count: 2,
+                bytes: 20,
+            },
+        );
+        assert_eq!(logs.used(1).count, 1);
+        logs.raise_floor(
+            1,
+            Mark {
+                id: 9,
+                count: 3,
+                bytes: 30,
+            },
+            &mut Vec::new(),
+        );
+        assert_eq!(logs.used(1).count, 0);
+    }
+}

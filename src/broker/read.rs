@@ -1,0 +1,427 @@
+//! Reading mail: pages, bodies, and how far a device has come.
+//!
+//! Refresh, resume, gap filling and history are one read: this log, after this id, never beyond what
+//! is synced.
+
+use super::core::{Call, Core, Ruling, Who, frame};
+use super::io::{Frame, Peer};
+use crate::auth::policy;
+use crate::limits;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::names::Pattern;
+use crate::protocol::reply::{Envelope, Page, Trimmed};
+use crate::protocol::{LogNumber, MailId, reply, request};
+use crate::store::{Answer, MailState, Mark, Query, StoredMail};
+
+/// A read under way, and what is done with it.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Answer a `fetch`.
+    Fetch(Asked, Wanted),
+    /// Answer a `history`.
+    History(Asked, Wanted),
+    /// Answer a `body`.
+    Body(Asked, request::Body, u64),
+    /// Move cursors to the marks of the ids acknowledged.
+    Ack(Asked, Who, LogNumber, Vec<(LogNumber, MailId)>),
+    /// Join with a start that is not the head.
+    Join(Asked, Who, Pattern, LogNumber),
+    /// Answer an administrator's peek.
+    Peek(Asked, LogNumber),
+    /// Put a cursor right that a crash kept from being written.
+    Restore(u64, LogNumber),
+    /// Trim a log's front.
+    Trim(LogNumber),
+    /// Expire mails.
+    Expire,
+}
+
+/// The request that a read answers.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    peer: Peer,
+    id: Vec<u8>,
+}
+
+impl Asked {
+    pub(super) fn by(call: &Call) -> Self {
+        Self {
+            peer: call.peer.clone(),
+            id: call.id.clone(),
+        }
+    }
+
+    pub(super) fn call(self) -> Call {
+        Call {
+            peer: self.peer,
+            id: self.id,
+            random: [0; 32],
+        }
+    }
+}
+
+/// What a page is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    log: LogNumber,
+    after: MailId,
+    /// The count that goes with `after`, when it is known.
+    n: Option<u64>,
+    /// Newest id that was on disk when the read began.
+    upto: MailId,
+    /// The log's head at that time.
+    head: Mark,
+}
+
+impl Core {
+    pub(super) fn fetch(&mut self, call: &Call, who: Who, fetch: &request::Fetch) -> Ruling {
+        self.may_read(who, fetch.log)?;
+        let cursor = self.logs.cursor(who.device, fetch.log);
+        let counted = cursor
+            .filter(|cursor| cursor.id == fetch.after)
+            .map(|cursor| cursor.count);
+        let wanted = Wanted {
+            log: fetch.log,
+            after: fetch.after,
+            n: fetch.n.or(counted),
+            upto: self.synced(),
+            head: self.logs.head(fetch.log),
+        };
+        let query = Query::Page {
+            log: fetch.log,
+            after: fetch.after,
+            upto: wanted.upto,
+            mails: fetch.mails.clamp(1, limits::PAGE_MAILS_MAX),
+            bytes: fetch.bytes.min(limits::PAGE_BYTES_MAX as u64),
+        };
+        self.load(query, Pending::Fetch(Asked::by(call), wanted));
+        Ok(None)
+    }
+
+    pub(super) fn history(&mut self, call: &Call, who: Who, asked: &request::History) -> Ruling {
+        let log = self.named(&asked.address)?.number;
+        self.may_read(who, log)?;
+        let upto = self.synced();
+        let wanted = Wanted {
+            log,
+            after: 0,
+            n: None,
+            upto,
+            head: self.logs.head(log),
+        };
+        let query = Query::Newest {
+            log,
+            before: asked.before.unwrap_or(MailId::MAX),
+            upto,
+            mails: asked.mails.clamp(1, limits::PAGE_MAILS_MAX),
+            bytes: limits::PAGE_BYTES_MAX as u64,
+        };
+        self.load(query, Pending::History(Asked::by(call), wanted));
+        Ok(None)
+    }
+
+    pub(super) fn body(&mut self, call: &Call, who: Who, asked: &request::Body) -> Ruling {
+        self.may_read(who, asked.log)?;
+        if asked.id > self.synced() {
+            return Err(no_such_mail(asked.id));
+        }
+        let query = Query::Oldest {
+            log: asked.log,
+            after: asked.id.saturating_sub(1),
+            mails: 1,
+        };
+        self.load(query, Pending::Body(Asked::by(call), asked.clone(), 0));
+        Ok(None)
+    }
+
+    /// Refuses a log that the user may not read in the same words as one that does not exist.
+    fn may_read(&self, who: Who, log: LogNumber) -> Result<(), WireError> {
+        let may = self
+            .directory
+            .address(log)
+            .is_some_and(|a| policy::may_read(who.user, a));
+        if may {
+            return Ok(());
+        }
+        Err(WireError::new(
+            Code::NoSuchAddress,
+            format!("you read no log number {log}"),
+        ))
+    }
+
+    /// Goes on with what waited for a read.
+    pub(super) fn resume(&mut self, pending: Pending, answer: Answer) {
+        match (pending, answer) {
+            (Pending::Fetch(asked, wanted), Answer::Mails { mails, more }) => {
+                self.tell_fetched(asked.call(), wanted, mails, more);
+            }
+            (Pending::History(asked, wanted), Answer::Mails { mails, more }) => {
+                self.tell_history(asked.call(), wanted, mails, more);
+            }
+            (Pending::Body(asked, body, _), Answer::Mails { mails, .. }) => {
+                self.read_body(asked, body, mails.first());
+            }
+            (Pending::Body(asked, body, size), Answer::Body(bytes)) => {
+                self.tell_body(asked.call(), &body, size, bytes);
+            }
+            (Pending::Ack(asked, who, log, rest), Answer::Mark(mark)) => {
+                self.ack_at(who, log, mark);
+                self.ack_on(asked, who, rest);
+            }
+            (Pending::Join(asked, who, pattern, log), Answer::Mark(mark)) => {
+                self.joined_at(asked.call(), who, &pattern, log, mark);
+            }
+            (Pending::Peek(asked, log), Answer::Mails { mails, more }) => {
+                self.tell_peeked(asked.call(), log, &mails, more);
+            }
+            (Pending::Restore(device, log), Answer::Mark(mark)) => {
+                self.restore_cursor(device, log, mark);
+            }
+            (Pending::Trim(log), Answer::Mails { mails, more }) => {
+                self.trim_loaded(log, &mails, more);
+            }
+            (Pending::Expire, Answer::Expired(mails)) => self.expire_loaded(&mails),
+            (pending, answer) => {
+                debug_assert!(false, "{pending:?} was answered with {answer:?}");
+            }
+        }
+    }
+
+    // -- pages --
+
+    fn tell_fetched(&mut self, call: Call, wanted: Wanted, mails: Vec<StoredMail>, more: bool) {
+        let first = mails.first().map(|mail| mail.record.count);
+        let from = wanted.n.or(first.map(|n| n - 1));
+        let (page, bodies) = self.page(wanted, mails, more, from);
+        self.reply(&call, reply::encode(&page), bodies);
+    }
+
+    fn tell_history(&mut self, call: Call, mut wanted: Wanted, mails: Vec<StoredMail>, more: bool) {
+        wanted.after = mails.first().map_or(0, |mail| mail.id - 1);
+        let from = mails.first().map(|mail| mail.record.count - 1);
+        let (mut page, bodies) = self.page(wanted, mails, false, from);
+        page.more = page.more || more;
+        self.reply(&call, reply::encode(&page), bodies);
+    }
+
+    /// Makes a page of what was read, as much as a header frame holds. `from` is the count before it.
+    fn page(
+        &self,
+        wanted: Wanted,
+        mails: Vec<StoredMail>,
+        more: bool,
+        from: Option<u64>,
+    ) -> (Page, Vec<Frame>) {
+        let mut page = Page {
+            log: wanted.log,
+            address: self.directory.name_of(wanted.log).to_owned(),
+            after: wanted.after,
+            through: wanted.after,
+            n: from.unwrap_or(wanted.head.count),
+            more,
+            trimmed: None,
+            mails: Vec::new(),
+        };
+        let mut bodies = Vec::new();
+        let mut room = limits::HEADER_BYTES_MAX;
+        for mail in mails {
+            let (id, count) = (mail.id, mail.record.count);
+            if self.is_alive(&mail) {
+                let (envelope, body) = self.entry(wanted.log, mail);
+                let Some(left) = room.checked_sub(json_bytes(&envelope)) else {
+                    page.more = true;
+                    break;
+                };
+                room = left;
+                page.mails.push(envelope);
+                bodies.extend(body.map(frame));
+            }
+            (page.through, page.n) = (id, count);
+        }
+        if !page.more && wanted.head.id <= wanted.upto && wanted.head.id > page.through {
+            // What lay between was trimmed while this was read, or before.
+            (page.through, page.n) = (wanted.head.id, wanted.head.count);
+        }
+        let missing = from.map_or(0, |from| {
+            page.n.saturating_sub(from + page.mails.len() as u64)
+        });
+        page.trimmed = (missing > 0).then_some(Trimmed {
+            count: missing,
+            from_id: wanted.after,
+        });
+        (page, bodies)
+    }
+
+    fn is_alive(&self, mail: &StoredMail) -> bool {
+        mail.record.state == MailState::Live
+            && mail
+                .record
+                .expires_at_ms
+                .is_none_or(|at| at > self.now.wall_ms)
+    }
+
+    fn entry(&self, log: LogNumber, mail: StoredMail) -> (Envelope, Option<Vec<u8>>) {
+        let mut envelope = self.envelope(log, mail.id, &mail.record);
+        let body = mail.body.filter(|body| !body.is_empty());
+        envelope.frames = u32::from(body.is_some());
+        (envelope, body)
+    }
+
+    // -- bodies --
+
+    /// Reads a piece of a body once its mail is known to live.
+    fn read_body(&mut self, asked: Asked, body: request::Body, mail: Option<&StoredMail>) {
+        let found = mail.filter(|mail| mail.id == body.id && self.is_alive(mail));
+        let Some(mail) = found else {
+            let error = reply::encode_error(&no_such_mail(body.id));
+            self.reply(&asked.call(), error, Vec::new());
+            return;
+        };
+        let query = Query::Body {
+            log: body.log,
+            id: body.id,
+            offset: body.offset,
+            len: limits::FRAME_BYTES_MAX,
+        };
+        let size = mail.record.size;
+        self.load(query, Pending::Body(asked, body, size));
+    }
+
+    fn tell_body(&mut self, call: Call, body: &request::Body, size: u64, bytes: Option<Vec<u8>>) {
+        match bytes {
+            Some(bytes) => {
+                let header = reply::encode(&reply::Body {
+                    size,
+                    offset: body.offset,
+                });
+                self.reply(&call, header, vec![frame(bytes)]);
+            }
+            None => self.reply(
+                &call,
+                reply::encode_error(&no_such_mail(body.id)),
+                Vec::new(),
+            ),
+        }
+    }
+
+    // -- acknowledging --
+
+    /// Moves a device's cursors forward. Marks that are not at a head or a floor are looked up, one
+    /// log after the other.
+    pub(super) fn ack(&mut self, call: &Call, who: Who, ack: &request::Ack) -> Ruling {
+        if ack.logs.len() > limits::ACKS_MAX {
+            return Err(WireError::new(
+                Code::TooLarge,
+                "at most 256 logs are acknowledged at once",
+            ));
+        }
+        self.ack_on(Asked::by(call), who, ack.logs.clone());
+        Ok(None)
+    }
+
+    fn ack_on(&mut self, asked: Asked, who: Who, mut rest: Vec<(LogNumber, MailId)>) {
+        while let Some((log, id)) = rest.pop() {
+            let cursor = self.logs.cursor(who.device, log);
+            if cursor.is_none_or(|cursor| cursor.id >= id) {
+                continue;
+            }
+            match self.mark_at_hand(log, id) {
+                Some(mark) => self.ack_at(who, log, mark),
+                None => {
+                    let query = Query::MarkAt {
+                        log,
+                        id: id.min(self.synced()),
+                    };
+                    self.load(query, Pending::Ack(asked, who, log, rest));
+                    return;
+                }
+            }
+        }
+        let header = reply::encode(&reply::Done {
+            durability: "fsync".into(),
+        });
+        self.reply(&asked.call(), header, Vec::new());
+    }
+
+    /// Returns the mark at or below an id when memory knows it.
+    fn mark_at_hand(&self, log: LogNumber, id: MailId) -> Option<Mark> {
+        let record = self.logs.record(log);
+        if id >= record.head.id {
+            return Some(record.head);
+        }
+        (id <= record.floor.id).then_some(record.floor)
+    }
+
+    /// Moves one cursor, forward only (P3), and only one that is still there.
+    fn ack_at(&mut self, who: Who, log: LogNumber, mark: Mark) {
+        let Some(cursor) = self.logs.cursor(who.device, log) else {
+            return;
+        };
+        if mark.id <= cursor.id {
+            return;
+        }
+        self.counts.acknowledged += mark.count.saturating_sub(cursor.count);
+        self.logs
+            .put_cursor(who.device, log, mark, &mut self.changes);
+        self.upkeep.shrank(log);
+    }
+
+    // -- cursors by rule --
+
+    /// Places a cursor that was never written: a user's own log from its floor, a topic from where
+    /// subscription and device were both there.
+    pub(super) fn place_unwritten_cursor(&mut self, device: u64, user: LogNumber, log: LogNumber) {
+        let record = self.logs.record(log);
+        if log == user {
+            self.logs.place_cursor(device, log, record.floor);
+            return;
+        }
+        let topic = self.directory.name_of(log).to_owned();
+        let made = self
+            .directory
+            .device(device)
+            .map_or(0, |device| device.since);
+        let since = self.directory.since(user, &topic).max(made);
+        match self.mark_at_hand(log, since) {
+            Some(mark) => self.logs.place_cursor(device, log, mark),
+            None => {
+                self.logs.place_cursor(
+                    device,
+                    log,
+                    Mark {
+                        id: since,
+                        ..record.floor
+                    },
+                );
+                self.load(
+                    Query::MarkAt { log, id: since },
+                    Pending::Restore(device, log),
+                );
+            }
+        }
+    }
+
+    fn restore_cursor(&mut self, device: u64, log: LogNumber, mark: Mark) {
+        let floor = self.logs.record(log).floor;
+        let mark = if mark.id < floor.id { floor } else { mark };
+        let is_untouched = self
+            .logs
+            .cursor(device, log)
+            .is_some_and(|c| c.count <= mark.count);
+        if is_untouched {
+            self.logs.put_cursor(device, log, mark, &mut self.changes);
+        }
+    }
+}
+
+fn no_such_mail(id: MailId) -> WireError {
+    WireError::new(
+        Code::NoSuchAddress,
+        format!("there is no mail {id} (any more) in that log"),
+    )
+}
+
+/// Bytes an envelope takes in its page's header, with the comma.
+fn json_bytes(envelope: &Envelope) -> usize {
+    serde_json::to_vec(envelope).map_or(limits::HEADER_BYTES_MAX, |json| json.len() + 1)
+}

@@ -1,0 +1,453 @@
+//! Taking mail: `send` and `part`.
+//!
+//! One request becomes one batch: the mails, the logs' totals, the counter and the outcome, so that a
+//! retry finds either all of it or nothing (P3).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::core::{Core, Ruling, Who, told};
+use super::io::Frame;
+use super::streams::Known;
+use crate::limits;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::names::Address;
+use crate::protocol::notice::Notice;
+use crate::protocol::{LogNumber, MailId, reply, request, time};
+use crate::store::{
+    AddressKind, AddressRecord, AddressState, Change, CompletionRecord, FullPolicy, MailRecord,
+    MailState, RecordedOutcome,
+};
+
+/// Parts that a client may have under way at once: enough to fill a link, little to hold.
+const PART_CREDIT: u32 = 8;
+
+impl Core {
+    /// Carries out a send exactly once per stream and number.
+    pub(super) fn send(&mut self, who: Who, send: request::Send, body: Option<Vec<u8>>) -> Ruling {
+        check_shape(&send, body.as_deref())?;
+        let body = self.body_of(who, &send, body)?;
+        let digest = digest(&send, &body);
+        let row = (send.number, send.settled_below);
+        match self.streams.look((send.stream, who.device), row, &digest) {
+            Known::New => {}
+            Known::Done(done) => {
+                let outcomes = done.outcomes.iter().map(|o| repeated(o)).collect();
+                self.counts.duplicates += 1;
+                return Ok(told(&reply::Sent { outcomes }));
+            }
+            Known::Refused(code) => return Err(WireError::new(code, stream_text(code))),
+        }
+        self.take_more()?;
+        let outcomes = self.deliver(who, &send, &body);
+        self.settle_and_record(&send, digest, &outcomes);
+        self.sessions.drop_staging(&who.session);
+        Ok(told(&reply::Sent {
+            outcomes: outcomes.into_iter().map(|(told, _)| told).collect(),
+        }))
+    }
+
+    /// Refuses new mail while the disk is nearly full.
+    fn take_more(&self) -> Result<(), WireError> {
+        if !self.disk_low {
+            return Ok(());
+        }
+        Err(WireError::new(
+            Code::DiskFull,
+            "the server's disk is nearly full; it takes no new mail until there is room",
+        )
+        .after_ms(10_000))
+    }
+
+    fn body_of(
+        &self,
+        who: Who,
+        send: &request::Send,
+        body: Option<Vec<u8>>,
+    ) -> Result<Frame, WireError> {
+        let body: Frame = match send.parts {
+            None => body.unwrap_or_default().into(),
+            Some(parts) => self
+                .sessions
+                .staged(&who.session, (send.stream, send.number, parts))
+                .ok_or_else(|| {
+                    WireError::new(
+                        Code::PartsMissing,
+                        "the body's parts are not here; send them again",
+                    )
+                })?
+                .into(),
+        };
+        if body.len() as u64 > self.settings.body_bytes_max {
+            return Err(self.body_too_large());
+        }
+        Ok(body)
+    }
+
+    fn body_too_large(&self) -> WireError {
+        let max = self.settings.body_bytes_max;
+        WireError::new(
+            Code::TooLarge,
+            format!("a body has at most {max} bytes here"),
+        )
+    }
+
+    /// Puts the mail into each recipient's log; who cannot have it is told why, and stops nobody else.
+    fn deliver(
+        &mut self,
+        who: Who,
+        send: &request::Send,
+        body: &Frame,
+    ) -> Vec<(reply::Outcome, RecordedOutcome)> {
+        let recipients: Vec<Result<(LogNumber, String), (String, WireError)>> = send
+            .to
+            .iter()
+            .map(|name| self.recipient(name, body.len() as u64))
+            .collect();
+        let names: Vec<String> = recipients
+            .iter()
+            .map(|found| match found {
+                Ok((_, name)) => name.clone(),
+                Err((given, _)) => given.clone(),
+            })
+            .collect();
+        let mut outcomes = Vec::with_capacity(recipients.len());
+        for recipient in recipients {
+            outcomes.push(match recipient {
+                Ok((log, address)) => {
+                    let id = self.append(who, log, &names, send, body);
+                    accepted(address, id)
+                }
+                Err((address, error)) => {
+                    self.counts.refused += 1;
+                    refused(address, error)
+                }
+            });
+        }
+        if outcomes
+            .iter()
+            .any(|(_, recorded)| matches!(recorded, RecordedOutcome::Sent { .. }))
+        {
+            self.put_mail_counters();
+        }
+        outcomes
+    }
+
+    /// Finds a recipient that can take so many bytes more.
+    fn recipient(
+        &self,
+        given: &str,
+        size: u64,
+    ) -> Result<(LogNumber, String), (String, WireError)> {
+        let clipped = || clip(given, limits::NAME_BYTES_MAX);
+        let name = Address::parse(given).map_err(|error| {
+            (
+                clipped(),
+                WireError::new(Code::BadName, format!("not a name: {error}")),
+            )
+        })?;
+        let Some(address) = self.directory.live(name.as_str()) else {
+            return Err((clipped(), self.no_such_address(name.as_str())));
+        };
+        if self.is_full(address, size) {
+            let text =
+                format!("{name}'s mailbox is full; it takes mail again when {name} has read some");
+            return Err((clipped(), WireError::new(Code::MailboxFull, text)));
+        }
+        Ok((address.number, String::from(name)))
+    }
+
+    /// A user's log at its limit refuses; a topic's trims its oldest instead, unless set to refuse.
+    fn is_full(&self, address: &AddressRecord, size: u64) -> bool {
+        if address.kind == AddressKind::Topic && address.full == FullPolicy::Trim {
+            return false;
+        }
+        let used = self.logs.used(address.number);
+        used.count >= self.settings.log_mails_max || used.bytes + size > self.settings.log_bytes_max
+    }
+
+    /// Says that there is no such address, with the names that come nearest.
+    pub(super) fn no_such_address(&self, name: &str) -> WireError {
+        let reserved = self
+            .directory
+            .by_name(name)
+            .is_some_and(|address| address.state == AddressState::Reserved);
+        let nearest = self.directory.nearest(name);
+        let hint = match (reserved, nearest.as_slice()) {
+            (true, _) => "; that user was removed".to_owned(),
+            (false, []) => String::new(),
+            (false, near) => format!("; did you mean {}?", near.join(" or ")),
+        };
+        WireError::new(
+            Code::NoSuchAddress,
+            format!("no user or topic {name:?}{hint}"),
+        )
+    }
+
+    fn append(
+        &mut self,
+        who: Who,
+        log: LogNumber,
+        names: &[String],
+        send: &request::Send,
+        body: &Frame,
+    ) -> MailId {
+        self.mail_counters.mail += 1;
+        let id = self.mail_counters.mail;
+        let size = body.len() as u64;
+        let (before, head) = self.logs.append(log, id, size);
+        let record = MailRecord {
+            prev: before.id,
+            count: head.count,
+            bytes: head.bytes,
+            state: MailState::Live,
+            from: self.directory.name_of(who.user).to_owned(),
+            to: names.to_vec(),
+            subject: send.subject.clone(),
+            content_type: send.content_type.clone(),
+            sent_at_ms: self.now.wall_ms,
+            expires_at_ms: send.ttl_s.map(|ttl| self.expiry(ttl)),
+            running_s: self.running_s(),
+            size,
+        };
+        if self.listened_key(log).is_some() {
+            let fits = body.len() <= limits::NOTICE_BODY_BYTES_MAX && !body.is_empty();
+            let mut envelope = self.envelope(log, id, &record);
+            envelope.frames = u32::from(fits);
+            self.publish(
+                log,
+                &Notice::Mail { log, envelope },
+                fits.then(|| Arc::clone(body)),
+            );
+        }
+        self.changes.push(Change::AppendMail {
+            log,
+            id,
+            record,
+            body: Arc::clone(body),
+        });
+        self.changes.push(Change::PutLog {
+            log,
+            record: self.logs.record(log),
+        });
+        self.counts.accepted += 1;
+        self.upkeep.grew(log);
+        id
+    }
+
+    fn expiry(&self, ttl_s: u64) -> i64 {
+        let ttl_ms = ttl_s.min(limits::TTL_SECONDS_MAX) * 1_000;
+        self.now.wall_ms.saturating_add_unsigned(ttl_ms)
+    }
+
+    /// Describes a stored mail to its readers, with no body frame yet.
+    pub(super) fn envelope(
+        &self,
+        log: LogNumber,
+        id: MailId,
+        mail: &MailRecord,
+    ) -> reply::Envelope {
+        reply::Envelope {
+            id,
+            prev: mail.prev,
+            n: mail.count,
+            address: self.directory.name_of(log).to_owned(),
+            from: mail.from.clone(),
+            to: mail.to.clone(),
+            subject: mail.subject.clone(),
+            sent_at: time::to_text(mail.sent_at_ms),
+            expires_at: mail.expires_at_ms.map(time::to_text),
+            content_type: mail.content_type.clone(),
+            size: mail.size,
+            frames: 0,
+        }
+    }
+
+    /// Keeps the outcome with the mail, in one batch. A send that everybody refused for the moment
+    /// leaves nothing behind: it may be tried again under its number.
+    fn settle_and_record(
+        &mut self,
+        send: &request::Send,
+        digest: [u8; 32],
+        outcomes: &[(reply::Outcome, RecordedOutcome)],
+    ) {
+        let for_the_moment = |recorded: &RecordedOutcome| match recorded {
+            RecordedOutcome::Sent { .. } => false,
+            RecordedOutcome::Refused { code, .. } => code.retryable(),
+        };
+        if outcomes
+            .iter()
+            .all(|(_, recorded)| for_the_moment(recorded))
+        {
+            return;
+        }
+        let running_s = self.running_s();
+        self.streams.settle(
+            send.stream,
+            send.settled_below,
+            running_s,
+            &mut self.changes,
+        );
+        let outcomes = outcomes
+            .iter()
+            .map(|(_, recorded)| recorded.clone())
+            .collect();
+        let record = CompletionRecord { digest, outcomes };
+        self.streams
+            .complete(send.stream, send.number, record, &mut self.changes);
+    }
+
+    pub(super) fn put_mail_counters(&mut self) {
+        self.changes
+            .push(Change::PutMailCounters(self.mail_counters));
+    }
+
+    /// Takes a part of a body that is too large for one frame.
+    pub(super) fn part(&mut self, who: Who, part: &request::Part, body: Option<Vec<u8>>) -> Ruling {
+        self.take_more()?;
+        if self.streams.get(part.stream, who.device).is_none() {
+            return Err(WireError::new(
+                Code::StreamUnknown,
+                stream_text(Code::StreamUnknown),
+            ));
+        }
+        let body = body.unwrap_or_default();
+        if body.len() > limits::PART_BYTES_MAX {
+            return Err(WireError::new(
+                Code::TooLarge,
+                "a part has at most 65536 bytes",
+            ));
+        }
+        let staged = (part.stream, part.number, part.index);
+        match self
+            .sessions
+            .stage(&who.session, staged, &body, self.now.mono_ms)
+        {
+            Ok(Some(received)) if received > self.settings.body_bytes_max => {
+                self.sessions.drop_staging(&who.session);
+                Err(self.body_too_large())
+            }
+            Ok(Some(received)) => Ok(told(&reply::Part {
+                received,
+                credit: PART_CREDIT,
+            })),
+            Ok(None) => Err(WireError::new(
+                Code::PartsMissing,
+                "an earlier part is not here; start over with part 0",
+            )),
+            Err(_) => Err(WireError::new(
+                Code::Busy,
+                "too many large mails are being sent at the moment; try again soon",
+            )
+            .after_ms(1_000)),
+        }
+    }
+}
+
+fn check_shape(send: &request::Send, body: Option<&[u8]>) -> Result<(), WireError> {
+    let bad = |text: &str| Err(WireError::new(Code::BadRequest, text));
+    let large = |text: &str| Err(WireError::new(Code::TooLarge, text));
+    if send.to.is_empty() {
+        return bad("a send names at least one recipient");
+    }
+    if send.to.len() > limits::RECIPIENTS_MAX {
+        return large("a send has at most 32 recipients");
+    }
+    let distinct: BTreeSet<&str> = send.to.iter().map(String::as_str).collect();
+    if distinct.len() != send.to.len() {
+        return bad("a recipient is named twice");
+    }
+    if send.subject.len() > limits::SUBJECT_BYTES_MAX {
+        return large("a subject has at most 998 bytes");
+    }
+    if send.subject.chars().any(char::is_control) {
+        return bad("a subject is one line without control characters");
+    }
+    if send.content_type.len() > limits::CONTENT_TYPE_BYTES_MAX
+        || send.content_type.chars().any(char::is_control)
+    {
+        return bad("a content type is one line of at most 200 bytes");
+    }
+    if body.is_some_and(|body| body.len() > limits::FRAME_BYTES_MAX) {
+        return large("a body over 64 KiB goes up in parts");
+    }
+    if send.parts.is_some() && body.is_some() {
+        return bad("a body comes in parts or in a frame, not in both");
+    }
+    Ok(())
+}
+
+/// Digests what makes a send that send, so that a number cannot be used for another.
+fn digest(send: &request::Send, body: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    let mut field = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    for name in &send.to {
+        field(name.as_bytes());
+    }
+    field(send.subject.as_bytes());
+    field(send.content_type.as_bytes());
+    field(&send.ttl_s.unwrap_or(0).to_be_bytes());
+    field(body);
+    *hasher.finalize().as_bytes()
+}
+
+fn accepted(address: String, id: MailId) -> (reply::Outcome, RecordedOutcome) {
+    let told = reply::Outcome::Sent {
+        address: address.clone(),
+        id,
+        durability: "fsync".into(),
+        duplicate: false,
+    };
+    (told, RecordedOutcome::Sent { address, id })
+}
+
+fn refused(address: String, error: WireError) -> (reply::Outcome, RecordedOutcome) {
+    let recorded = RecordedOutcome::Refused {
+        address: address.clone(),
+        code: error.code,
+    };
+    (reply::Outcome::Refused { address, error }, recorded)
+}
+
+/// Gives a recorded outcome again.
+fn repeated(outcome: &RecordedOutcome) -> reply::Outcome {
+    match outcome {
+        RecordedOutcome::Sent { address, id } => reply::Outcome::Sent {
+            address: address.clone(),
+            id: *id,
+            durability: "fsync".into(),
+            duplicate: true,
+        },
+        RecordedOutcome::Refused { address, code } => reply::Outcome::Refused {
+            address: address.clone(),
+            error: WireError::new(
+                *code,
+                format!("refused when it was first sent ({address:?})"),
+            ),
+        },
+    }
+}
+
+fn stream_text(code: Code) -> &'static str {
+    match code {
+        Code::StreamUnknown => {
+            "the server does not know this stream (any more), so it cannot tell whether this was sent; \
+             log in for a new one"
+        }
+        Code::Settled => "this number was settled before; it is not carried out again",
+        Code::NumberReused => "this number was used for another content; it is not carried out",
+        Code::WindowFull => "1024 sends of this stream are unsettled; settle some first",
+        _ => "a number is at least 1 and not below settled_below",
+    }
+}
+
+fn clip(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

@@ -1,0 +1,245 @@
+//! Log in, be heard of, end: the verbs around a session, and the logs a caller reads.
+
+use super::core::{Call, Core, Ruling, Who, done, not_registered, session_key, told};
+use super::leases::SessionKey;
+use crate::limits;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::request::From;
+use crate::protocol::{LogNumber, reply, request, time};
+use crate::store::{AddressKind, StreamRecord};
+
+impl Core {
+    /// Opens a session, or goes on with one; joins topics, finds a stream and a port for it.
+    pub(super) fn login(&mut self, call: &Call, login: request::Login) -> Ruling {
+        let Some(device) = self.directory.device_of_key(&call.peer.key) else {
+            return Err(not_registered());
+        };
+        let (device, user) = (device.number, device.user);
+        let name = self.directory.name_of(user).to_owned();
+        if login
+            .user
+            .as_ref()
+            .is_some_and(|wanted| wanted.as_str() != name)
+        {
+            return Err(WireError::new(
+                Code::WrongUser,
+                format!("this key belongs to {name}"),
+            ));
+        }
+        self.device_is_back(device);
+        let (session, session_present) =
+            self.open_session(call, device, user, login.resume.as_deref());
+        let who = Who {
+            session,
+            device,
+            user,
+        };
+        let mut refused = Vec::new();
+        for topic in &login.topics {
+            if let Err(error) = self.join_now(who, topic, From::Now) {
+                refused.push(reply::Refused {
+                    topic: topic.as_str().to_owned(),
+                    error,
+                });
+            }
+        }
+        let stream = self.stream_for(device, &login);
+        let (lease, no_lease) = self.lease_for(who, login.want_port);
+        let (logs, more_after) = self.list_logs(who, 0);
+        Ok(told(&reply::Login {
+            session: hex::encode(session),
+            session_present,
+            user: name,
+            device,
+            stream: stream.map(|stream| stream.number),
+            stream_present: stream.is_some_and(|stream| Some(stream.number) == login.stream),
+            settled_below: stream.map_or(1, |stream| stream.settled_below),
+            logs,
+            more_after,
+            through: self.mail_counters.mail,
+            lease,
+            no_lease,
+            refused,
+            session_ttl_ms: self.settings.lease_ttl_ms,
+            heartbeat_ms: self.heartbeat_ms(),
+            durability: "fsync".into(),
+        }))
+    }
+
+    /// A heartbeat in time for a short lease too.
+    fn heartbeat_ms(&self) -> u64 {
+        limits::HEARTBEAT_MS
+            .min(self.settings.lease_ttl_ms / 3)
+            .max(1)
+    }
+
+    fn open_session(
+        &mut self,
+        call: &Call,
+        device: u64,
+        user: LogNumber,
+        resume: Option<&str>,
+    ) -> (SessionKey, bool) {
+        let now = self.now;
+        if let Some(resume) = resume.map(session_key)
+            && let Some(session) = self
+                .sessions
+                .get_mut(&resume)
+                .filter(|s| s.device == device)
+        {
+            session.seen_ms = now.mono_ms;
+            session.seen_wall_ms = now.wall_ms;
+            return (resume, true);
+        }
+        if let Some(oldest) = self.sessions.to_evict(device) {
+            self.end_session(&oldest);
+        }
+        let mut key = SessionKey::default();
+        key.copy_from_slice(&call.random[..16]);
+        self.insert_session(key, device, user);
+        (key, false)
+    }
+
+    /// Goes on with the stream asked for, or opens one where one is wanted.
+    fn stream_for(&mut self, device: u64, login: &request::Login) -> Option<StreamRecord> {
+        if let Some(stream) = login
+            .stream
+            .and_then(|number| self.streams.get(number, device))
+        {
+            return Some(*stream);
+        }
+        if !login.want_stream {
+            return None;
+        }
+        let record = StreamRecord {
+            number: self.mail_counters.stream + 1,
+            device,
+            settled_below: 1,
+            used_running_s: self.running_s(),
+        };
+        let opened = self.streams.open(record, &mut self.changes)?;
+        self.mail_counters.stream = record.number;
+        self.put_mail_counters();
+        Some(opened)
+    }
+
+    /// Keeps a session, and says which of its logs have something new.
+    pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Option<Vec<u8>> {
+        let lease = self
+            .leases
+            .of_session(&who.session)
+            .map(|lease| self.lease_info(lease));
+        let rekeyed = self
+            .sessions
+            .get_mut(&who.session)
+            .map(|s| std::mem::take(&mut s.rekeyed));
+        let rekeyed = rekeyed.unwrap_or_default();
+        let mut behind = Vec::new();
+        let mut more = false;
+        for log in self.directory.logs_of(who.user) {
+            let is_rekeyed = rekeyed.contains(&log);
+            if self.logs.head(log).id <= beat.known && !is_rekeyed {
+                continue;
+            }
+            if behind.len() == limits::ROWS_MAX {
+                more = true;
+                break;
+            }
+            behind.extend(self.log_info(who.device, log));
+        }
+        if more && let Some(session) = self.sessions.get_mut(&who.session) {
+            session.rekeyed = rekeyed;
+        }
+        told(&reply::Heartbeat {
+            behind,
+            more,
+            through: self.mail_counters.mail,
+            lease,
+            now: time::to_text(self.now.wall_ms),
+        })
+    }
+
+    pub(super) fn more_logs(&self, who: Who, after: LogNumber) -> Option<Vec<u8>> {
+        let (logs, more_after) = self.list_logs(who, after);
+        told(&reply::Logs {
+            logs,
+            more_after,
+            through: self.mail_counters.mail,
+        })
+    }
+
+    /// Lists a caller's logs above a number, as many as a page holds. A user's own log stands among
+    /// them by its number.
+    fn list_logs(&self, who: Who, after: LogNumber) -> (Vec<reply::LogInfo>, Option<LogNumber>) {
+        let mut numbers: Vec<LogNumber> = self
+            .directory
+            .logs_of(who.user)
+            .filter(|log| *log > after)
+            .collect();
+        numbers.sort_unstable();
+        let more = numbers.len() > limits::ROWS_MAX;
+        numbers.truncate(limits::ROWS_MAX);
+        let more_after = numbers.last().copied().filter(|_| more);
+        (
+            numbers
+                .iter()
+                .filter_map(|log| self.log_info(who.device, *log))
+                .collect(),
+            more_after,
+        )
+    }
+
+    /// Describes a log to one device.
+    pub(super) fn log_info(&self, device: u64, log: LogNumber) -> Option<reply::LogInfo> {
+        let address = self.directory.address(log)?;
+        let key = self.directory.notice_key(log)?;
+        let head = self.logs.head(log);
+        let cursor = self.logs.cursor(device, log).unwrap_or(head);
+        Some(reply::LogInfo {
+            log,
+            address: address.name.clone(),
+            kind: kind_word(address.kind).into(),
+            key: key.to_hex(),
+            head: head.id,
+            cursor: cursor.id,
+            n: cursor.count,
+            waiting: self.logs.waiting(device, log).count,
+        })
+    }
+
+    pub(super) fn close(&mut self, who: Who) -> Option<Vec<u8>> {
+        self.end_session(&who.session);
+        done()
+    }
+
+    /// Ends a session; its port goes to rest.
+    pub(super) fn end_session(&mut self, session: &SessionKey) {
+        if let Some((port, epoch)) = self.leases.of_session(session).map(|l| (l.port, l.epoch)) {
+            self.leases
+                .release(port, epoch, self.now.mono_ms, &mut self.changes);
+        }
+        self.sessions.remove(session);
+    }
+
+    /// A device that was away for long holds its mail again; its last sight is kept to the hour.
+    fn device_is_back(&mut self, device: u64) {
+        self.logs.set_fresh(device);
+        let running_s = self.running_s();
+        let seen = self
+            .directory
+            .device(device)
+            .map_or(running_s, |d| d.seen_running_s);
+        if running_s.saturating_sub(seen) >= 3_600 {
+            self.directory
+                .device_seen(device, running_s, &mut self.changes);
+        }
+    }
+}
+
+/// Returns the word for an address's kind on the wire.
+pub(super) fn kind_word(kind: AddressKind) -> &'static str {
+    match kind {
+        AddressKind::User => "user",
+        AddressKind::Topic => "topic",
+    }
+}

@@ -1,0 +1,245 @@
+//! Topics: join, leave, list, tell.
+
+use super::core::{Call, Core, Ruling, Who, done, told};
+use super::read::{Asked, Pending};
+use crate::limits;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::names::{Address, Pattern};
+use crate::protocol::request::From;
+use crate::protocol::{LogNumber, MailId, reply, request, time};
+use crate::store::{AddressKind, AddressRecord, AddressState, Mark, Query};
+
+impl Core {
+    pub(super) fn join(&mut self, call: &Call, who: Who, join: &request::Join) -> Ruling {
+        let logs = self.join_now(who, &join.topic, join.from)?;
+        let rewound = match (join.from, join.topic.topic(), logs.first()) {
+            (From::Now, _, _) | (_, _, None) => None,
+            (_, None, _) => {
+                let text = "a prefix is joined from now on; rewind its topics one by one";
+                return Err(WireError::new(Code::BadRequest, text));
+            }
+            (From::Start, _, Some(log)) => Some((*log, 0)),
+            (From::After(id), _, Some(log)) => Some((*log, id)),
+        };
+        match rewound {
+            None => Ok(self.told_logs(who, &logs)),
+            Some((log, id)) => {
+                let query = Query::MarkAt {
+                    log,
+                    id: id.min(self.synced()),
+                };
+                self.load(
+                    query,
+                    Pending::Join(Asked::by(call), who, join.topic.clone(), log),
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Puts the device's cursor where the join wants it to start, backwards too.
+    pub(super) fn joined_at(
+        &mut self,
+        call: Call,
+        who: Who,
+        pattern: &Pattern,
+        log: LogNumber,
+        mark: Mark,
+    ) {
+        // The caller may have left again while the mark was looked up.
+        let floor = self.logs.record(log).floor;
+        let mark = if mark.id < floor.id { floor } else { mark };
+        if self.directory.has_pattern(who.user, pattern) {
+            self.logs
+                .put_cursor(who.device, log, mark, &mut self.changes);
+        }
+        if let Some(header) = self.told_logs(who, &[log]) {
+            self.reply(&call, header, Vec::new());
+        }
+    }
+
+    fn told_logs(&self, who: Who, logs: &[LogNumber]) -> Option<Vec<u8>> {
+        let shown = logs.iter().take(limits::ROWS_MAX);
+        told(&reply::Logs {
+            logs: shown
+                .filter_map(|log| self.log_info(who.device, *log))
+                .collect(),
+            more_after: logs
+                .get(limits::ROWS_MAX - 1)
+                .copied()
+                .filter(|_| logs.len() > limits::ROWS_MAX),
+            through: self.mail_counters.mail,
+        })
+    }
+
+    /// Subscribes a user and returns the logs the pattern names. New ones start at their head, for
+    /// every device of the user.
+    pub(super) fn join_now(
+        &mut self,
+        who: Who,
+        pattern: &Pattern,
+        from: From,
+    ) -> Result<Vec<LogNumber>, WireError> {
+        if let Some(topic) = pattern.topic() {
+            self.topic_to_join(&topic)?;
+        }
+        if !self.directory.has_pattern(who.user, pattern) {
+            if self.directory.pattern_count(who.user) >= limits::SUBSCRIPTIONS_MAX {
+                return Err(WireError::new(
+                    Code::LimitReached,
+                    "you have 1024 subscriptions, which is the limit; a prefix (lab/*) counts once",
+                ));
+            }
+            let since = if from == From::Now {
+                self.mail_counters.mail
+            } else {
+                0
+            };
+            self.start_reading(who.user, pattern, since);
+        }
+        let mut logs = self.directory.matching(pattern);
+        logs.sort_unstable();
+        Ok(logs)
+    }
+
+    fn start_reading(&mut self, user: LogNumber, pattern: &Pattern, since: MailId) {
+        let new = self
+            .directory
+            .subscribe(user, pattern, since, &mut self.changes);
+        let devices: Vec<u64> = self.directory.devices_of(user).collect();
+        for log in new {
+            let head = self.logs.head(log);
+            for device in &devices {
+                self.logs.put_cursor(*device, log, head, &mut self.changes);
+            }
+            self.upkeep.shrank(log);
+            self.tell_new_log(user, log);
+        }
+    }
+
+    /// The user's other sessions learn of the log as well.
+    fn tell_new_log(&mut self, user: LogNumber, log: LogNumber) {
+        self.sessions.rekeyed(user, log);
+    }
+
+    /// Finds a topic to join, or makes it where users may.
+    fn topic_to_join(&mut self, topic: &Address) -> Result<LogNumber, WireError> {
+        if let Some(address) = self.directory.by_name(topic.as_str()) {
+            return match (address.kind, address.state) {
+                (AddressKind::Topic, _) => Ok(address.number),
+                (AddressKind::User, AddressState::Live) => Err(WireError::new(
+                    Code::IsAUser,
+                    format!("{topic} is a user: send to {topic}, there is nothing to join"),
+                )),
+                (AddressKind::User, AddressState::Reserved) => Err(WireError::new(
+                    Code::NameTaken,
+                    format!("{topic} was a user; an administrator can free the name"),
+                )),
+            };
+        }
+        if !self.settings.topics_open {
+            return Err(self.no_such_address(topic.as_str()));
+        }
+        Ok(self.create_topic(topic))
+    }
+
+    /// Makes a topic; whoever has a prefix it lies under reads it from its first mail on.
+    pub(super) fn create_topic(&mut self, topic: &Address) -> LogNumber {
+        let (name, wall_ms) = (topic.as_str(), self.now.wall_ms);
+        let log =
+            self.directory
+                .create_address(name, AddressKind::Topic, wall_ms, &mut self.changes);
+        let readers: Vec<LogNumber> = self.directory.readers(log).collect();
+        for user in readers {
+            let devices: Vec<u64> = self.directory.devices_of(user).collect();
+            for device in devices {
+                self.logs
+                    .put_cursor(device, log, Mark::ZERO, &mut self.changes);
+            }
+        }
+        self.tell_rekeyed(log);
+        log
+    }
+
+    pub(super) fn leave(&mut self, who: Who, leave: &request::Leave) -> Option<Vec<u8>> {
+        let left = self
+            .directory
+            .unsubscribe(who.user, &leave.topic, &mut self.changes);
+        let devices: Vec<u64> = self.directory.devices_of(who.user).collect();
+        for log in left {
+            for device in &devices {
+                self.logs.drop_cursor(*device, log, &mut self.changes);
+            }
+            self.upkeep.shrank(log);
+        }
+        done()
+    }
+
+    pub(super) fn topics(&self, who: Who, asked: &request::Topics) -> Option<Vec<u8>> {
+        let mut topics = Vec::new();
+        let mut more_after = None;
+        for address in self.directory.addresses_after(asked.after.as_deref()) {
+            if address.kind != AddressKind::Topic {
+                continue;
+            }
+            if topics.len() == limits::ROWS_MAX {
+                more_after = topics.last().map(|row: &reply::TopicRow| row.topic.clone());
+                break;
+            }
+            topics.push(reply::TopicRow {
+                topic: address.name.clone(),
+                subscribed: self.directory.reads(who.user, address.number),
+                waiting: self.waiting_at(who, address.number),
+            });
+        }
+        let is_first = asked.after.is_none();
+        let patterns = self
+            .directory
+            .patterns(who.user)
+            .filter(|(p, _)| is_first && p.ends_with('*'));
+        let prefixes = patterns.map(|(pattern, _)| pattern.to_owned()).collect();
+        told(&reply::Topics {
+            topics,
+            prefixes,
+            more_after,
+        })
+    }
+
+    fn waiting_at(&self, who: Who, log: LogNumber) -> u64 {
+        if self.directory.reads(who.user, log) {
+            self.logs.waiting(who.device, log).count
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn topic(&self, who: Who, asked: &request::Topic) -> Ruling {
+        let address = self.named(&asked.topic)?;
+        if address.kind != AddressKind::Topic {
+            return Err(WireError::new(
+                Code::IsAUser,
+                format!("{} is a user", address.name),
+            ));
+        }
+        let record = self.logs.record(address.number);
+        Ok(told(&reply::Topic {
+            topic: address.name.clone(),
+            subscribed: self.directory.reads(who.user, address.number),
+            waiting: self.waiting_at(who, address.number),
+            mails: record.head.count - record.floor.count,
+            bytes: record.head.bytes - record.floor.bytes,
+            head: record.head.id,
+            subscribers: self.directory.reader_count(address.number) as u64,
+            created_at: time::to_text(address.created_at_ms),
+        }))
+    }
+
+    /// Finds a live address by a name as somebody typed it.
+    pub(super) fn named(&self, text: &str) -> Result<&AddressRecord, WireError> {
+        let name = Address::parse(text)
+            .map_err(|error| WireError::new(Code::BadName, format!("not a name: {error}")))?;
+        self.directory
+            .live(name.as_str())
+            .ok_or_else(|| self.no_such_address(name.as_str()))
+    }
+}

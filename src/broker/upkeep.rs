@@ -1,0 +1,298 @@
+//! What happens by itself: sessions that fall silent, rests that end, mail that expires or is
+//! trimmed, and the server's own age.
+//!
+//! Ages that destroy count the server's running time, never the wall clock: a clock that jumps a year
+//! removes nothing but mails whose own expiry has come.
+
+use std::collections::BTreeMap;
+
+use super::core::Core;
+use super::read::Pending;
+use crate::limits;
+use crate::protocol::{LogNumber, MailId};
+use crate::store::{AddressKind, AddressState, Change, LogRecord, Mark, Query, StoredMail};
+
+/// Milliseconds between two passes over everything that grows old slowly.
+const SLOW_PASS_MS: u64 = 10 * 60_000;
+
+/// Milliseconds between two writings of the running time.
+const AGE_WRITTEN_MS: u64 = 60_000;
+
+/// What upkeep remembers between two ticks.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    /// Running seconds before this process, and when it began.
+    running_before_s: u64,
+    started_ms: u64,
+    age_written_ms: u64,
+    slow_pass_ms: u64,
+    /// Logs that may have something to trim; `true` when only their age can tell.
+    to_trim: BTreeMap<LogNumber, bool>,
+    trimming: Trimming,
+    expiring: bool,
+}
+
+impl Upkeep {
+    pub(super) fn new(running_before_s: u64, started_ms: u64) -> Self {
+        Self {
+            running_before_s,
+            started_ms,
+            age_written_ms: started_ms,
+            slow_pass_ms: started_ms,
+            to_trim: BTreeMap::new(),
+            trimming: Trimming::Idle,
+            expiring: false,
+        }
+    }
+
+    /// A log got a mail: it may be over its limit.
+    pub(super) fn grew(&mut self, log: LogNumber) {
+        self.to_trim.entry(log).or_insert(false);
+    }
+
+    /// A cursor moved on or left: mail may have been read by all.
+    pub(super) fn shrank(&mut self, log: LogNumber) {
+        self.to_trim.entry(log).or_insert(false);
+    }
+}
+
+/// Where the one trim under way stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trimming {
+    Idle,
+    /// The front of a log is being read.
+    Reading,
+    /// A batch of removals is on its way to disk.
+    Removing,
+}
+
+/// Which mails of a log may go.
+#[derive(Debug, Clone, Copy)]
+struct TrimRule {
+    /// All of them: the address is gone.
+    all: bool,
+    /// Read by everybody who holds mail back, up to this id.
+    read_through: MailId,
+    /// Mails of this count or below are no history any more.
+    history_below: u64,
+    /// ... nor those taken at or before this running second.
+    history_until_s: u64,
+    /// Mails of this count or below are over the log's limit.
+    over_count: u64,
+    /// Mails whose running total of bytes is at or below this are over the log's limit.
+    over_bytes: u64,
+}
+
+impl TrimRule {
+    fn lets_go(&self, mail: &StoredMail) -> bool {
+        let record = &mail.record;
+        let is_history =
+            record.count > self.history_below && record.running_s > self.history_until_s;
+        let is_over = record.count <= self.over_count || record.bytes <= self.over_bytes;
+        self.all || is_over || (mail.id <= self.read_through && !is_history)
+    }
+}
+
+impl Core {
+    /// Returns the seconds the server has ever run.
+    pub(super) fn running_s(&self) -> u64 {
+        let here_ms = self.now.mono_ms.saturating_sub(self.upkeep.started_ms);
+        self.upkeep.running_before_s + here_ms / 1_000
+    }
+
+    pub(super) fn upkeep_at_start(&mut self) {
+        self.mark_all_logs();
+        self.let_go_of_stale_devices();
+    }
+
+    pub(super) fn tick(&mut self, disk_low: bool) {
+        self.disk_low = disk_low;
+        let mono_ms = self.now.mono_ms;
+        self.end_silent_sessions();
+        self.leases
+            .end_rests(&self.settings.chat_ports, mono_ms, &mut self.changes);
+        self.sessions
+            .drop_idle_staging(mono_ms.saturating_sub(limits::STAGING_IDLE_MS));
+        if mono_ms.saturating_sub(self.upkeep.age_written_ms) >= AGE_WRITTEN_MS {
+            self.write_age();
+        }
+        if mono_ms.saturating_sub(self.upkeep.slow_pass_ms) >= SLOW_PASS_MS {
+            self.slow_pass();
+        }
+        if !self.stopping {
+            self.expire_next();
+            self.trim_next();
+        }
+    }
+
+    fn end_silent_sessions(&mut self) {
+        let Some(since) = self.now.mono_ms.checked_sub(self.settings.lease_ttl_ms) else {
+            return;
+        };
+        for session in self.sessions.silent_since(since) {
+            self.end_session(&session);
+        }
+    }
+
+    fn write_age(&mut self) {
+        self.upkeep.age_written_ms = self.now.mono_ms;
+        self.meta.running_s = self.running_s();
+        self.changes.push(Change::PutMeta(self.meta));
+    }
+
+    fn slow_pass(&mut self) {
+        self.upkeep.slow_pass_ms = self.now.mono_ms;
+        self.directory
+            .drop_old_codes(self.now.wall_ms, &mut self.changes);
+        let running_s = self.running_s();
+        self.streams.drop_stale(running_s, &mut self.changes);
+        self.let_go_of_stale_devices();
+        self.mark_all_logs();
+    }
+
+    fn mark_all_logs(&mut self) {
+        let logs: Vec<LogNumber> = self.logs.numbers().collect();
+        self.upkeep
+            .to_trim
+            .extend(logs.into_iter().map(|log| (log, true)));
+    }
+
+    /// A device unseen for too long, and not in a session, holds nothing back any more.
+    fn let_go_of_stale_devices(&mut self) {
+        let running_s = self.running_s();
+        let is_stale =
+            |seen_s: u64| running_s.saturating_sub(seen_s) > limits::DEVICE_STALE_SECONDS;
+        let stale: Vec<u64> = self
+            .directory
+            .devices()
+            .filter(|d| is_stale(d.seen_running_s) && !self.sessions.has_device(d.number))
+            .map(|d| d.number)
+            .collect();
+        for device in stale {
+            self.logs.set_stale(device);
+        }
+    }
+
+    // -- expiry --
+
+    fn expire_next(&mut self) {
+        if !self.upkeep.expiring {
+            self.upkeep.expiring = true;
+            let query = Query::Expired {
+                at_ms: self.now.wall_ms,
+                mails: limits::TRIM_BATCH,
+            };
+            self.load(query, Pending::Expire);
+        }
+    }
+
+    pub(super) fn expire_loaded(&mut self, mails: &[(LogNumber, MailId)]) {
+        self.upkeep.expiring = false;
+        for (log, id) in mails {
+            self.changes.push(Change::ExpireMail { log: *log, id: *id });
+        }
+        self.counts.expired += mails.len() as u64;
+    }
+
+    // -- trimming: one log at a time, one small batch at a time --
+
+    /// Reads the front of the next log that has something to trim.
+    fn trim_next(&mut self) {
+        while self.upkeep.trimming == Trimming::Idle {
+            let Some((log, by_age)) = self.upkeep.to_trim.pop_first() else {
+                return;
+            };
+            let record = self.logs.record(log);
+            if record.floor.id == record.head.id {
+                self.forget_if_orphan(log);
+            } else if self.may_trim(log, &record, by_age) {
+                self.upkeep.trimming = Trimming::Reading;
+                let query = Query::Oldest {
+                    log,
+                    after: record.floor.id,
+                    mails: limits::TRIM_BATCH,
+                };
+                self.load(query, Pending::Trim(log));
+            }
+        }
+    }
+
+    /// Says from memory alone whether a log may have something to trim; most have not.
+    fn may_trim(&self, log: LogNumber, record: &LogRecord, by_age: bool) -> bool {
+        let rule = self.trim_rule(log, record);
+        let floor = record.floor;
+        let is_no_history = by_age || rule.history_below > floor.count;
+        rule.all
+            || rule.over_count > floor.count
+            || rule.over_bytes > floor.bytes
+            || (rule.read_through > floor.id && is_no_history)
+    }
+
+    fn trim_rule(&self, log: LogNumber, record: &LogRecord) -> TrimRule {
+        let head = record.head;
+        let address = self.directory.address(log);
+        let slowest = self.logs.slowest(log).map(|mark| mark.id);
+        let mut rule = TrimRule {
+            all: address.is_none_or(|address| address.state == AddressState::Reserved),
+            read_through: 0,
+            history_below: u64::MAX,
+            history_until_s: u64::MAX,
+            over_count: 0,
+            over_bytes: 0,
+        };
+        if address.is_some_and(|address| address.kind == AddressKind::Topic) {
+            rule.read_through = slowest.unwrap_or(head.id);
+            rule.history_below = head.count.saturating_sub(self.settings.history_mails);
+            let history_s = self.settings.history_seconds;
+            rule.history_until_s = self.running_s().checked_sub(history_s).unwrap_or(0);
+            rule.over_count = head.count.saturating_sub(self.settings.log_mails_max);
+            rule.over_bytes = head.bytes.saturating_sub(self.settings.log_bytes_max);
+        } else {
+            // A user without a device in sight may come back for all of it.
+            rule.read_through = slowest.unwrap_or(0);
+        }
+        rule
+    }
+
+    pub(super) fn trim_loaded(&mut self, log: LogNumber, mails: &[StoredMail], more: bool) {
+        let record = self.logs.record(log);
+        let rule = self.trim_rule(log, &record);
+        let read = self.logs.slowest(log);
+        let going: Vec<&StoredMail> = mails
+            .iter()
+            .take_while(|mail| mail.id <= self.synced() && rule.lets_go(mail))
+            .collect();
+        let Some(last) = going.last() else {
+            self.upkeep.trimming = Trimming::Idle;
+            self.trim_next();
+            return;
+        };
+        for mail in &going {
+            if read.is_some_and(|read| mail.id > read.id) {
+                self.counts.trimmed_unread += 1;
+            }
+            self.changes.push(Change::RemoveMail { log, id: mail.id });
+        }
+        let floor: Mark = last.record.mark(last.id);
+        self.logs.raise_floor(log, floor, &mut self.changes);
+        self.upkeep.trimming = Trimming::Removing;
+        if going.len() == mails.len() && (more || rule.all) {
+            self.upkeep.to_trim.insert(log, true);
+        }
+    }
+
+    /// A batch of trimming is on disk: on to the next.
+    pub(super) fn trim_committed(&mut self) {
+        if self.upkeep.trimming == Trimming::Removing {
+            self.upkeep.trimming = Trimming::Idle;
+            self.trim_next();
+        }
+    }
+
+    /// A log whose address is gone and whose mail is gone is no more.
+    fn forget_if_orphan(&mut self, log: LogNumber) {
+        if self.directory.address(log).is_none() {
+            self.logs.remove(log, &mut self.changes);
+        }
+    }
+}
