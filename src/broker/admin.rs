@@ -287,7 +287,7 @@ impl Core {
 
     pub(super) fn tell_peeked(
         &mut self,
-        call: Call,
+        call: &Call,
         log: LogNumber,
         mails: &[StoredMail],
         more: bool,
@@ -316,7 +316,7 @@ impl Core {
             rows: page,
             more_after,
         });
-        self.reply(&call, header, Vec::new());
+        self.reply(call, header, Vec::new());
     }
 
     // -- deeds --

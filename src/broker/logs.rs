@@ -33,7 +33,7 @@ impl Log {
 /// All logs and cursors.
 #[derive(Debug, Default)]
 pub(super) struct Logs {
-    logs: HashMap<LogNumber, Log>,
+    by_number: HashMap<LogNumber, Log>,
     cursors: BTreeMap<(u64, LogNumber), Mark>,
     /// Devices unseen for so long that they hold nothing back.
     stale: BTreeSet<u64>,
@@ -41,7 +41,7 @@ pub(super) struct Logs {
 
 impl Logs {
     pub(super) fn restore(logs: Vec<(LogNumber, LogRecord)>) -> Self {
-        let logs = logs
+        let by_number = logs
             .into_iter()
             .map(|(number, record)| {
                 (
@@ -54,17 +54,17 @@ impl Logs {
             })
             .collect();
         Self {
-            logs,
+            by_number,
             ..Self::default()
         }
     }
 
     pub(super) fn numbers(&self) -> impl Iterator<Item = LogNumber> + '_ {
-        self.logs.keys().copied()
+        self.by_number.keys().copied()
     }
 
     pub(super) fn record(&self, log: LogNumber) -> LogRecord {
-        self.logs
+        self.by_number
             .get(&log)
             .map_or(LogRecord::default(), |log| log.record)
     }
@@ -75,7 +75,7 @@ impl Logs {
 
     /// Puts a mail at a log's head and returns the mark before it and its own.
     pub(super) fn append(&mut self, log: LogNumber, id: MailId, size: u64) -> (Mark, Mark) {
-        let record = &mut self.logs.entry(log).or_default().record;
+        let record = &mut self.by_number.entry(log).or_default().record;
         let before = record.head;
         record.head = Mark {
             id,
@@ -87,7 +87,7 @@ impl Logs {
 
     /// Moves a log's floor up to a mail that was trimmed.
     pub(super) fn raise_floor(&mut self, log: LogNumber, floor: Mark, changes: &mut Vec<Change>) {
-        let record = &mut self.logs.entry(log).or_default().record;
+        let record = &mut self.by_number.entry(log).or_default().record;
         record.floor = floor;
         changes.push(Change::PutLog {
             log,
@@ -96,7 +96,7 @@ impl Logs {
     }
 
     pub(super) fn remove(&mut self, log: LogNumber, changes: &mut Vec<Change>) {
-        self.logs.remove(&log);
+        self.by_number.remove(&log);
         changes.push(Change::RemoveLog(log));
         let gone: Vec<u64> = self
             .cursors
@@ -119,7 +119,7 @@ impl Logs {
     pub(super) fn place_cursor(&mut self, device: u64, log: LogNumber, mark: Mark) {
         let before = self.cursors.insert((device, log), mark);
         if !self.stale.contains(&device) {
-            let log = self.logs.entry(log).or_default();
+            let log = self.by_number.entry(log).or_default();
             if let Some(before) = before {
                 log.let_go(before);
             }
@@ -147,7 +147,7 @@ impl Logs {
         };
         changes.push(Change::RemoveCursor { device, log });
         if !self.stale.contains(&device)
-            && let Some(log) = self.logs.get_mut(&log)
+            && let Some(log) = self.by_number.get_mut(&log)
         {
             log.let_go(mark);
         }
@@ -180,7 +180,7 @@ impl Logs {
 
     /// Returns the smallest cursor that holds mail back, if any does.
     pub(super) fn slowest(&self, log: LogNumber) -> Option<Mark> {
-        let positions = &self.logs.get(&log)?.positions;
+        let positions = &self.by_number.get(&log)?.positions;
         positions.first_key_value().map(|(_, (mark, _))| *mark)
     }
 
@@ -210,7 +210,7 @@ impl Logs {
         for log in self.logs_of_device(device) {
             if let (Some(mark), Some(log)) = (
                 self.cursors.get(&(device, log)).copied(),
-                self.logs.get_mut(&log),
+                self.by_number.get_mut(&log),
             ) {
                 log.let_go(mark);
             }
@@ -225,7 +225,7 @@ impl Logs {
         }
         for log in self.logs_of_device(device) {
             if let Some(mark) = self.cursors.get(&(device, log)).copied() {
-                self.logs.entry(log).or_default().hold(mark);
+                self.by_number.entry(log).or_default().hold(mark);
             }
         }
     }

@@ -153,26 +153,26 @@ impl Core {
     pub(super) fn resume(&mut self, pending: Pending, answer: Answer) {
         match (pending, answer) {
             (Pending::Fetch(asked, wanted), Answer::Mails { mails, more }) => {
-                self.tell_fetched(asked.call(), wanted, mails, more);
+                self.tell_fetched(&asked.call(), wanted, mails, more);
             }
             (Pending::History(asked, wanted), Answer::Mails { mails, more }) => {
-                self.tell_history(asked.call(), wanted, mails, more);
+                self.tell_history(&asked.call(), wanted, mails, more);
             }
             (Pending::Body(asked, body, _), Answer::Mails { mails, .. }) => {
                 self.read_body(asked, body, mails.first());
             }
             (Pending::Body(asked, body, size), Answer::Body(bytes)) => {
-                self.tell_body(asked.call(), &body, size, bytes);
+                self.tell_body(&asked.call(), &body, size, bytes);
             }
             (Pending::Ack(asked, who, log, rest), Answer::Mark(mark)) => {
                 self.ack_at(who, log, mark);
                 self.ack_on(asked, who, rest);
             }
             (Pending::Join(asked, who, pattern, log), Answer::Mark(mark)) => {
-                self.joined_at(asked.call(), who, &pattern, log, mark);
+                self.joined_at(&asked.call(), who, &pattern, log, mark);
             }
             (Pending::Peek(asked, log), Answer::Mails { mails, more }) => {
-                self.tell_peeked(asked.call(), log, &mails, more);
+                self.tell_peeked(&asked.call(), log, &mails, more);
             }
             (Pending::Restore(device, log), Answer::Mark(mark)) => {
                 self.restore_cursor(device, log, mark);
@@ -189,19 +189,25 @@ impl Core {
 
     // -- pages --
 
-    fn tell_fetched(&mut self, call: Call, wanted: Wanted, mails: Vec<StoredMail>, more: bool) {
+    fn tell_fetched(&mut self, call: &Call, wanted: Wanted, mails: Vec<StoredMail>, more: bool) {
         let first = mails.first().map(|mail| mail.record.count);
         let from = wanted.n.or(first.map(|n| n - 1));
         let (page, bodies) = self.page(wanted, mails, more, from);
-        self.reply(&call, reply::encode(&page), bodies);
+        self.reply(call, reply::encode(&page), bodies);
     }
 
-    fn tell_history(&mut self, call: Call, mut wanted: Wanted, mails: Vec<StoredMail>, more: bool) {
+    fn tell_history(
+        &mut self,
+        call: &Call,
+        mut wanted: Wanted,
+        mails: Vec<StoredMail>,
+        more: bool,
+    ) {
         wanted.after = mails.first().map_or(0, |mail| mail.id - 1);
         let from = mails.first().map(|mail| mail.record.count - 1);
         let (mut page, bodies) = self.page(wanted, mails, false, from);
         page.more = page.more || more;
-        self.reply(&call, reply::encode(&page), bodies);
+        self.reply(call, reply::encode(&page), bodies);
     }
 
     /// Makes a page of what was read, as much as a header frame holds. `from` is the count before it.
@@ -287,17 +293,17 @@ impl Core {
         self.load(query, Pending::Body(asked, body, size));
     }
 
-    fn tell_body(&mut self, call: Call, body: &request::Body, size: u64, bytes: Option<Vec<u8>>) {
+    fn tell_body(&mut self, call: &Call, body: &request::Body, size: u64, bytes: Option<Vec<u8>>) {
         match bytes {
             Some(bytes) => {
                 let header = reply::encode(&reply::Body {
                     size,
                     offset: body.offset,
                 });
-                self.reply(&call, header, vec![frame(bytes)]);
+                self.reply(call, header, vec![frame(bytes)]);
             }
             None => self.reply(
-                &call,
+                call,
                 reply::encode_error(&no_such_mail(body.id)),
                 Vec::new(),
             ),
@@ -325,16 +331,15 @@ impl Core {
             if cursor.is_none_or(|cursor| cursor.id >= id) {
                 continue;
             }
-            match self.mark_at_hand(log, id) {
-                Some(mark) => self.ack_at(who, log, mark),
-                None => {
-                    let query = Query::MarkAt {
-                        log,
-                        id: id.min(self.synced()),
-                    };
-                    self.load(query, Pending::Ack(asked, who, log, rest));
-                    return;
-                }
+            if let Some(mark) = self.mark_at_hand(log, id) {
+                self.ack_at(who, log, mark)
+            } else {
+                let query = Query::MarkAt {
+                    log,
+                    id: id.min(self.synced()),
+                };
+                self.load(query, Pending::Ack(asked, who, log, rest));
+                return;
             }
         }
         let header = reply::encode(&reply::Done {
@@ -382,22 +387,21 @@ impl Core {
             .device(device)
             .map_or(0, |device| device.since);
         let since = self.directory.since(user, &topic).max(made);
-        match self.mark_at_hand(log, since) {
-            Some(mark) => self.logs.place_cursor(device, log, mark),
-            None => {
-                self.logs.place_cursor(
-                    device,
-                    log,
-                    Mark {
-                        id: since,
-                        ..record.floor
-                    },
-                );
-                self.load(
-                    Query::MarkAt { log, id: since },
-                    Pending::Restore(device, log),
-                );
-            }
+        if let Some(mark) = self.mark_at_hand(log, since) {
+            self.logs.place_cursor(device, log, mark)
+        } else {
+            self.logs.place_cursor(
+                device,
+                log,
+                Mark {
+                    id: since,
+                    ..record.floor
+                },
+            );
+            self.load(
+                Query::MarkAt { log, id: since },
+                Pending::Restore(device, log),
+            );
         }
     }
 

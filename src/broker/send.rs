@@ -24,23 +24,23 @@ const PART_CREDIT: u32 = 8;
 
 impl Core {
     /// Carries out a send exactly once per stream and number.
-    pub(super) fn send(&mut self, who: Who, send: request::Send, body: Option<Vec<u8>>) -> Ruling {
-        check_shape(&send, body.as_deref())?;
-        let body = self.body_of(who, &send, body)?;
-        let digest = digest(&send, &body);
+    pub(super) fn send(&mut self, who: Who, send: &request::Send, body: Option<Vec<u8>>) -> Ruling {
+        check_shape(send, body.as_deref())?;
+        let body = self.body_of(who, send, body)?;
+        let digest = digest(send, &body);
         let row = (send.number, send.settled_below);
         match self.streams.look((send.stream, who.device), row, &digest) {
             Known::New => {}
             Known::Done(done) => {
-                let outcomes = done.outcomes.iter().map(|o| repeated(o)).collect();
+                let outcomes = done.outcomes.iter().map(repeated).collect();
                 self.counts.duplicates += 1;
                 return Ok(told(&reply::Sent { outcomes }));
             }
             Known::Refused(code) => return Err(WireError::new(code, stream_text(code))),
         }
         self.take_more()?;
-        let outcomes = self.deliver(who, &send, &body);
-        self.settle_and_record(&send, digest, &outcomes);
+        let outcomes = self.deliver(who, send, &body);
+        self.settle_and_record(send, digest, &outcomes);
         self.sessions.drop_staging(&who.session);
         Ok(told(&reply::Sent {
             outcomes: outcomes.into_iter().map(|(told, _)| told).collect(),
@@ -236,8 +236,8 @@ impl Core {
     }
 
     fn expiry(&self, ttl_s: u64) -> i64 {
-        let ttl_ms = ttl_s.min(limits::TTL_SECONDS_MAX) * 1_000;
-        self.now.wall_ms.saturating_add_unsigned(ttl_ms)
+        let lifetime_ms = ttl_s.min(limits::TTL_SECONDS_MAX) * 1_000;
+        self.now.wall_ms.saturating_add_unsigned(lifetime_ms)
     }
 
     /// Describes a stored mail to its readers, with no body frame yet.

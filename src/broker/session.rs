@@ -10,7 +10,7 @@ use crate::store::{AddressKind, StreamRecord};
 
 impl Core {
     /// Opens a session, or goes on with one; joins topics, finds a stream and a port for it.
-    pub(super) fn login(&mut self, call: &Call, login: request::Login) -> Ruling {
+    pub(super) fn login(&mut self, call: &Call, login: &request::Login) -> Ruling {
         let Some(device) = self.directory.device_of_key(&call.peer.key) else {
             return Err(not_registered());
         };
@@ -43,7 +43,7 @@ impl Core {
                 });
             }
         }
-        let stream = self.stream_for(device, &login);
+        let stream = self.stream_for(device, login);
         let (lease, no_lease) = self.lease_for(who, login.want_port);
         let (logs, more_after) = self.list_logs(who, 0);
         Ok(told(&reply::Login {

@@ -35,22 +35,22 @@ pub(super) struct Session {
 /// All sessions.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    sessions: HashMap<SessionKey, Session>,
+    by_key: HashMap<SessionKey, Session>,
     of_device: HashMap<u64, BTreeSet<SessionKey>>,
     staged_bytes: u64,
 }
 
 impl Sessions {
     pub(super) fn get(&self, key: &SessionKey) -> Option<&Session> {
-        self.sessions.get(key)
+        self.by_key.get(key)
     }
 
     pub(super) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut Session> {
-        self.sessions.get_mut(key)
+        self.by_key.get_mut(key)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values()
+        self.by_key.values()
     }
 
     pub(super) fn of_device(&self, device: u64) -> Vec<SessionKey> {
@@ -73,12 +73,12 @@ impl Sessions {
             .entry(session.device)
             .or_default()
             .insert(session.key);
-        self.sessions.insert(session.key, session);
+        self.by_key.insert(session.key, session);
     }
 
     pub(super) fn remove(&mut self, key: &SessionKey) -> Option<Session> {
         self.drop_staging(key);
-        let session = self.sessions.remove(key)?;
+        let session = self.by_key.remove(key)?;
         if let Some(keys) = self.of_device.get_mut(&session.device) {
             keys.remove(key);
             if keys.is_empty() {
@@ -96,13 +96,13 @@ impl Sessions {
             return None;
         }
         keys.iter()
-            .min_by_key(|key| self.sessions.get(*key).map_or(0, |s| s.seen_ms))
+            .min_by_key(|key| self.by_key.get(*key).map_or(0, |s| s.seen_ms))
             .copied()
     }
 
     /// Returns sessions not heard of since `seen_ms`.
     pub(super) fn silent_since(&self, seen_ms: u64) -> Vec<SessionKey> {
-        self.sessions
+        self.by_key
             .values()
             .filter(|s| s.seen_ms < seen_ms)
             .map(|s| s.key)
@@ -112,7 +112,7 @@ impl Sessions {
     /// Remembers for every session of a user that a notice key changed.
     pub(super) fn rekeyed(&mut self, user: LogNumber, log: LogNumber) {
         for session in self
-            .sessions
+            .by_key
             .values_mut()
             .filter(|session| session.user == user)
         {
@@ -137,7 +137,7 @@ impl Sessions {
         if self.staged_bytes + part.len() as u64 > limits::STAGING_BYTES_MAX {
             return Err(StagingFull);
         }
-        let Some(session) = self.sessions.get_mut(key) else {
+        let Some(session) = self.by_key.get_mut(key) else {
             return Ok(None);
         };
         if index == 0 {
@@ -168,14 +168,14 @@ impl Sessions {
         key: &SessionKey,
         (stream, number, parts): (u64, u64, u32),
     ) -> Option<&[u8]> {
-        let staging = self.sessions.get(key)?.staging.as_ref()?;
+        let staging = self.by_key.get(key)?.staging.as_ref()?;
         let is_whole = (staging.stream, staging.number, staging.parts) == (stream, number, parts);
         is_whole.then_some(staging.body.as_slice())
     }
 
     pub(super) fn drop_staging(&mut self, key: &SessionKey) {
         let staging = self
-            .sessions
+            .by_key
             .get_mut(key)
             .and_then(|session| session.staging.take());
         if let Some(staging) = staging {
@@ -191,7 +191,7 @@ impl Sessions {
                 .is_some_and(|st| st.touched_ms < touched_ms)
         };
         let idle: Vec<SessionKey> = self
-            .sessions
+            .by_key
             .values()
             .filter(is_idle)
             .map(|session| session.key)

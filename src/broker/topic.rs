@@ -40,7 +40,7 @@ impl Core {
     /// Puts the device's cursor where the join wants it to start, backwards too.
     pub(super) fn joined_at(
         &mut self,
-        call: Call,
+        call: &Call,
         who: Who,
         pattern: &Pattern,
         log: LogNumber,
@@ -54,7 +54,7 @@ impl Core {
                 .put_cursor(who.device, log, mark, &mut self.changes);
         }
         if let Some(header) = self.told_logs(who, &[log]) {
-            self.reply(&call, header, Vec::new());
+            self.reply(call, header, Vec::new());
         }
     }
 

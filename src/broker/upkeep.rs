@@ -244,7 +244,7 @@ impl Core {
             rule.read_through = slowest.unwrap_or(head.id);
             rule.history_below = head.count.saturating_sub(self.settings.history_mails);
             let history_s = self.settings.history_seconds;
-            rule.history_until_s = self.running_s().checked_sub(history_s).unwrap_or(0);
+            rule.history_until_s = self.running_s().saturating_sub(history_s);
             rule.over_count = head.count.saturating_sub(self.settings.log_mails_max);
             rule.over_bytes = head.bytes.saturating_sub(self.settings.log_bytes_max);
         } else {
