@@ -89,13 +89,14 @@ suite! {
     logs_are_apart
     a_refused_commit_changes_nothing
     a_reader_sees_later_commits
+    a_gap_in_a_log_is_damage
 }
 
-fn body(len: usize) -> Arc<[u8]> {
+pub(super) fn body(len: usize) -> Arc<[u8]> {
     (0..=250).cycle().take(len).collect()
 }
 
-fn envelope(prev: MailId, count: u64, bytes: u64, size: usize) -> MailRecord {
+pub(super) fn envelope(prev: MailId, count: u64, bytes: u64, size: usize) -> MailRecord {
     MailRecord {
         prev,
         count,
@@ -188,7 +189,7 @@ fn a_new_store_has_an_identity(rig: &mut dyn Rig) {
 }
 
 /// One of everything that is not mail, as changes and as a snapshot.
-fn one_of_each() -> (Vec<Change>, Snapshot) {
+pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
     let mark = Mark {
         id: 10,
         count: 1,
@@ -656,6 +657,21 @@ fn a_reader_sees_later_commits(rig: &mut dyn Rig) {
         Answer::Mails { mails, .. } => assert_eq!(mails.len(), 1),
         other => panic!("{other:?}"),
     }
+}
+
+fn a_gap_in_a_log_is_damage(rig: &mut dyn Rig) {
+    fill(rig, &[1; 4]);
+    let gap = Change::RemoveMail { log: LOG, id: 20 };
+    rig.store().commit(&[gap]).unwrap();
+    let reader = rig.store().reader();
+    let all = u64::MAX;
+    for query in [page(0, 40, 9, all), newest(all, all, 9, all)] {
+        match reader.read(&query) {
+            Err(StoreError::Damaged { what, .. }) => assert!(what.contains("mail 20"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(ids(rig, page(20, 40, 9, all)).0, [30, 40]);
 }
 
 /// What a random run does next; logs are 1 and 2.

@@ -86,6 +86,29 @@ impl Reader for MemoryReader {
     }
 }
 
+#[cfg(test)]
+impl Memory {
+    /// Returns all rows, for tests that look at bytes.
+    pub(super) fn rows(&self) -> Vec<(Tree, Vec<u8>, Vec<u8>)> {
+        let image = lock(&self.image);
+        let rows = Tree::ALL.into_iter().flat_map(|tree| {
+            let rows = image.0[tree as usize].iter();
+            rows.map(move |(key, value)| (tree, key.clone(), value.clone()))
+        });
+        rows.collect()
+    }
+
+    /// Writes or removes a row, for tests that break something.
+    pub(super) fn set(&mut self, tree: Tree, key: &[u8], value: Option<Vec<u8>>) {
+        lock(&self.image).apply(Batch(vec![(tree, key.to_vec(), value)]));
+    }
+
+    /// Says what does not fit together.
+    pub(super) fn verify(&self) -> super::Report {
+        super::verify::verify(&&*lock(&self.image)).expect("memory reads")
+    }
+}
+
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug, Clone, Default)]

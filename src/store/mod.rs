@@ -14,10 +14,13 @@ mod read;
 pub mod record;
 mod seal;
 pub mod sled;
+mod verify;
 mod write;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod golden;
 
 use std::sync::Arc;
 
@@ -28,6 +31,7 @@ pub use record::{
     DirectoryCounters, FullPolicy, LeaseRecord, LeaseState, LogRecord, MailCounters, MailRecord,
     MailState, Mark, Meta, RecordedOutcome, StreamRecord, SubscriptionRecord,
 };
+pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -87,7 +91,8 @@ pub enum Change {
         /// The mail.
         id: MailId,
     },
-    /// Removes a mail with its chunks. Removing what is not there is no error.
+    /// Removes a mail with its chunks. Mails go from the front of a log: one missing between others
+    /// counts as damage when they are read. Removing what is not there is no error.
     RemoveMail {
         /// The log.
         log: LogNumber,

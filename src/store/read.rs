@@ -134,9 +134,14 @@ fn page<K: Kv>(
 ) -> Result<(Vec<StoredMail>, bool), StoreError> {
     let mut taken: Vec<StoredMail> = Vec::new();
     let mut left = budget.unwrap_or(0);
+    let mut before = None;
     for row in rows {
         let (key, value) = row?;
         let (id, mail) = parse(kv, key.as_ref(), value.as_ref())?;
+        let link = (id, mail.record.prev);
+        if let Some(before) = before.replace(link) {
+            linked(kv, log, before, link)?;
+        }
         let wanted = budget.is_some() && comes_along(&mail);
         let cost = if wanted { mail.record.size } else { 0 };
         if taken.len() >= mails as usize || (cost > left && !taken.is_empty()) {
@@ -158,6 +163,24 @@ fn page<K: Kv>(
         });
     }
     Ok((taken, false))
+}
+
+/// Checks that two mails side by side, each as id and `prev`, have none missing between them. Mails
+/// go from a log's front only, so a gap means damage, unless the older one went meanwhile too.
+fn linked<K: Kv>(
+    kv: &K,
+    log: LogNumber,
+    one: (MailId, MailId),
+    other: (MailId, MailId),
+) -> Result<(), StoreError> {
+    let (older, newer) = (one.min(other), one.max(other));
+    let key = key::mail(log, older.0);
+    if newer.1 == older.0 || kv.get(Kind::Mail.tree(), &key)?.is_none() {
+        return Ok(());
+    }
+    let key = key::mail(log, newer.0);
+    let how = format!("mail {} before it is missing", newer.1);
+    Err(kv::damaged(kv, Kind::Mail, &key, &how))
 }
 
 fn comes_along(mail: &MailValue<'_>) -> bool {

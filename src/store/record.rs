@@ -269,9 +269,31 @@ pub enum RecordedOutcome {
     Refused {
         /// The recipient as it was given.
         address: String,
-        /// Why.
+        /// Why. Stored as its word: the table of codes grows, and a place in it says nothing.
+        #[serde(with = "code_word")]
         code: Code,
     },
+}
+
+/// A code as its word on the wire.
+mod code_word {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::protocol::codes::Code;
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature is serde's"
+    )]
+    pub(super) fn serialize<S: Serializer>(code: &Code, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(code.word())
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Code, D::Error> {
+        let word = String::deserialize(from)?;
+        let known = Code::ALL.iter().find(|code| code.word() == word);
+        Ok(known.copied().unwrap_or(Code::Unknown))
+    }
 }
 
 /// What became of a send, kept until the client says it knows.
