@@ -1,1 +1,643 @@
-//! Conn.
+//! The sockets and the clock: a DEALER for requests and a SUB for notices, both under CURVE.
+//!
+//! Single-threaded: whoever waits here also moves bytes ([`Connection::pump`]). A broken connection is
+//! mended by itself: `server.url` is read again when the address came from a file, `hello` is said
+//! first, and everything unanswered goes out again. What that means for sessions and sends is decided
+//! in [`session`](super::session); when to repeat what, in [`core`](super::core).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use zmq::{PollEvents, Socket, SocketEvent};
+
+use super::core::{Link, LinkEvent, RequestNumber, Requests, Verdict};
+use super::error::ClientError;
+use super::home::Place;
+use crate::auth::keys::{self, KeyPair};
+use crate::limits;
+use crate::protocol::notice::{KEY_BYTES, Notice};
+use crate::protocol::reply::{self, DecodeError};
+use crate::protocol::request::{self, Request};
+use crate::protocol::{FEATURES, MAGIC, PublicKey, VERSION, VERSION_OLDEST};
+
+/// Bytes of a message libzmq takes: a full frame and what CURVE adds to it.
+const MESSAGE_BYTES_MAX: i64 = limits::FRAME_BYTES_MAX as i64 + 1024;
+
+/// Notices kept while a request is waited for. More are dropped: they are hints, and the gap they
+/// leave is noticed.
+const NOTICES_MAX: usize = 512;
+
+/// Milliseconds between two looks at `server.url` while there is no connection.
+const REREAD_MS: u64 = 250;
+
+/// Difference of the clocks from which on it is worth a word.
+const SKEW_MAX: chrono::Duration = chrono::Duration::minutes(5);
+
+/// A notice as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// The notice.
+    pub notice: Notice,
+    /// Its body frame.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A connection to one server, mended by itself.
+pub struct Connection {
+    // Sockets before their context: dropping the context waits for them.
+    requests_socket: Socket,
+    monitor: Socket,
+    live_socket: Option<LiveSocket>,
+    context: zmq::Context,
+    place: Place,
+    keys: KeyPair,
+    endpoint: String,
+    requests: Requests,
+    link: Link,
+    hello_number: Option<RequestNumber>,
+    hello: Option<reply::Hello>,
+    generation: u64,
+    notices: VecDeque<Live>,
+    started: Instant,
+    reread_ms: u64,
+    skew: Option<chrono::Duration>,
+    patience: Duration,
+}
+
+struct LiveSocket {
+    socket: Socket,
+    endpoint: String,
+    subscribed: Vec<[u8; KEY_BYTES]>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("endpoint", &self.endpoint)
+            .field("link", &self.link)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that got no usable answer.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: ClientError,
+    /// The request was handed to the socket at least once: it may have been carried out.
+    pub tried: bool,
+}
+
+impl From<Failure> for ClientError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// A reply: its header, decoded, and its body frames.
+pub type Answer<T> = (T, Vec<Vec<u8>>);
+
+impl Connection {
+    /// Connects and says hello. Gives up after `patience`, or as soon as it is clear that another
+    /// server listens there.
+    pub fn open(place: &Place, keys: &KeyPair, patience: Duration) -> Result<Self, ClientError> {
+        keys::require_curve()?;
+        let context = zmq::Context::new();
+        let requests_socket = dealer(&context, keys, &place.url.key)?;
+        let monitor = monitor(&context, &requests_socket)?;
+        let endpoint = place.url.endpoint(place.url.port);
+        let mut prefix = [0; 8];
+        getrandom::fill(&mut prefix)
+            .map_err(|_| zmq_failed("make a random id")(zmq::Error::EFAULT))?;
+        let mut connection = Self {
+            requests_socket,
+            monitor,
+            live_socket: None,
+            context,
+            place: place.clone(),
+            keys: keys.clone(),
+            endpoint,
+            requests: Requests::new(prefix),
+            link: Link::default(),
+            hello_number: None,
+            hello: None,
+            generation: 0,
+            notices: VecDeque::new(),
+            started: now(),
+            reread_ms: 0,
+            skew: None,
+            patience,
+        };
+        connection.connect()?;
+        connection.greet(patience)?;
+        Ok(connection)
+    }
+
+    /// Returns what the server said of itself, most recently.
+    pub fn hello(&self) -> &reply::Hello {
+        self.hello
+            .as_ref()
+            .expect("a connection is given out after its first hello only")
+    }
+
+    /// Returns how often the connection was made: it grows with every reconnect.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Says whether requests can go out right now.
+    pub fn is_up(&self) -> bool {
+        self.link.is_up() && self.hello_number.is_none()
+    }
+
+    /// Returns the endpoint of the request socket.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Returns how far this machine's clock is ahead of the server's, when that is more than five
+    /// minutes.
+    pub fn clock_skew(&self) -> Option<chrono::Duration> {
+        self.skew.filter(|skew| skew.abs() > SKEW_MAX)
+    }
+
+    /// Returns the time on this connection's clock, in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from((now() - self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the time on this connection's clock that lies `ahead`.
+    pub fn deadline_ms(&self, ahead: Duration) -> u64 {
+        let ahead = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
+        self.now_ms().saturating_add(ahead)
+    }
+
+    /// Takes in a request; its reply is waited for with [`Connection::wait`].
+    pub fn submit(&mut self, request: &Request, body: Option<Arc<[u8]>>) -> RequestNumber {
+        let repeat = !matches!(request, Request::Send(_) | Request::Part(_));
+        self.requests.submit(request.encode(), body, repeat, false)
+    }
+
+    /// Waits for the reply to a request, until `deadline_ms`. Then, or on an error, the request is given
+    /// up: a later reply is dropped.
+    pub fn wait<T: DeserializeOwned>(
+        &mut self,
+        number: RequestNumber,
+        verb: &'static str,
+        deadline_ms: u64,
+    ) -> Result<Answer<T>, Failure> {
+        let begun_ms = self.now_ms();
+        loop {
+            if let Some(frames) = self.requests.take(number) {
+                return decode(verb, frames).map_err(|error| Failure { error, tried: true });
+            }
+            let late = self.now_ms() >= deadline_ms;
+            let error = match self.pump(deadline_ms) {
+                Err(error) => error,
+                Ok(()) if late => self.silence(verb, deadline_ms.saturating_sub(begun_ms)),
+                Ok(()) => continue,
+            };
+            if let Some(frames) = self.requests.take(number) {
+                return decode(verb, frames).map_err(|error| Failure { error, tried: true });
+            }
+            let tried = self.requests.forget(number) > 0;
+            return Err(Failure { error, tried });
+        }
+    }
+
+    /// Gives a request up: a later reply is dropped.
+    pub fn forget(&mut self, number: RequestNumber) {
+        self.requests.forget(number);
+    }
+
+    /// Asks and waits.
+    pub fn call<T: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        body: Option<Arc<[u8]>>,
+        deadline_ms: u64,
+    ) -> Result<Answer<T>, Failure> {
+        let number = self.submit(request, body);
+        self.wait(number, request.verb(), deadline_ms)
+    }
+
+    /// Moves bytes once: waits until something happens or `until_ms` comes.
+    pub fn pump(&mut self, until_ms: u64) -> Result<(), ClientError> {
+        self.reread_place()?;
+        let now_ms = self.now_ms();
+        let wake_ms = self.requests.tick(now_ms).unwrap_or(u64::MAX);
+        self.transmit()?;
+        let reread = if self.link.is_up() {
+            u64::MAX
+        } else {
+            now_ms + REREAD_MS
+        };
+        let wait_ms = until_ms.min(wake_ms).min(reread).saturating_sub(now_ms);
+        self.poll(i64::try_from(wait_ms.min(60_000)).unwrap_or(60_000))?;
+        self.read_monitor()?;
+        self.read_replies()?;
+        self.read_notices()?;
+        if self.link.is_wrong() {
+            let endpoint = self.endpoint.clone();
+            return Err(ClientError::WrongServer { endpoint });
+        }
+        Ok(())
+    }
+
+    /// Connects the live socket, where it is not yet.
+    pub fn open_live(&mut self) -> Result<(), ClientError> {
+        let endpoint = self.place.url.endpoint(self.hello().live_port);
+        let subscribed = match self.live_socket.take() {
+            Some(live) if live.endpoint == endpoint => {
+                self.live_socket = Some(live);
+                return Ok(());
+            }
+            Some(live) => live.subscribed,
+            None => Vec::new(),
+        };
+        let socket = subscriber(&self.context, &self.keys, &self.place.url.key)?;
+        for key in &subscribed {
+            socket.set_subscribe(key).map_err(zmq_failed("subscribe"))?;
+        }
+        socket
+            .connect(&endpoint)
+            .map_err(zmq_failed("connect the live socket"))?;
+        self.live_socket = Some(LiveSocket {
+            socket,
+            endpoint,
+            subscribed,
+        });
+        Ok(())
+    }
+
+    /// Subscribes to a notice key. Returns whether that is new.
+    pub fn subscribe(&mut self, key: [u8; KEY_BYTES]) -> Result<bool, ClientError> {
+        let Some(live) = self.live_socket.as_mut() else {
+            return Ok(false);
+        };
+        if live.subscribed.contains(&key) {
+            return Ok(false);
+        }
+        live.socket
+            .set_subscribe(&key)
+            .map_err(zmq_failed("subscribe"))?;
+        live.subscribed.push(key);
+        Ok(true)
+    }
+
+    /// Takes a subscription back.
+    pub fn unsubscribe(&mut self, key: &[u8; KEY_BYTES]) -> Result<(), ClientError> {
+        let Some(live) = self.live_socket.as_mut() else {
+            return Ok(());
+        };
+        let Some(at) = live.subscribed.iter().position(|had| had == key) else {
+            return Ok(());
+        };
+        live.subscribed.swap_remove(at);
+        live.socket
+            .set_unsubscribe(key)
+            .map_err(zmq_failed("unsubscribe"))
+    }
+
+    /// Returns the next notice, if one came.
+    pub fn next_notice(&mut self) -> Option<Live> {
+        self.notices.pop_front()
+    }
+
+    /// Says whether such a notice came and waits to be taken.
+    pub fn has_notice(&self, notice: &Notice) -> bool {
+        self.notices.iter().any(|live| live.notice == *notice)
+    }
+
+    fn connect(&mut self) -> Result<(), ClientError> {
+        self.requests_socket
+            .connect(&self.endpoint)
+            .map_err(zmq_failed("connect"))
+    }
+
+    fn greet(&mut self, patience: Duration) -> Result<(), ClientError> {
+        let deadline_ms = self.deadline_ms(patience);
+        while self.hello.is_none() {
+            if self.now_ms() >= deadline_ms {
+                let waited = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+                return Err(self.silence("hello", waited));
+            }
+            self.pump(deadline_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Says what it means that no answer came.
+    fn silence(&self, verb: &'static str, waited_ms: u64) -> ClientError {
+        let endpoint = self.endpoint.clone();
+        match self.link.verdict() {
+            Verdict::Unreachable => ClientError::Unreachable { endpoint },
+            Verdict::WrongServer => ClientError::WrongServer { endpoint },
+            Verdict::Silent => ClientError::NoAnswer {
+                endpoint,
+                verb,
+                within: Duration::from_millis(waited_ms),
+            },
+        }
+    }
+
+    /// While there is no connection, looks whether the server moved.
+    fn reread_place(&mut self) -> Result<(), ClientError> {
+        let now_ms = self.now_ms();
+        if self.link.is_up() || now_ms < self.reread_ms {
+            return Ok(());
+        }
+        self.reread_ms = now_ms + REREAD_MS;
+        let Some(path) = self.place.source.clone() else {
+            return Ok(());
+        };
+        // A file that is missing or half there belongs to a server that is starting: wait for it.
+        let Ok(fresh) = Place::read(&path) else {
+            return Ok(());
+        };
+        if fresh.url.key != self.place.url.key {
+            return Err(ClientError::ServerChanged {
+                path: path.display().to_string(),
+            });
+        }
+        let endpoint = fresh.url.endpoint(fresh.url.port);
+        self.place = fresh;
+        if endpoint != self.endpoint {
+            // It fails only when the endpoint is not connected, which is what is wanted.
+            self.requests_socket.disconnect(&self.endpoint).ok();
+            self.endpoint = endpoint;
+            self.connect()?;
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self) -> Result<(), ClientError> {
+        let now_ms = self.now_ms();
+        while self.link.is_up() {
+            let Some((number, outgoing)) = self.requests.poll_transmit() else {
+                break;
+            };
+            if self.hello_number.is_some_and(|hello| hello != number) {
+                break;
+            }
+            match send_request(&self.requests_socket, outgoing) {
+                Ok(()) => self.requests.transmitted(now_ms),
+                Err(zmq::Error::EAGAIN) => break,
+                Err(source) => return Err(zmq_failed("send")(source)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wants_to_write(&self) -> bool {
+        let blocked = |number| self.hello_number.is_some_and(|hello| hello != number);
+        self.link.is_up()
+            && self
+                .requests
+                .poll_transmit()
+                .is_some_and(|(number, _)| !blocked(number))
+    }
+
+    fn poll(&self, wait_ms: i64) -> Result<(), ClientError> {
+        let wanted = if self.wants_to_write() {
+            PollEvents::POLLIN | PollEvents::POLLOUT
+        } else {
+            PollEvents::POLLIN
+        };
+        let mut items = vec![
+            self.requests_socket.as_poll_item(wanted),
+            self.monitor.as_poll_item(PollEvents::POLLIN),
+        ];
+        if let Some(live) = &self.live_socket {
+            items.push(live.socket.as_poll_item(PollEvents::POLLIN));
+        }
+        match zmq::poll(&mut items, wait_ms) {
+            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+            Err(source) => Err(zmq_failed("wait")(source)),
+        }
+    }
+
+    fn read_monitor(&mut self) -> Result<(), ClientError> {
+        while let Some(frames) = receive(&self.monitor)? {
+            let Some(event) = frames.first().and_then(|frame| link_event(frame)) else {
+                continue;
+            };
+            self.link.handle(event);
+            if event == LinkEvent::Up {
+                self.say_hello();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens every connection: nothing else goes out before the server has answered.
+    fn say_hello(&mut self) {
+        if let Some(number) = self.hello_number.take() {
+            self.requests.forget(number);
+        }
+        self.requests.reconnected();
+        let hello = Request::Hello(request::Hello {
+            magic: MAGIC.to_owned(),
+            versions: (VERSION_OLDEST, VERSION),
+            features: FEATURES.iter().map(|word| (*word).to_owned()).collect(),
+            agent: concat!("correio/", env!("CARGO_PKG_VERSION")).to_owned(),
+        });
+        self.hello_number = Some(self.requests.submit(hello.encode(), None, true, true));
+    }
+
+    fn read_replies(&mut self) -> Result<(), ClientError> {
+        while let Some(frames) = receive(&self.requests_socket)? {
+            let Some(number) = self.requests.accept(frames) else {
+                continue;
+            };
+            if self.hello_number == Some(number) {
+                self.hello_number = None;
+                let frames = self.requests.take(number).unwrap_or_default();
+                let (hello, _) = decode::<reply::Hello>("hello", frames)?;
+                self.greeted(hello)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn greeted(&mut self, hello: reply::Hello) -> Result<(), ClientError> {
+        self.skew = chrono::DateTime::parse_from_rfc3339(&hello.now)
+            .ok()
+            .map(|theirs| wall_clock() - theirs.to_utc());
+        self.hello = Some(hello);
+        self.generation += 1;
+        if self.live_socket.is_some() {
+            self.open_live()?;
+        }
+        Ok(())
+    }
+
+    fn read_notices(&mut self) -> Result<(), ClientError> {
+        let Some(live) = &self.live_socket else {
+            return Ok(());
+        };
+        while let Some(mut frames) = receive(&live.socket)? {
+            if frames.len() < 2 || self.notices.len() >= NOTICES_MAX {
+                continue;
+            }
+            if let Some(notice) = Notice::decode(&frames[1]) {
+                let body = (frames.len() > 2).then(|| frames.swap_remove(2));
+                self.notices.push_back(Live { notice, body });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how long an opening connection is waited for.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+}
+
+fn decode<T: DeserializeOwned>(
+    verb: &'static str,
+    mut frames: Vec<Vec<u8>>,
+) -> Result<Answer<T>, ClientError> {
+    let header = if frames.is_empty() {
+        Vec::new()
+    } else {
+        frames.remove(0)
+    };
+    match reply::decode(&header) {
+        Ok(reply) => Ok((reply, frames)),
+        Err(DecodeError::Refused(error)) => Err(ClientError::Refused(error)),
+        Err(DecodeError::Malformed(error)) => Err(ClientError::Malformed {
+            verb,
+            what: error.to_string(),
+        }),
+    }
+}
+
+fn dealer(
+    context: &zmq::Context,
+    keys: &KeyPair,
+    server: &PublicKey,
+) -> Result<Socket, ClientError> {
+    let make = || {
+        let socket = context.socket(zmq::DEALER)?;
+        secure(&socket, keys, server)?;
+        // A request is queued for a connection that stands, or not at all.
+        socket.set_immediate(true)?;
+        socket.set_sndhwm(0)?;
+        socket.set_rcvhwm(0)?;
+        Ok(socket)
+    };
+    make().map_err(zmq_failed("make a socket"))
+}
+
+fn subscriber(
+    context: &zmq::Context,
+    keys: &KeyPair,
+    server: &PublicKey,
+) -> Result<Socket, ClientError> {
+    let make = || {
+        let socket = context.socket(zmq::SUB)?;
+        secure(&socket, keys, server)?;
+        // Above the most subscriptions a user may have: a burst over it is dropped in silence.
+        socket.set_sndhwm(0)?;
+        Ok(socket)
+    };
+    make().map_err(zmq_failed("make a socket"))
+}
+
+fn secure(socket: &Socket, keys: &KeyPair, server: &PublicKey) -> zmq::Result<()> {
+    socket.set_curve_serverkey(server)?;
+    socket.set_curve_publickey(&keys.public)?;
+    socket.set_curve_secretkey(keys.secret())?;
+    socket.set_linger(0)?;
+    socket.set_maxmsgsize(MESSAGE_BYTES_MAX)?;
+    socket.set_ipv6(true)?;
+    socket.set_handshake_ivl(5_000)?;
+    socket.set_heartbeat_ivl(5_000)?;
+    socket.set_heartbeat_timeout(15_000)?;
+    socket.set_reconnect_ivl(100)?;
+    socket.set_reconnect_ivl_max(2_000)
+}
+
+fn monitor(context: &zmq::Context, socket: &Socket) -> Result<Socket, ClientError> {
+    let events = [
+        SocketEvent::CLOSED,
+        SocketEvent::DISCONNECTED,
+        SocketEvent::HANDSHAKE_SUCCEEDED,
+        SocketEvent::HANDSHAKE_FAILED_NO_DETAIL,
+        SocketEvent::HANDSHAKE_FAILED_PROTOCOL,
+        SocketEvent::HANDSHAKE_FAILED_AUTH,
+    ];
+    let mask = events
+        .iter()
+        .fold(0, |mask, event| mask | i32::from(event.to_raw()));
+    let make = || {
+        socket.monitor("inproc://monitor", mask)?;
+        let monitor = context.socket(zmq::PAIR)?;
+        monitor.connect("inproc://monitor")?;
+        Ok(monitor)
+    };
+    make().map_err(zmq_failed("watch a socket"))
+}
+
+/// Reads a monitor frame: the event in two bytes of this machine's order, then a value.
+fn link_event(frame: &[u8]) -> Option<LinkEvent> {
+    let raw: [u8; 2] = frame.get(..2)?.try_into().ok()?;
+    #[expect(
+        clippy::host_endian_bytes,
+        reason = "libzmq writes monitor events in the order of the machine"
+    )]
+    let raw = u16::from_ne_bytes(raw);
+    let is = |event: SocketEvent| raw == event.to_raw();
+    if is(SocketEvent::HANDSHAKE_SUCCEEDED) {
+        Some(LinkEvent::Up)
+    } else if is(SocketEvent::DISCONNECTED) {
+        Some(LinkEvent::Down)
+    } else if is(SocketEvent::CLOSED) {
+        Some(LinkEvent::Refused)
+    } else {
+        Some(LinkEvent::HandshakeFailed)
+    }
+}
+
+fn send_request(socket: &Socket, outgoing: &super::core::Outgoing) -> zmq::Result<()> {
+    let more = zmq::DONTWAIT | zmq::SNDMORE;
+    socket.send(&outgoing.id[..], more)?;
+    match &outgoing.body {
+        Some(body) => {
+            socket.send(&outgoing.header[..], more)?;
+            socket.send(&body[..], zmq::DONTWAIT)
+        }
+        None => socket.send(&outgoing.header[..], zmq::DONTWAIT),
+    }
+}
+
+fn receive(socket: &Socket) -> Result<Option<Vec<Vec<u8>>>, ClientError> {
+    match socket.recv_multipart(zmq::DONTWAIT) {
+        Ok(frames) => Ok(Some(frames)),
+        Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => Ok(None),
+        Err(source) => Err(zmq_failed("receive")(source)),
+    }
+}
+
+fn zmq_failed(deed: &'static str) -> impl Fn(zmq::Error) -> ClientError {
+    move |source| ClientError::Zmq { deed, source }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this file owns the client's clock"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this file owns the client's clock"
+)]
+fn wall_clock() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}

@@ -1,1 +1,298 @@
-//! The rules.
+//! The client's rules without sockets, files or clock: which request is sent when, what a silence
+//! means, and which mails a watcher has missed.
+//!
+//! [`connection`](super::connection) drives [`Requests`] and [`Link`]; [`session`](super::session)
+//! drives [`Positions`]. Time comes in as milliseconds; nothing here waits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::protocol::{LogNumber, MailId};
+
+/// Milliseconds without an answer after which a request is repeated on the same connection. Long,
+/// since TCP loses nothing: only a server that dropped the reply is helped by it.
+const REPEAT_AFTER_MS: u64 = 5_000;
+
+/// Handshakes in a row that fail before it is said that this is another server. One can fail because
+/// the server is just going down.
+const HANDSHAKES_MAX: u32 = 3;
+
+/// A request's number within its connection; on the wire it follows the connection's own prefix.
+pub type RequestNumber = u64;
+
+/// What a request is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The request id on the wire.
+    pub id: [u8; 16],
+    /// The header frame.
+    pub header: Arc<[u8]>,
+    /// The body frame.
+    pub body: Option<Arc<[u8]>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    outgoing: Outgoing,
+    /// May be repeated on one connection. A send may not: it is repeated on a new one only.
+    repeat: bool,
+    sent_ms: Option<u64>,
+    tries: u32,
+}
+
+/// Requests under way: which to transmit, and which reply belongs to which.
+#[derive(Debug)]
+pub struct Requests {
+    prefix: [u8; 8],
+    newest: RequestNumber,
+    pending: BTreeMap<RequestNumber, Pending>,
+    ready: VecDeque<RequestNumber>,
+    done: BTreeMap<RequestNumber, Vec<Vec<u8>>>,
+}
+
+impl Requests {
+    /// Makes an empty table; `prefix` tells this connection's ids from every other's.
+    pub fn new(prefix: [u8; 8]) -> Self {
+        Self {
+            prefix,
+            newest: 0,
+            pending: BTreeMap::new(),
+            ready: VecDeque::new(),
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in a request. With `first`, it goes before everything else.
+    pub fn submit(
+        &mut self,
+        header: Vec<u8>,
+        body: Option<Arc<[u8]>>,
+        repeat: bool,
+        first: bool,
+    ) -> RequestNumber {
+        self.newest += 1;
+        let outgoing = Outgoing {
+            id: self.wire_id(self.newest),
+            header: header.into(),
+            body,
+        };
+        self.pending.insert(
+            self.newest,
+            Pending {
+                outgoing,
+                repeat,
+                sent_ms: None,
+                tries: 0,
+            },
+        );
+        if first {
+            self.ready.push_front(self.newest);
+        } else {
+            self.ready.push_back(self.newest);
+        }
+        self.newest
+    }
+
+    /// Returns what to transmit next, if anything.
+    pub fn poll_transmit(&self) -> Option<(RequestNumber, &Outgoing)> {
+        let number = *self.ready.front()?;
+        Some((number, &self.pending.get(&number)?.outgoing))
+    }
+
+    /// Notes that the request of the last [`Requests::poll_transmit`] was handed to the socket.
+    pub fn transmitted(&mut self, now_ms: u64) {
+        let Some(number) = self.ready.pop_front() else {
+            return;
+        };
+        if let Some(pending) = self.pending.get_mut(&number) {
+            pending.sent_ms = Some(now_ms);
+            pending.tries += 1;
+        }
+    }
+
+    /// Everything unanswered goes out again: what was under way on the old connection may be lost.
+    pub fn reconnected(&mut self) {
+        self.ready = self.pending.keys().copied().collect();
+    }
+
+    /// Readies what was silent for too long. Returns when to come back at the latest.
+    pub fn tick(&mut self, now_ms: u64) -> Option<u64> {
+        let mut next = None;
+        for (number, pending) in &mut self.pending {
+            let Some(sent_ms) = pending.sent_ms.filter(|_| pending.repeat) else {
+                continue;
+            };
+            let due_ms = sent_ms + REPEAT_AFTER_MS;
+            if due_ms > now_ms {
+                next = Some(next.map_or(due_ms, |at: u64| at.min(due_ms)));
+            } else if !self.ready.contains(number) {
+                pending.sent_ms = None;
+                self.ready.push_back(*number);
+            }
+        }
+        next
+    }
+
+    /// Takes a reply's frames. Returns the request it answers; nothing for one that is late, double or
+    /// nobody's.
+    pub fn accept(&mut self, mut frames: Vec<Vec<u8>>) -> Option<RequestNumber> {
+        if frames.len() < 2 {
+            return None;
+        }
+        let number = self.number_of(&frames[0])?;
+        self.pending.remove(&number)?;
+        self.ready.retain(|ready| *ready != number);
+        frames.remove(0);
+        self.done.insert(number, frames);
+        Some(number)
+    }
+
+    /// Returns the reply's header and body frames, once.
+    pub fn take(&mut self, number: RequestNumber) -> Option<Vec<Vec<u8>>> {
+        self.done.remove(&number)
+    }
+
+    /// Gives a request up. Returns how often it was transmitted.
+    pub fn forget(&mut self, number: RequestNumber) -> u32 {
+        self.ready.retain(|ready| *ready != number);
+        self.done.remove(&number);
+        self.pending.remove(&number).map_or(0, |gone| gone.tries)
+    }
+
+    fn wire_id(&self, number: RequestNumber) -> [u8; 16] {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.prefix);
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        id
+    }
+
+    fn number_of(&self, id: &[u8]) -> Option<RequestNumber> {
+        let rest = id.strip_prefix(&self.prefix)?;
+        Some(u64::from_be_bytes(rest.try_into().ok()?))
+    }
+}
+
+/// What the socket's monitor told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// TCP could not be connected; it is tried again.
+    Refused,
+    /// TCP connected, but the other side does not prove the key, or speaks something else.
+    HandshakeFailed,
+    /// Encrypted and ready.
+    Up,
+    /// It was up and broke.
+    Down,
+}
+
+/// What the connection's silence means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody there.
+    Unreachable,
+    /// Somebody else there.
+    WrongServer,
+    /// It is there and does not answer.
+    Silent,
+}
+
+/// The state of one connection, as far as the monitor's events tell.
+#[derive(Debug, Default)]
+pub struct Link {
+    up: bool,
+    handshakes_failed: u32,
+}
+
+impl Link {
+    /// Takes one event.
+    pub fn handle(&mut self, event: LinkEvent) {
+        self.up = event == LinkEvent::Up;
+        match event {
+            LinkEvent::HandshakeFailed => self.handshakes_failed += 1,
+            LinkEvent::Refused | LinkEvent::Up => self.handshakes_failed = 0,
+            LinkEvent::Down => {}
+        }
+    }
+
+    /// Says whether requests can go out.
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Says whether it is beyond doubt that this is not the server that was expected.
+    pub fn is_wrong(&self) -> bool {
+        self.handshakes_failed >= HANDSHAKES_MAX
+    }
+
+    /// Says what it means that no answer came.
+    pub fn verdict(&self) -> Verdict {
+        match (self.up, self.handshakes_failed) {
+            (true, _) => Verdict::Silent,
+            (false, 0) => Verdict::Unreachable,
+            (false, _) => Verdict::WrongServer,
+        }
+    }
+}
+
+/// What a live mail is to a watcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// The next one of its log: nothing is missing before it.
+    Next,
+    /// Known already.
+    Old,
+    /// Something before it is missing: fetch after this id.
+    Gap(MailId),
+    /// A log this client does not follow (yet).
+    Stranger,
+}
+
+/// How far a watcher has come in each log: the gap rule.
+#[derive(Debug, Default, Clone)]
+pub struct Positions {
+    logs: BTreeMap<LogNumber, MailId>,
+}
+
+impl Positions {
+    /// Starts following a log after `id`; one that is followed stays where it is.
+    pub fn follow(&mut self, log: LogNumber, id: MailId) {
+        self.logs.entry(log).or_insert(id);
+    }
+
+    /// Stops following a log.
+    pub fn leave(&mut self, log: LogNumber) {
+        self.logs.remove(&log);
+    }
+
+    /// Returns how far a log has come.
+    pub fn at(&self, log: LogNumber) -> Option<MailId> {
+        self.logs.get(&log).copied()
+    }
+
+    /// Sees a live mail. On [`Sight::Next`] the position has moved past it.
+    pub fn see(&mut self, log: LogNumber, prev: MailId, id: MailId) -> Sight {
+        let Some(at) = self.logs.get_mut(&log) else {
+            return Sight::Stranger;
+        };
+        if id <= *at {
+            return Sight::Old;
+        }
+        if prev > *at {
+            return Sight::Gap(*at);
+        }
+        *at = id;
+        Sight::Next
+    }
+
+    /// Moves past a page, forward only.
+    pub fn pass(&mut self, log: LogNumber, through: MailId) {
+        if let Some(at) = self.logs.get_mut(&log) {
+            *at = through.max(*at);
+        }
+    }
+
+    /// Says whether a log has something above its position.
+    pub fn is_behind(&self, log: LogNumber, head: MailId) -> bool {
+        self.at(log).is_some_and(|at| at < head)
+    }
+}

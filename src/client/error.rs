@@ -51,6 +51,24 @@ pub enum ClientError {
         /// Its number in the outbox.
         entry: u64,
     },
+    /// A send whose outcome the server has forgotten: it is never sent again by itself.
+    #[error(
+        "in doubt for good: the server no longer knows what became of the send kept in the outbox as {entry}; ask the addressee, then send it anew or remove it with `mailctl outbox rm {entry}`"
+    )]
+    Lost {
+        /// Its number in the outbox.
+        entry: u64,
+    },
+    /// A send that was never tried.
+    #[error("{cause}; not sent, kept in the outbox as {entry}: {}", if *.queued { "it goes out when the server is back" } else { "send it with `mailctl outbox retry`" })]
+    NotSent {
+        /// Its number in the outbox.
+        entry: u64,
+        /// It is sent by itself later.
+        queued: bool,
+        /// Why it was not tried.
+        cause: Box<ClientError>,
+    },
     /// The server refused, with a code.
     #[error(transparent)]
     Refused(#[from] WireError),
@@ -87,7 +105,8 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::NoAnswer { .. } => exit::UNAVAILABLE,
             Self::WrongServer { .. } | Self::ServerChanged { .. } | Self::Key(_) => exit::CONFIG,
-            Self::InDoubt { .. } => exit::TEMPORARY,
+            Self::InDoubt { .. } | Self::Lost { .. } => exit::TEMPORARY,
+            Self::NotSent { cause, .. } => cause.exit_code(),
             Self::Refused(error) => error.code.exit(),
             Self::Malformed { .. } | Self::Zmq { .. } => exit::SOFTWARE,
             Self::File(_) => exit::IO,
@@ -103,6 +122,8 @@ impl ClientError {
             Self::ServerChanged { .. } => "server_changed",
             Self::NoAnswer { .. } => "no_answer",
             Self::InDoubt { .. } => "in_doubt",
+            Self::Lost { .. } => "lost_outcome",
+            Self::NotSent { cause, .. } => cause.code(),
             Self::Refused(error) => error.code.word(),
             Self::Malformed { .. } => "malformed",
             Self::File(FileError::Full { .. }) => "client_disk_full",
@@ -118,9 +139,21 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::NoAnswer { .. } => true,
             Self::Refused(error) => error.retryable,
+            Self::NotSent { cause, .. } => cause.retryable(),
             Self::File(FileError::Full { .. }) => true,
             _ => false,
         }
+    }
+
+    /// Says whether it is about reaching the server, not about what was asked of it.
+    pub fn is_transport(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::WrongServer { .. }
+                | Self::ServerChanged { .. }
+                | Self::NoAnswer { .. }
+        )
     }
 
     /// Says whether the server refused with this code.

@@ -361,6 +361,11 @@ impl Mailbox {
         }))
     }
 
+    /// Returns the notices of trimming that were not told yet, without claiming them.
+    pub fn untold(&self) -> Result<Vec<TrimmedNotice>, FileError> {
+        Ok(self.read_marks()?.trimmed)
+    }
+
     /// Removes notices that were told.
     pub fn told(&self, claim: TrimmedClaim) -> Result<(), FileError> {
         let _lock = self.lock()?;

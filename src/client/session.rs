@@ -1,1 +1,493 @@
-//! Session.
+//! A session with a server: what programs use. See `examples/client.rs`.
+//!
+//! Brings the others together: the [`Connection`] moves bytes, the [`Outbox`] keeps sends until their
+//! outcome is here, the [`Mailbox`] keeps mail before it is acknowledged. A session that the server
+//! ended (or lost in a restart) is opened again on the way, and the request repeated.
+//!
+//! One-shot programs open a session, ask, and [`Session::close`]. Standing ones set
+//! [`Options::standing`] and call [`Session::next_event`] in a loop, which also keeps the session and
+//! its lease.
+
+mod fetch;
+mod lease;
+mod send;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::connection::{Answer, Connection};
+use super::error::ClientError;
+use super::home::{Account, Place};
+use super::mailbox::Mailbox;
+use super::outbox::Outbox;
+use crate::auth::keys::KeyPair;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::names::{Pattern, UserName};
+use crate::protocol::reply::{self, LeaseInfo, LogInfo, Refused};
+use crate::protocol::request::{self, AdminWhat, From, Request, SessionId};
+use crate::protocol::{LogNumber, MailId};
+
+pub use fetch::{Arrival, Look, Refreshed};
+pub use send::{Retried, Sent, Which, send_or_keep};
+pub use watch::Event;
+
+/// How a session is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Topics and prefixes to join with the login.
+    pub topics: Vec<Pattern>,
+    /// Keeps the session with heartbeats and listens to live notices.
+    pub standing: bool,
+    /// Wants a port leased (standing sessions do, unless told not to).
+    pub want_port: bool,
+    /// Wants to send.
+    pub want_stream: bool,
+    /// Looks only: nothing is stored, moved or acknowledged.
+    pub no_ack: bool,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// How long an absent server is waited for; at most `timeout`.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            topics: Vec::new(),
+            standing: false,
+            want_port: false,
+            want_stream: true,
+            no_ack: false,
+            timeout: Duration::from_secs(10),
+            patience: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Options {
+    /// Returns the options of a program that stays: it listens, and holds a port.
+    pub fn standing() -> Self {
+        Self {
+            standing: true,
+            want_port: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// An open session.
+#[derive(Debug)]
+pub struct Session {
+    account: Account,
+    options: Options,
+    connection: Connection,
+    /// The connection's generation that `login` was asked on.
+    generation: u64,
+    login: reply::Login,
+    logs: BTreeMap<LogNumber, LogInfo>,
+    /// Everything of every log is known up to this id.
+    through: MailId,
+    outbox: Outbox,
+    mailbox: Mailbox,
+    lease: lease::Lease,
+    watch: watch::Watch,
+}
+
+impl Session {
+    /// Connects, logs in and, for a standing session, subscribes and binds its port.
+    pub fn open(account: &Account, options: Options) -> Result<Self, ClientError> {
+        let outbox = account.outbox()?;
+        let mailbox = account.mailbox()?;
+        let patience = options.patience.min(options.timeout);
+        let mut connection = Connection::open(account.place(), account.keys(), patience)?;
+        let deadline_ms = connection.deadline_ms(options.timeout);
+        let asked = outbox.stream()?;
+        let request = login_request(account, &options, None, asked);
+        let (login, _) = connection.call::<reply::Login>(&request, None, deadline_ms)?;
+        let mut session = Self {
+            account: account.clone(),
+            generation: connection.generation(),
+            options,
+            connection,
+            logs: BTreeMap::new(),
+            through: 0,
+            login,
+            outbox,
+            mailbox,
+            lease: lease::Lease::default(),
+            watch: watch::Watch::default(),
+        };
+        session.logged_in(asked)?;
+        session.start_watch()?;
+        Ok(session)
+    }
+
+    /// Returns the account.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Returns what the server said of itself.
+    pub fn hello(&self) -> &reply::Hello {
+        self.connection.hello()
+    }
+
+    /// Returns the reply to the (latest) login.
+    pub fn login(&self) -> &reply::Login {
+        &self.login
+    }
+
+    /// Returns topics of the login that could not be joined.
+    pub fn refused_topics(&self) -> &[Refused] {
+        &self.login.refused
+    }
+
+    /// Returns how far this machine's clock is ahead of the server's, when that is more than five
+    /// minutes: worth a warning.
+    pub fn clock_skew(&self) -> Option<chrono::Duration> {
+        self.connection.clock_skew()
+    }
+
+    /// Returns the logs this user reads, by number.
+    pub fn logs(&self) -> impl Iterator<Item = &LogInfo> {
+        self.logs.values()
+    }
+
+    /// Returns the mailbox.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Returns the outbox.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Returns the leased port, if the session holds one and it is bound here.
+    pub fn lease(&self) -> Option<LeaseInfo> {
+        self.lease.held()
+    }
+
+    /// Joins a topic or prefix. Returns the logs that this adds or, with `from`, rewinds.
+    pub fn join(&mut self, topic: &Pattern, from: From) -> Result<Vec<LogInfo>, ClientError> {
+        let (reply, _) = self.call::<reply::Logs>(
+            |session| {
+                Request::Join(request::Join {
+                    session,
+                    topic: topic.clone(),
+                    from,
+                })
+            },
+            None,
+        )?;
+        self.mailbox
+            .meet(&reply.logs, self.connection.hello().incarnation)?;
+        if from != From::Now {
+            self.rewind(&reply.logs)?;
+        }
+        for info in &reply.logs {
+            self.learn(info.clone())?;
+        }
+        Ok(reply.logs)
+    }
+
+    /// Leaves a topic or prefix.
+    pub fn leave(&mut self, topic: &Pattern) -> Result<(), ClientError> {
+        self.done(|session| {
+            Request::Leave(request::Leave {
+                session,
+                topic: topic.clone(),
+            })
+        })
+    }
+
+    /// Lists topics by name: a page after `after`.
+    pub fn topics(&mut self, after: Option<&str>) -> Result<reply::Topics, ClientError> {
+        self.ask(|session| {
+            Request::Topics(request::Topics {
+                session,
+                after: after.map(str::to_owned),
+            })
+        })
+    }
+
+    /// Tells what there is to know of a topic.
+    pub fn topic(&mut self, topic: &str) -> Result<reply::Topic, ClientError> {
+        self.ask(|session| {
+            Request::Topic(request::Topic {
+                session,
+                topic: topic.to_owned(),
+            })
+        })
+    }
+
+    /// Makes an invitation code: for a new user (any name, or `user`), or for a further device.
+    pub fn invite(
+        &mut self,
+        user: Option<&UserName>,
+        device: bool,
+    ) -> Result<reply::Invited, ClientError> {
+        self.ask(|session| {
+            Request::Invite(request::Invite {
+                session,
+                user: user.cloned(),
+                device,
+            })
+        })
+    }
+
+    /// Ends every session of this device and gives its ports back; with `forget`, the server removes
+    /// the device too, and its key is worth nothing afterwards.
+    pub fn logout(mut self, forget: bool) -> Result<(), ClientError> {
+        let deadline_ms = self.deadline_ms();
+        let request = Request::Logout(request::Logout { forget });
+        self.connection
+            .call::<reply::Done>(&request, None, deadline_ms)?;
+        Ok(())
+    }
+
+    /// Ends this session and gives its port back.
+    pub fn close(mut self) -> Result<(), ClientError> {
+        let deadline_ms = self.deadline_ms();
+        let request = Request::Close(request::Close {
+            session: self.login.session.clone(),
+        });
+        match self
+            .connection
+            .call::<reply::Done>(&request, None, deadline_ms)
+        {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.error.is_refused(Code::NoSession) => Ok(()),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    fn deadline_ms(&self) -> u64 {
+        self.connection.deadline_ms(self.options.timeout)
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &mut self,
+        make: impl Fn(SessionId) -> Request,
+    ) -> Result<T, ClientError> {
+        self.call(make, None).map(|(reply, _)| reply)
+    }
+
+    fn done(&mut self, make: impl Fn(SessionId) -> Request) -> Result<(), ClientError> {
+        self.ask::<reply::Done>(make).map(drop)
+    }
+
+    /// Asks within the session, opening it anew when the server ended it, and waiting a little when the
+    /// server is busy or going down. For requests that may be repeated.
+    fn call<T: DeserializeOwned>(
+        &mut self,
+        make: impl Fn(SessionId) -> Request,
+        body: Option<Arc<[u8]>>,
+    ) -> Result<Answer<T>, ClientError> {
+        let deadline_ms = self.deadline_ms();
+        loop {
+            let request = make(self.login.session.clone());
+            let answer = self
+                .connection
+                .call::<T>(&request, body.clone(), deadline_ms);
+            match answer {
+                Err(failure) => self.overcome(failure.error, deadline_ms)?,
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// Does what makes repeating a request worth while; otherwise the error is final.
+    fn overcome(&mut self, error: ClientError, deadline_ms: u64) -> Result<(), ClientError> {
+        let late = self.connection.now_ms() >= deadline_ms;
+        match &error {
+            ClientError::Refused(told) if !late && told.code == Code::NoSession => {
+                self.login_again(deadline_ms)
+            }
+            ClientError::Refused(told) if !late && passes(told) => {
+                let pause_ms = told.retry_after_ms.unwrap_or(100).clamp(10, 2_000);
+                self.pause(pause_ms, deadline_ms)
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn pause(&mut self, pause_ms: u64, deadline_ms: u64) -> Result<(), ClientError> {
+        let until_ms = (self.connection.now_ms() + pause_ms).min(deadline_ms);
+        while self.connection.now_ms() < until_ms {
+            self.connection.pump(until_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the session anew, going on with the old one where the server still has it.
+    fn login_again(&mut self, deadline_ms: u64) -> Result<(), ClientError> {
+        let asked = self.outbox.stream()?;
+        let resume = Some(self.login.session.clone());
+        let request = login_request(&self.account, &self.options, resume, asked);
+        let (login, _) = self
+            .connection
+            .call::<reply::Login>(&request, None, deadline_ms)?;
+        self.generation = self.connection.generation();
+        self.login = login;
+        self.logged_in(asked)
+    }
+
+    /// Takes in the reply to a login.
+    fn logged_in(&mut self, asked: Option<u64>) -> Result<(), ClientError> {
+        if let Some(given) = self.login.stream {
+            self.outbox.adopt_stream(asked, given)?;
+        }
+        let mut logs = std::mem::take(&mut self.login.logs);
+        let mut more = self.login.more_after;
+        while let Some(after) = more {
+            let page: reply::Logs =
+                self.ask_once(|session| Request::Logs(request::Logs { session, after }))?;
+            logs.extend(page.logs);
+            more = page.more_after;
+        }
+        if !self.options.no_ack {
+            self.mailbox
+                .meet(&logs, self.connection.hello().incarnation)?;
+        }
+        self.logs = logs.into_iter().map(|info| (info.log, info)).collect();
+        if self.options.standing && self.options.want_port {
+            self.take_lease()?;
+        }
+        Ok(())
+    }
+
+    /// Asks within the session without opening it anew.
+    fn ask_once<T: DeserializeOwned>(
+        &mut self,
+        make: impl Fn(SessionId) -> Request,
+    ) -> Result<T, ClientError> {
+        let deadline_ms = self.deadline_ms();
+        let request = make(self.login.session.clone());
+        let (reply, _) = self.connection.call(&request, None, deadline_ms)?;
+        Ok(reply)
+    }
+
+    /// Gets to know a log that is new or has another key.
+    fn learn(&mut self, info: LogInfo) -> Result<(), ClientError> {
+        self.watch_log(&info)?;
+        self.logs.insert(info.log, info);
+        Ok(())
+    }
+}
+
+/// Registers the account's key: as a new user, or with `code` as a further device. Repeating it with
+/// the same key is harmless. `device` is what the owner calls this machine.
+pub fn register(
+    account: &Account,
+    device: &str,
+    code: Option<String>,
+    timeout: Duration,
+) -> Result<reply::Registered, ClientError> {
+    let request = Request::Register(request::Register {
+        user: Some(account.user().clone()),
+        device: device.to_owned(),
+        code,
+    });
+    ask_as(account.place(), account.keys(), timeout, &request)
+}
+
+/// Asks an administrator's question with a key of its own (`admin.key`), without a session.
+pub fn admin(
+    place: &Place,
+    keys: &KeyPair,
+    timeout: Duration,
+    request: request::Admin,
+) -> Result<reply::Rows, ClientError> {
+    ask_as(place, keys, timeout, &Request::Admin(request))
+}
+
+/// Makes an invitation code with an administrator's key.
+pub fn admin_invite(
+    place: &Place,
+    keys: &KeyPair,
+    timeout: Duration,
+    user: Option<UserName>,
+    device: bool,
+) -> Result<reply::Invited, ClientError> {
+    let request = Request::Invite(request::Invite {
+        session: SessionId::new(),
+        user,
+        device,
+    });
+    ask_as(place, keys, timeout, &request)
+}
+
+/// Returns every row of an administrator's listing.
+pub fn admin_rows(
+    place: &Place,
+    keys: &KeyPair,
+    timeout: Duration,
+    what: AdminWhat,
+    address: Option<String>,
+    body: bool,
+) -> Result<Vec<serde_json::Value>, ClientError> {
+    let mut connection = Connection::open(place, keys, timeout)?;
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let request = Request::Admin(request::Admin {
+            what,
+            after,
+            address: address.clone(),
+            body,
+        });
+        let deadline_ms = connection.deadline_ms(timeout);
+        let (page, _) = connection.call::<reply::Rows>(&request, None, deadline_ms)?;
+        rows.extend(page.rows);
+        after = page.more_after;
+        if after.is_none() {
+            return Ok(rows);
+        }
+    }
+}
+
+/// Says hello to a server and returns what it said: is it there, and is it the right one?
+pub fn probe(
+    place: &Place,
+    keys: &KeyPair,
+    timeout: Duration,
+) -> Result<reply::Hello, ClientError> {
+    Ok(Connection::open(place, keys, timeout)?.hello().clone())
+}
+
+fn ask_as<T: DeserializeOwned>(
+    place: &Place,
+    keys: &KeyPair,
+    timeout: Duration,
+    request: &Request,
+) -> Result<T, ClientError> {
+    let mut connection = Connection::open(place, keys, timeout)?;
+    let deadline_ms = connection.deadline_ms(timeout);
+    let (reply, _) = connection.call(request, None, deadline_ms)?;
+    Ok(reply)
+}
+
+fn login_request(
+    account: &Account,
+    options: &Options,
+    resume: Option<SessionId>,
+    stream: Option<u64>,
+) -> Request {
+    Request::Login(request::Login {
+        user: Some(account.user().clone()),
+        topics: options.topics.clone(),
+        resume,
+        stream: stream.filter(|_| options.want_stream),
+        want_stream: options.want_stream,
+        want_port: options.want_port,
+    })
+}
+
+/// Says whether a refusal is worth waiting out within the same call.
+fn passes(error: &WireError) -> bool {
+    matches!(error.code, Code::Busy | Code::ShuttingDown)
+}

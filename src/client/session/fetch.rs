@@ -1,0 +1,496 @@
+//! Fetching: page by page into the mailbox, acknowledged once it is on disk; or just looking.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Session;
+use crate::client::error::ClientError;
+use crate::client::mailbox::{BATCH_MAILS_MAX, Mail, Mark, Piece, Stored, TrimmedNotice};
+use crate::limits;
+use crate::protocol::codes::Code;
+use crate::protocol::reply::{self, Envelope, LogInfo, Page, Trimmed};
+use crate::protocol::request::{self, Request};
+use crate::protocol::{LogNumber, MailId};
+
+/// Mails asked for at once: a few batches of the mailbox.
+const PAGE_MAILS: u32 = 200;
+
+/// Body bytes written under one hold of the mailbox's lock.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Pages that may come without progress (a body that went away meanwhile) before it is an error.
+const STALLS_MAX: u32 = 5;
+
+/// What a refresh brought.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Mails that came with the pages (another process may have stored some of them first).
+    pub mails: u64,
+    /// Logs that were behind.
+    pub logs: u64,
+}
+
+/// Something to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// A mail.
+    Mail(Mail),
+    /// Mails that are gone unread.
+    Trimmed(TrimmedNotice),
+}
+
+/// A look at what is unseen, in id order, that stores, moves and acknowledges nothing.
+#[derive(Debug)]
+pub struct Look {
+    trimmed: VecDeque<TrimmedNotice>,
+    here: VecDeque<(MailId, LogNumber)>,
+    there: BTreeMap<LogNumber, Ahead>,
+}
+
+/// One log at the server, ahead of the mailbox.
+#[derive(Debug)]
+struct Ahead {
+    mark: Mark,
+    more: bool,
+    mails: VecDeque<Mail>,
+}
+
+impl Session {
+    /// Brings everything new into the mailbox and acknowledges it, log by log. What is unseen there is
+    /// then shown with [`crate::client::mailbox::Mailbox::claim`].
+    pub fn refresh(&mut self) -> Result<Refreshed, ClientError> {
+        let mut refreshed = Refreshed::default();
+        self.acknowledge_leftovers()?;
+        loop {
+            let (behind, through) = self.behind()?;
+            for log in &behind {
+                refreshed.logs += 1;
+                refreshed.mails += self.fetch_log(*log)?;
+            }
+            if let Some(through) = through {
+                self.through = through;
+                return Ok(refreshed);
+            }
+        }
+    }
+
+    /// Begins a look at what is unseen.
+    pub fn look(&mut self) -> Result<Look, ClientError> {
+        let marks = self.mailbox.marks()?;
+        let ahead = |info: &LogInfo| {
+            let start = Mark {
+                id: info.cursor,
+                n: Some(info.n),
+            };
+            let mark = marks.get(&info.log).copied().unwrap_or(start);
+            (info.head > mark.id).then(|| {
+                let ahead = Ahead {
+                    mark,
+                    more: true,
+                    mails: VecDeque::new(),
+                };
+                (info.log, ahead)
+            })
+        };
+        Ok(Look {
+            trimmed: self.mailbox.untold()?.into(),
+            here: self.mailbox.unseen()?.into(),
+            there: self.logs.values().filter_map(ahead).collect(),
+        })
+    }
+
+    /// Reads a topic's (or the own log's) newest mails below `before`, oldest first.
+    pub fn history(
+        &mut self,
+        address: &str,
+        mails: u32,
+        before: Option<MailId>,
+    ) -> Result<Vec<Mail>, ClientError> {
+        let (page, frames) = self.call::<Page>(
+            |session| {
+                Request::History(request::History {
+                    session,
+                    address: address.to_owned(),
+                    mails,
+                    before,
+                })
+            },
+            None,
+        )?;
+        Ok(self.complete(page.log, page.mails, frames)?.0)
+    }
+
+    /// Returns the logs that have something the mailbox has not, and up to where that answer is
+    /// complete (nothing when there are more: fetch these and ask again).
+    fn behind(&mut self) -> Result<(Vec<LogNumber>, Option<MailId>), ClientError> {
+        let through = if self.through == 0 && !self.options.standing {
+            Some(self.login.through) // the login has just told
+        } else {
+            self.ask_heads()?
+        };
+        let marks = self.mailbox.marks()?;
+        let is_behind = |info: &&LogInfo| marks.get(&info.log).is_none_or(|at| at.id < info.head);
+        let behind = self.logs.values().filter(is_behind);
+        Ok((behind.map(|info| info.log).collect(), through))
+    }
+
+    fn ask_heads(&mut self) -> Result<Option<MailId>, ClientError> {
+        let known = self.through;
+        let beat: reply::Heartbeat =
+            self.ask(|session| Request::Heartbeat(request::Heartbeat { session, known }))?;
+        self.mailbox
+            .meet(&beat.behind, self.connection.hello().incarnation)?;
+        for info in beat.behind {
+            self.learn(info)?;
+        }
+        Ok((!beat.more).then_some(beat.through))
+    }
+
+    /// Fetches a log to its head. Returns how many mails came.
+    fn fetch_log(&mut self, log: LogNumber) -> Result<u64, ClientError> {
+        let (mut mails, mut stalls) = (0, 0);
+        loop {
+            let mark = self.mark_of(log)?;
+            let (page, bodies) = match self.fetch_page(log, mark)? {
+                Some(page) => page,
+                None => return Ok(mails),
+            };
+            mails += bodies.len() as u64;
+            let reached = self.store_page(&page, &bodies)?;
+            stalls = if reached.id > mark.id { 0 } else { stalls + 1 };
+            if (!page.more && reached.id >= page.through) || stalls > STALLS_MAX {
+                return Ok(mails);
+            }
+        }
+    }
+
+    fn mark_of(&self, log: LogNumber) -> Result<Mark, ClientError> {
+        Ok(self.mailbox.marks()?.get(&log).copied().unwrap_or_default())
+    }
+
+    /// Reads the page after a mark, large bodies included; nothing when the log is not this user's any
+    /// more.
+    pub(super) fn fetch_page(
+        &mut self,
+        log: LogNumber,
+        mark: Mark,
+    ) -> Result<Option<(Page, Vec<Mail>)>, ClientError> {
+        let fetched = self.call::<Page>(
+            |session| {
+                Request::Fetch(request::Fetch {
+                    session,
+                    log,
+                    after: mark.id,
+                    n: mark.n,
+                    mails: PAGE_MAILS,
+                    bytes: limits::PAGE_BYTES_MAX as u64,
+                })
+            },
+            None,
+        );
+        let (mut page, frames) = match fetched {
+            Ok(answer) => answer,
+            Err(error) if lost_access(&error) => {
+                self.logs.remove(&log);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let envelopes = std::mem::take(&mut page.mails);
+        let (mails, gone) = self.complete(log, envelopes, frames)?;
+        if let Some(gone) = gone {
+            // It expired while it was read: the next page counts it among the missing.
+            let last = mails.last().map_or(mark, |mail| mark_at(&mail.envelope));
+            (page.through, page.n, page.more) = (last.id, last.n.unwrap_or(page.n), true);
+            page.trimmed = page
+                .trimmed
+                .filter(|_| gone != mark.id && !mails.is_empty());
+        }
+        Ok(Some((page, mails)))
+    }
+
+    /// Puts bodies to envelopes. Stops before a mail whose body went away meanwhile, and names it.
+    fn complete(
+        &mut self,
+        log: LogNumber,
+        envelopes: Vec<Envelope>,
+        frames: Vec<Vec<u8>>,
+    ) -> Result<(Vec<Mail>, Option<MailId>), ClientError> {
+        let mut frames = frames.into_iter();
+        let mut mails = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            let body = match envelope.frames {
+                0 => self.large_body(log, &envelope)?,
+                _ => frames.next(),
+            };
+            match body {
+                Some(body) if body.len() as u64 == envelope.size => mails.push(Mail {
+                    log,
+                    envelope,
+                    body,
+                }),
+                Some(_) => return Err(malformed("a body is not as long as its envelope says")),
+                None => return Ok((mails, Some(envelope.id))),
+            }
+        }
+        Ok((mails, None))
+    }
+
+    /// Reads a body piece by piece; nothing when the mail is gone.
+    fn large_body(
+        &mut self,
+        log: LogNumber,
+        envelope: &Envelope,
+    ) -> Result<Option<Vec<u8>>, ClientError> {
+        let mut body = Vec::new();
+        while (body.len() as u64) < envelope.size {
+            let offset = body.len() as u64;
+            let asked = self.call::<reply::Body>(
+                |session| {
+                    Request::Body(request::Body {
+                        session,
+                        log,
+                        id: envelope.id,
+                        offset,
+                    })
+                },
+                None,
+            );
+            match asked {
+                Ok((_, frames)) => match frames.into_iter().next() {
+                    Some(piece) if !piece.is_empty() => body.extend(piece),
+                    _ => return Ok(None),
+                },
+                Err(ClientError::Refused(error)) if !error.retryable => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(body))
+    }
+
+    /// Stores a page batch by batch and acknowledges what is on disk. Returns how far the log is.
+    pub(super) fn store_page(&mut self, page: &Page, mails: &[Mail]) -> Result<Mark, ClientError> {
+        let mut reached = Mark::default();
+        for piece in pieces(page, mails) {
+            match self.mailbox.store_page(&piece)? {
+                Stored::Upto(mark) => reached = mark,
+                Stored::Elsewhere(mark) => {
+                    reached = mark;
+                    break;
+                }
+            }
+        }
+        self.acknowledge(&[(page.log, reached.id)])?;
+        Ok(reached)
+    }
+
+    /// Acknowledges logs up to ids that are on disk here.
+    pub(super) fn acknowledge(&mut self, logs: &[(LogNumber, MailId)]) -> Result<(), ClientError> {
+        for chunk in logs.chunks(limits::ACKS_MAX) {
+            let acked = self.done(|session| {
+                Request::Ack(request::Ack {
+                    session,
+                    logs: chunk.to_vec(),
+                })
+            });
+            match acked {
+                Err(error) if !lost_access(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what a process stored that died before it could say so.
+    fn acknowledge_leftovers(&mut self) -> Result<(), ClientError> {
+        let marks = self.mailbox.marks()?;
+        let mut left = Vec::new();
+        for info in self.logs.values_mut() {
+            let here = marks
+                .get(&info.log)
+                .map_or(0, |mark| mark.id.min(info.head));
+            if here > info.cursor {
+                left.push((info.log, here));
+                info.cursor = here;
+            }
+        }
+        self.acknowledge(&left)
+    }
+
+    /// Moves marks back to where `join --from` put the cursors.
+    pub(super) fn rewind(&mut self, logs: &[LogInfo]) -> Result<(), ClientError> {
+        for info in logs {
+            let to = Mark {
+                id: info.cursor,
+                n: Some(info.n),
+            };
+            self.mailbox.rewind(info.log, to)?;
+        }
+        Ok(())
+    }
+}
+
+impl Look {
+    /// Returns the next of what is unseen; nothing at the end.
+    pub fn next(&mut self, session: &mut Session) -> Result<Option<Arrival>, ClientError> {
+        if let Some(notice) = self.trimmed.pop_front() {
+            return Ok(Some(Arrival::Trimmed(notice)));
+        }
+        self.fill(session)?;
+        if let Some(notice) = self.trimmed.pop_front() {
+            return Ok(Some(Arrival::Trimmed(notice)));
+        }
+        let there = self
+            .there
+            .iter()
+            .filter_map(|(log, ahead)| Some((ahead.mails.front()?.envelope.id, *log)))
+            .min();
+        match (self.here.front().copied(), there) {
+            (Some(here), there) if there.is_none_or(|there| here < there) => {
+                self.here.pop_front();
+                let mail = session.mailbox.get(here.0)?;
+                match mail {
+                    Some(mail) => Ok(Some(Arrival::Mail(mail))),
+                    None => self.next(session), // removed meanwhile
+                }
+            }
+            (_, Some((_, log))) => {
+                let ahead = self.there.get_mut(&log);
+                let mail = ahead.and_then(|ahead| ahead.mails.pop_front());
+                Ok(mail.map(Arrival::Mail))
+            }
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// Makes sure that the first mail of every log at the server is here.
+    fn fill(&mut self, session: &mut Session) -> Result<(), ClientError> {
+        for (log, ahead) in &mut self.there {
+            while ahead.mails.is_empty() && ahead.more {
+                let Some((page, mails)) = session.fetch_page(*log, ahead.mark)? else {
+                    ahead.more = false;
+                    break;
+                };
+                self.trimmed.extend(notice_of(&page));
+                ahead.mark = Mark {
+                    id: page.through,
+                    n: Some(page.n),
+                };
+                ahead.more = page.more;
+                ahead.mails = mails.into();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn notice_of(page: &Page) -> Option<TrimmedNotice> {
+    page.trimmed.map(|trimmed| TrimmedNotice {
+        log: page.log,
+        address: page.address.clone(),
+        count: trimmed.count,
+        from_id: trimmed.from_id,
+    })
+}
+
+fn mark_at(envelope: &Envelope) -> Mark {
+    Mark {
+        id: envelope.id,
+        n: Some(envelope.n),
+    }
+}
+
+fn malformed(what: &str) -> ClientError {
+    ClientError::Malformed {
+        verb: "fetch",
+        what: what.to_owned(),
+    }
+}
+
+/// Says whether the log is not this user's any more (he left the topic, or it was removed).
+fn lost_access(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Refused(told) if matches!(told.code, Code::NoSuchAddress | Code::Denied)
+    )
+}
+
+/// Cuts a page into batches for the mailbox. What is missing is told with the batch it is missing in:
+/// the counts of the mails say where, and the first batch gets what was missing before it.
+fn pieces<'a>(page: &'a Page, mails: &'a [Mail]) -> Vec<Piece<'a>> {
+    let batches = batches(mails);
+    let mut pieces: Vec<Piece<'a>> = Vec::with_capacity(batches.len().max(1));
+    let mut after = page.after;
+    for batch in batches {
+        let through = batch
+            .last()
+            .map_or(page_mark(page), |mail| mark_at(&mail.envelope));
+        pieces.push(piece(page, after, through, batch));
+        after = through.id;
+    }
+    match pieces.last_mut() {
+        Some(last) => last.through = page_mark(page),
+        None => pieces.push(piece(page, after, page_mark(page), &[])),
+    }
+    tell_missing(page, &mut pieces);
+    pieces
+}
+
+fn tell_missing(page: &Page, pieces: &mut [Piece<'_>]) {
+    let Some(trimmed) = page.trimmed else {
+        return;
+    };
+    let mut left = trimmed.count;
+    for at in (1..pieces.len()).rev() {
+        let from = pieces[at - 1].through.n.unwrap_or(0);
+        let to = pieces[at].through.n.unwrap_or(from);
+        let missing = to
+            .saturating_sub(from)
+            .saturating_sub(pieces[at].mails.len() as u64)
+            .min(left);
+        left -= missing;
+        let from_id = pieces[at].after;
+        pieces[at].trimmed = (missing > 0).then_some(Trimmed {
+            count: missing,
+            from_id,
+        });
+    }
+    pieces[0].trimmed = (left > 0).then_some(Trimmed {
+        count: left,
+        from_id: trimmed.from_id,
+    });
+}
+
+fn piece<'a>(page: &'a Page, after: MailId, through: Mark, mails: &'a [Mail]) -> Piece<'a> {
+    Piece {
+        log: page.log,
+        address: &page.address,
+        after,
+        through,
+        trimmed: None,
+        mails,
+    }
+}
+
+fn page_mark(page: &Page) -> Mark {
+    Mark {
+        id: page.through,
+        n: Some(page.n),
+    }
+}
+
+/// Cuts mails into runs that one hold of the lock may store.
+fn batches(mails: &[Mail]) -> Vec<&[Mail]> {
+    let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, mail) in mails.iter().enumerate() {
+        let full = at - start >= BATCH_MAILS_MAX || bytes + mail.body.len() > BATCH_BYTES_MAX;
+        if full && at > start {
+            batches.push(&mails[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += mail.body.len();
+    }
+    if start < mails.len() {
+        batches.push(&mails[start..]);
+    }
+    batches
+}

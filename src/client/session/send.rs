@@ -1,0 +1,304 @@
+//! Sending: saved first, then tried under its number until the outcome is here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Options, Session};
+use crate::client::connection::Failure;
+use crate::client::core::RequestNumber;
+use crate::client::error::ClientError;
+use crate::client::home::Account;
+use crate::client::outbox::{Claimed, Draft, Number};
+use crate::limits;
+use crate::protocol::codes::Code;
+use crate::protocol::reply::{self, Outcome};
+use crate::protocol::request::{self, Request};
+
+/// Parts on their way before the first reply says how many may be.
+const CREDIT: u32 = 4;
+
+/// A send that has its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The number it had in the outbox.
+    pub entry: u64,
+    /// One per recipient, in the order given.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A send of before that was taken up again.
+#[derive(Debug)]
+pub struct Retried {
+    /// Its number in the outbox.
+    pub entry: u64,
+    /// Its recipients.
+    pub to: Vec<String>,
+    /// What became of it.
+    pub result: Result<Sent, ClientError>,
+}
+
+/// Which entries of the outbox to take up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// What settles by itself: tried and unanswered, and queued ones.
+    Pending,
+    /// Drafts too.
+    All,
+}
+
+/// What one try of a send came to.
+enum Try {
+    Done(Vec<Outcome>),
+    Again,
+    Lost,
+    Failed(Failure),
+}
+
+/// Opens a session and sends; when the server cannot be reached the mail is kept in the outbox, as a
+/// draft or (`queued`) to be sent by itself later.
+pub fn send_or_keep(
+    account: &Account,
+    options: Options,
+    draft: Draft,
+    queued: bool,
+) -> Result<(Session, Sent), ClientError> {
+    let mut session = match Session::open(account, options) {
+        Ok(session) => session,
+        Err(cause) if cause.is_transport() => {
+            let entry = account.outbox()?.keep(&draft, queued)?;
+            return Err(ClientError::NotSent {
+                entry,
+                queued,
+                cause: Box::new(cause),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    let sent = session.send(draft)?;
+    Ok((session, sent))
+}
+
+impl Session {
+    /// Sends a mail: saved durably under its number before the first try, then tried until every
+    /// recipient's outcome is here.
+    ///
+    /// # Errors
+    /// [`ClientError::InDoubt`] when it was tried and not answered in time: it stays in the outbox and
+    /// settles by itself. [`ClientError::NotSent`] when it was surely not tried: it stays as a draft.
+    /// [`ClientError::Refused`] when the server refused it as a whole.
+    pub fn send(&mut self, draft: Draft) -> Result<Sent, ClientError> {
+        let claimed = self.outbox.enqueue(draft)?;
+        self.deliver(claimed, true)
+    }
+
+    /// Takes up again what is in the outbox and nobody works on, oldest first. Each keeps its number;
+    /// what the server no longer knows is reported as [`ClientError::Lost`] and never sent again.
+    pub fn retry_outbox(&mut self, which: Which) -> Result<Vec<Retried>, ClientError> {
+        let mut entries = self.outbox.pending_retries()?;
+        entries.extend(match which {
+            Which::Pending => self.outbox.queued()?,
+            Which::All => self.outbox.drafts()?,
+        });
+        entries.sort_unstable();
+        let mut retried = Vec::new();
+        for entry in entries {
+            let Some(claimed) = self.outbox.claim(entry)? else {
+                continue;
+            };
+            let to = claimed.draft.to.clone();
+            let fresh = claimed.number().is_none();
+            let result = self.take_up(claimed, fresh);
+            let unreachable = result.as_ref().is_err_and(|error| {
+                matches!(
+                    error,
+                    ClientError::InDoubt { .. } | ClientError::NotSent { .. }
+                )
+            });
+            retried.push(Retried { entry, to, result });
+            if unreachable {
+                break;
+            }
+        }
+        Ok(retried)
+    }
+
+    fn take_up(&mut self, claimed: Claimed, fresh: bool) -> Result<Sent, ClientError> {
+        if fresh {
+            let claimed = self.outbox.promote(claimed)?;
+            return self.deliver(claimed, true);
+        }
+        let current = self.outbox.stream()?;
+        match claimed.number() {
+            Some(number) if Some(number.stream) == current => self.deliver(claimed, false),
+            _ => self.lose(claimed),
+        }
+    }
+
+    fn lose(&mut self, claimed: Claimed) -> Result<Sent, ClientError> {
+        let entry = self.outbox.lose(claimed)?;
+        Err(ClientError::Lost { entry })
+    }
+
+    /// Tries an entry until its outcome is here or time is up. `fresh` ones were never tried before.
+    fn deliver(&mut self, claimed: Claimed, fresh: bool) -> Result<Sent, ClientError> {
+        let deadline_ms = self.deadline_ms();
+        let Some(number) = claimed.number() else {
+            return self.lose(claimed);
+        };
+        let body: Arc<[u8]> = claimed.draft.body.as_slice().into();
+        let entry = claimed.entry;
+        let mut tried = !fresh;
+        loop {
+            match self.try_once(&claimed.draft, number, &body, deadline_ms) {
+                Try::Done(outcomes) => {
+                    self.outbox.settle(claimed)?;
+                    return Ok(Sent { entry, outcomes });
+                }
+                Try::Lost => return self.lose(claimed),
+                Try::Again => tried = true,
+                Try::Failed(failure) => {
+                    tried |= failure.tried;
+                    match self.overcome(failure.error, deadline_ms) {
+                        Ok(()) => {}
+                        Err(error) => return self.give_up(claimed, tried, error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a delivery without an outcome, or with a refusal of the whole.
+    fn give_up(
+        &mut self,
+        claimed: Claimed,
+        tried: bool,
+        error: ClientError,
+    ) -> Result<Sent, ClientError> {
+        let entry = claimed.entry;
+        match error {
+            // The server carried nothing out under this number.
+            ClientError::Refused(told) if is_final(told.code) => {
+                self.outbox.settle(claimed)?;
+                Err(ClientError::Refused(told))
+            }
+            _ if tried => Err(ClientError::InDoubt { entry }),
+            cause => {
+                self.outbox.demote(claimed, false)?;
+                Err(ClientError::NotSent {
+                    entry,
+                    queued: false,
+                    cause: Box::new(cause),
+                })
+            }
+        }
+    }
+
+    fn try_once(
+        &mut self,
+        draft: &Draft,
+        number: Number,
+        body: &Arc<[u8]>,
+        deadline_ms: u64,
+    ) -> Try {
+        let parts = match self.upload(number, body, deadline_ms) {
+            Ok(parts) => parts,
+            // Parts carry nothing out: a send that got no further was not tried.
+            Err(mut failure) => {
+                failure.tried = false;
+                return Try::Failed(failure);
+            }
+        };
+        let request = Request::Send(request::Send {
+            session: self.login.session.clone(),
+            stream: number.stream,
+            number: number.number,
+            settled_below: number.settled_below,
+            to: draft.to.clone(),
+            subject: draft.subject.clone(),
+            content_type: draft.content_type.clone(),
+            ttl_s: draft.ttl_s,
+            parts,
+        });
+        let frame = (parts.is_none() && !body.is_empty()).then(|| body.clone());
+        match self
+            .connection
+            .call::<reply::Sent>(&request, frame, deadline_ms)
+        {
+            Ok((sent, _)) => Try::Done(sent.outcomes),
+            Err(failure) => match &failure.error {
+                ClientError::Refused(told) => match told.code {
+                    Code::PartsMissing => Try::Again,
+                    Code::StreamUnknown | Code::Settled => Try::Lost,
+                    _ => Try::Failed(failure),
+                },
+                _ => Try::Failed(failure),
+            },
+        }
+    }
+
+    /// Sends a large body ahead, part by part, as many at once as the server gives credit for. Returns
+    /// the number of parts, or nothing when the body fits the send's own frame.
+    fn upload(
+        &mut self,
+        number: Number,
+        body: &[u8],
+        deadline_ms: u64,
+    ) -> Result<Option<u32>, Failure> {
+        if body.len() <= limits::FRAME_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut under_way = VecDeque::new();
+        let uploaded = self.upload_parts(number, body, &mut under_way, deadline_ms);
+        for left in under_way {
+            self.connection.forget(left);
+        }
+        uploaded.map(Some)
+    }
+
+    fn upload_parts(
+        &mut self,
+        number: Number,
+        body: &[u8],
+        under_way: &mut VecDeque<RequestNumber>,
+        deadline_ms: u64,
+    ) -> Result<u32, Failure> {
+        let mut credit = CREDIT;
+        let mut count = 0;
+        for part in body.chunks(limits::PART_BYTES_MAX) {
+            while under_way.len() >= credit as usize {
+                credit = self.part_done(under_way, deadline_ms)?;
+            }
+            let request = Request::Part(request::Part {
+                session: self.login.session.clone(),
+                stream: number.stream,
+                number: number.number,
+                index: count,
+            });
+            under_way.push_back(self.connection.submit(&request, Some(part.into())));
+            count += 1;
+        }
+        while !under_way.is_empty() {
+            self.part_done(under_way, deadline_ms)?;
+        }
+        Ok(count)
+    }
+
+    fn part_done(
+        &mut self,
+        under_way: &mut VecDeque<RequestNumber>,
+        deadline_ms: u64,
+    ) -> Result<u32, Failure> {
+        let Some(first) = under_way.pop_front() else {
+            return Ok(CREDIT);
+        };
+        let (part, _) = self
+            .connection
+            .wait::<reply::Part>(first, "part", deadline_ms)?;
+        Ok(part.credit.max(1))
+    }
+}
+
+/// Says whether a refusal of the whole leaves no doubt that nothing was carried out.
+fn is_final(code: Code) -> bool {
+    !matches!(code, Code::NoSession | Code::Internal | Code::Unknown)
+}
