@@ -1,0 +1,370 @@
+//! The `mailserver` program as an operator meets it: start, second start, bad settings, stop.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these tests drive real processes in real time"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use correio::auth::keys::KeyPair;
+use correio::protocol::url::ServerUrl;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The program with a clean environment.
+fn mailserver(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailserver"));
+    command
+        .env_clear()
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs the program to its end.
+fn output(args: &[&str]) -> Output {
+    mailserver(args).output().unwrap()
+}
+
+/// What a failed start says: one line, and its code.
+fn complaint(args: &[&str]) -> (String, i32) {
+    let output = output(args);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "one line, not:\n{said}");
+    assert!(said.starts_with("mailserver: "), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    (said, output.status.code().unwrap())
+}
+
+/// A running server on free ports, killed when dropped.
+struct Running {
+    child: Child,
+    data: PathBuf,
+    ready: String,
+    _ground: Option<tempfile::TempDir>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let ground = tempfile::tempdir().unwrap();
+        let mut running = Self::start_in(&ground.path().join("data"), &[]);
+        running._ground = Some(ground);
+        running
+    }
+
+    fn start_in(data: &Path, more: &[&str]) -> Self {
+        let folder = data.to_str().unwrap();
+        let mut child = mailserver(&["--data-dir", folder, "--bind", "tcp://127.0.0.1:0"])
+            .args(more)
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut ready).unwrap();
+        if ready.is_empty() {
+            let mut said = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut said)
+                .unwrap();
+            panic!("not ready: {said}");
+        }
+        Self {
+            child,
+            data: data.to_owned(),
+            ready,
+            _ground: None,
+        }
+    }
+
+    fn url(&self) -> ServerUrl {
+        let text = fs::read_to_string(self.data.join("server.url")).unwrap();
+        ServerUrl::parse(&text).unwrap()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let text = fs::read(self.data.join("server.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        let pid = Pid::from_child(&self.child);
+        let begin = Instant::now();
+        kill_process(pid, signal).unwrap();
+        (self.child.wait().unwrap(), begin.elapsed())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A client that speaks the wire by hand.
+struct Client {
+    socket: zmq::Socket,
+}
+
+impl Client {
+    fn new(url: &ServerUrl, keys: Option<&KeyPair>) -> Self {
+        let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+        socket.set_linger(0).unwrap();
+        socket.set_rcvtimeo(20_000).unwrap();
+        if let Some(keys) = keys {
+            socket.set_curve_publickey(&keys.public).unwrap();
+            socket.set_curve_secretkey(keys.secret()).unwrap();
+            socket.set_curve_serverkey(&url.key).unwrap();
+        }
+        socket.connect(&url.endpoint(url.port)).unwrap();
+        Self { socket }
+    }
+
+    fn connect(url: &ServerUrl) -> Self {
+        Self::new(url, Some(&KeyPair::generate().unwrap()))
+    }
+
+    fn ask(&self, frames: &[&[u8]]) -> serde_json::Value {
+        self.socket.send_multipart(frames, 0).unwrap();
+        let reply = self.socket.recv_multipart(0).unwrap();
+        assert_eq!(reply[0], frames[0], "the request id comes back");
+        serde_json::from_slice(&reply[1]).unwrap()
+    }
+
+    fn hello(&self) -> serde_json::Value {
+        self.ask(&[b"h", HELLO])
+    }
+}
+
+const HELLO: &[u8] = br#"{"verb":"hello","magic":"correio","versions":[1,1]}"#;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn ready_says_where_and_only_that_is_for_others() {
+    let running = Running::start();
+    let (url, json) = (running.url(), running.json());
+    assert!(
+        running.ready.contains(&url.to_string()),
+        "{}",
+        running.ready
+    );
+    assert!(running.ready.contains(json["live"].as_str().unwrap()));
+    assert_eq!(json["v"], 1);
+    assert_eq!(json["pid"], running.child.id());
+    assert_eq!(json["url"], url.to_string());
+    assert!(json["http"].is_null() && json.as_object().unwrap().contains_key("http"));
+    assert_eq!(mode(&running.data), 0o711);
+    for entry in fs::read_dir(&running.data).unwrap() {
+        let path = entry.unwrap().path();
+        let shown = ["server.url", "server.json"]
+            .iter()
+            .any(|name| path.ends_with(name));
+        let others = mode(&path) & 0o077;
+        assert_eq!(others, if shown { 0o044 } else { 0 }, "{}", path.display());
+    }
+}
+
+#[test]
+fn sigterm_and_sigint_end_with_0_within_two_seconds() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut running = Running::start();
+        let client = Client::connect(&running.url());
+        assert_eq!(client.hello()["ok"], true);
+        let (status, took) = running.stop(signal);
+        assert_eq!(status.code(), Some(0), "{signal:?}");
+        assert!(took < Duration::from_secs(2), "{signal:?} took {took:?}");
+        assert!(!running.data.join("server.url").exists());
+        assert!(!running.data.join("server.json").exists());
+    }
+}
+
+#[test]
+fn a_second_server_names_the_first_and_leaves_it_alone() {
+    let running = Running::start();
+    let folder = running.data.to_str().unwrap();
+    let (said, code) = complaint(&["--data-dir", folder, "--bind", "tcp://127.0.0.1:0"]);
+    assert_eq!(code, 73);
+    assert!(said.contains(&running.child.id().to_string()), "{said}");
+    assert!(said.contains(&running.url().to_string()), "{said}");
+    assert_eq!(running.json()["pid"], running.child.id());
+    assert_eq!(Client::connect(&running.url()).hello()["ok"], true);
+}
+
+#[test]
+fn a_busy_port_is_named_with_the_flag_that_changes_it() {
+    let ground = tempfile::tempdir().unwrap();
+    let folder = ground.path().to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", taken.local_addr().unwrap());
+    let (said, code) = complaint(&[
+        "--data-dir",
+        folder,
+        "--bind",
+        &endpoint,
+        "--live-bind",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(code, 73);
+    assert!(
+        said.contains(&endpoint) && said.contains("--bind"),
+        "{said}"
+    );
+    let (said, code) = complaint(&[
+        "--data-dir",
+        folder,
+        "--bind",
+        "127.0.0.1:0",
+        "--live-bind",
+        &endpoint,
+    ]);
+    assert_eq!(code, 73);
+    assert!(
+        said.contains(&endpoint) && said.contains("--live-bind"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_picked_port_and_the_keys_stay() {
+    let ground = tempfile::tempdir().unwrap();
+    let data = ground.path().join("data");
+    let mut running = Running::start_in(&data, &[]);
+    let (url, live) = (running.url(), running.json()["live"].clone());
+    running.stop(Signal::KILL);
+    let running = Running::start_in(&data, &[]);
+    assert_eq!(running.url(), url);
+    assert_eq!(running.json()["live"], live);
+}
+
+#[test]
+fn wrong_words_and_settings_are_one_line_with_a_code() {
+    let ground = tempfile::tempdir().unwrap();
+    let folder = ground.path().to_str().unwrap();
+    assert_eq!(complaint(&["--bnd", "x"]).1, 64);
+    assert_eq!(complaint(&["fly"]).1, 64);
+    let (said, code) = complaint(&["check-config", "--bind", "nowhere"]);
+    assert_eq!(code, 78);
+    assert!(said.contains("--bind"), "{said}");
+    assert_eq!(
+        complaint(&["run", "--data-dir", folder, "--log", "[["]).1,
+        78
+    );
+    assert_eq!(complaint(&["--config", "/nonexistent/x.toml"]).1, 78);
+    assert_eq!(complaint(&["--data-dir", "/proc/none/data"]).1, 73);
+    let file = ground.path().join("settings.toml");
+    fs::write(&file, "chat-port = \"1-2\"\n").unwrap();
+    let (said, code) = complaint(&["check-config", "--config", file.to_str().unwrap()]);
+    assert_eq!(code, 78);
+    assert!(said.contains("chat-ports"), "{said}");
+}
+
+#[test]
+fn an_open_key_is_refused() {
+    let ground = tempfile::tempdir().unwrap();
+    let folder = ground.path().to_str().unwrap();
+    assert!(output(&["init", "--data-dir", folder]).status.success());
+    let key = ground.path().join("server.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let (said, code) = complaint(&["--data-dir", folder, "--bind", "127.0.0.1:0"]);
+    assert_eq!(code, 78);
+    assert!(said.contains("chmod 600"), "{said}");
+}
+
+#[test]
+fn the_default_file_starts_a_server_and_variables_win_over_it() {
+    let ground = tempfile::tempdir().unwrap();
+    let data = ground.path().join("data");
+    let file = ground.path().join("settings.toml");
+    fs::write(&file, output(&["default-config"]).stdout).unwrap();
+    let file = file.to_str().unwrap();
+    let checked = mailserver(&["check-config", "--config", file])
+        .env("MAILSERVER_DATA_DIR", &data)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains(data.to_str().unwrap()), "{said}");
+    assert!(!data.exists(), "check-config changes nothing");
+    Running::start_in(&data, &["--config", file, "--live-bind", "127.0.0.1:0"]);
+}
+
+#[test]
+fn p09_no_bytes_from_strangers_harm_others() {
+    let running = Running::start();
+    let url = running.url();
+    let good = Client::connect(&url);
+    assert_eq!(good.hello()["ok"], true);
+    let live = running.json()["live"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("tcp://")
+        .to_owned();
+    for place in [format!("127.0.0.1:{}", url.port), live] {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            &[0xff; 70_000],
+            b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01CURVE",
+        ] {
+            let mut stream = TcpStream::connect(&place).unwrap();
+            // The server may hang up before it has all.
+            drop(stream.write_all(bytes));
+        }
+    }
+    let plain = Client::new(&url, None);
+    plain.socket.send_multipart([b"h", HELLO], 0).unwrap();
+    assert_eq!(good.hello()["ok"], true);
+    assert_eq!(
+        plain.socket.recv_bytes(zmq::DONTWAIT),
+        Err(zmq::Error::EAGAIN)
+    );
+}
+
+#[test]
+fn p09_oversize_frames_cut_off_their_sender_only() {
+    let running = Running::start();
+    let url = running.url();
+    let (good, greedy) = (Client::connect(&url), Client::connect(&url));
+    assert_eq!(greedy.hello()["ok"], true);
+    let big = vec![b'x'; 64 * 1024 + 1];
+    greedy
+        .socket
+        .send_multipart([b"b", HELLO, &big[..]], 0)
+        .unwrap();
+    assert_eq!(good.hello()["ok"], true);
+    // libzmq connects the cut-off client again, and what it then asks is answered.
+    greedy.socket.send_multipart([b"r", HELLO], 0).unwrap();
+    let reply = loop {
+        match greedy.socket.recv_multipart(0) {
+            Ok(reply) => break reply,
+            Err(error) => panic!("no reply after the cut: {error}"),
+        }
+    };
+    assert_eq!(reply[0], b"r", "the oversize request was never seen");
+}
+
+#[test]
+fn p09_too_many_frames_are_answered() {
+    let running = Running::start();
+    let client = Client::connect(&running.url());
+    for many in [4, 5, 300] {
+        let mut frames: Vec<&[u8]> = vec![b"m", HELLO];
+        frames.resize(many, b"more");
+        let reply = client.ask(&frames);
+        assert_eq!(reply["ok"], false, "{many}");
+        assert_eq!(reply["error"]["code"], "bad_request", "{many}");
+    }
+    assert_eq!(client.hello()["ok"], true);
+}
