@@ -491,27 +491,33 @@ enum Received {
 }
 
 fn receive(socket: &zmq::Socket) -> zmq::Result<Received> {
-    let Some(mut first) = retry(|| socket.recv_msg(DONTWAIT))? else {
+    let Some(routing) = retry(|| socket.recv_msg(DONTWAIT))? else {
         return Ok(Received::Nothing);
+    };
+    if !routing.get_more() {
+        return Ok(Received::Nobodys);
+    }
+    // What ZAP noted is on the frames that came over the wire, not on the routing id.
+    let Some(mut first) = retry(|| socket.recv_msg(DONTWAIT))? else {
+        return Ok(Received::Nobodys);
     };
     let frames = receive_rest(socket, &first)?;
     let Some(key) = xpub::user_id(&mut first) else {
         return Ok(Received::Nobodys);
     };
-    let address = first.gets("Peer-Address").unwrap_or_default().to_owned();
-    let routing = first.to_vec();
     let peer = Peer {
-        routing,
+        routing: routing.to_vec(),
         key,
-        address,
+        address: first.gets("Peer-Address").unwrap_or_default().to_owned(),
     };
     Ok(Received::Request(peer, frames))
 }
 
-/// Collects the frames after the routing id. Of too many, only as many are kept as it takes to see
-/// that they are too many: the core answers `bad_request`.
+/// Collects the frames from the first after the routing id on. Of too many, only as many are kept as
+/// it takes to see that they are too many: the core answers `bad_request`.
 fn receive_rest(socket: &zmq::Socket, first: &zmq::Message) -> zmq::Result<Vec<Vec<u8>>> {
     let mut frames = Vec::with_capacity(limits::REQUEST_FRAMES_MAX);
+    frames.push(first.to_vec());
     let mut more = first.get_more();
     while more {
         let Some(frame) = retry(|| socket.recv_msg(DONTWAIT))? else {
