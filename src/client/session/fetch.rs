@@ -156,6 +156,7 @@ impl Session {
             };
             mails += bodies.len() as u64;
             let reached = self.store_page(&page, &bodies)?;
+            self.pass_on(&page, bodies);
             stalls = if reached.id > mark.id { 0 } else { stalls + 1 };
             if (!page.more && reached.id >= page.through) || stalls > STALLS_MAX {
                 return Ok(mails);
@@ -285,6 +286,10 @@ impl Session {
 
     /// Acknowledges logs up to ids that are on disk here.
     pub(super) fn acknowledge(&mut self, logs: &[(LogNumber, MailId)]) -> Result<(), ClientError> {
+        let fresh = |(log, id): &&(LogNumber, MailId)| {
+            self.logs.get(log).is_none_or(|info| info.cursor < *id)
+        };
+        let logs: Vec<_> = logs.iter().filter(fresh).copied().collect();
         for chunk in logs.chunks(limits::ACKS_MAX) {
             let acked = self.done(|session| {
                 Request::Ack(request::Ack {
@@ -295,6 +300,11 @@ impl Session {
             match acked {
                 Err(error) if !lost_access(&error) => return Err(error),
                 _ => {}
+            }
+            for (log, id) in chunk {
+                if let Some(info) = self.logs.get_mut(log) {
+                    info.cursor = info.cursor.max(*id);
+                }
             }
         }
         Ok(())

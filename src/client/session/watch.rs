@@ -269,6 +269,22 @@ impl Session {
         Ok(true)
     }
 
+    /// Tells a watcher in this same session what a refresh fetched.
+    pub(super) fn pass_on(&mut self, page: &reply::Page, mails: Vec<Mail>) {
+        let Some(at) = self.watch.positions.at(page.log) else {
+            return;
+        };
+        if !self.watch.active || page.after > at {
+            return;
+        }
+        let fresh = mails.into_iter().filter(|mail| mail.envelope.id > at);
+        self.watch.events.extend(fresh.map(Event::Mail));
+        self.watch.positions.pass(page.log, page.through);
+        if !page.more {
+            self.watch.behind.remove(&page.log);
+        }
+    }
+
     fn tell_page(&mut self, counted: bool, page: &reply::Page, mails: Vec<Mail>) {
         // Away from the mark the count would hold what a refresh has still to tell.
         if let Some(trimmed) = page.trimmed.filter(|_| counted) {
