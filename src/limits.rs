@@ -8,6 +8,10 @@
 /// before a message is whole.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes that CURVE adds to each frame on the wire, which libzmq's own limit counts: `MESSAGE` with
+/// its length, a nonce, a box's tag and the flags.
+pub const CURVE_BYTES: usize = 8 + 8 + 16 + 1;
+
 /// Bytes of one frame on the live socket in the client-to-server direction (subscriptions). CURVE's
 /// handshake needs about 300 bytes to pass; a notice key is 16.
 pub const SUBSCRIPTION_FRAME_BYTES_MAX: usize = 400;

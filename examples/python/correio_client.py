@@ -27,6 +27,7 @@ import zmq
 from zmq.utils import z85
 
 FRAME_BYTES = 65536
+CURVE_BYTES = 33
 REPLY_S = 5.0
 
 
@@ -108,7 +109,7 @@ class Client:
         socket.curve_serverkey = self.server_key
         socket.curve_publickey, socket.curve_secretkey = self.home.key()
         socket.linger = 0
-        socket.maxmsgsize = FRAME_BYTES
+        socket.maxmsgsize = FRAME_BYTES + CURVE_BYTES
         socket.ipv6 = ":" in self.host
         socket.connect(f"tcp://[{self.host}]:{port}" if ":" in self.host
                        else f"tcp://{self.host}:{port}")

@@ -45,8 +45,8 @@ pub fn guard(socket: &mut zmq::Socket, keys: &KeyPair, guard: Guard<'_>) -> zmq:
     socket.set_zap_domain(guard.domain)?;
     // Without this a missing ZAP handler would let everybody in.
     set_int(socket, ZMQ_ZAP_ENFORCE_DOMAIN, 1)?;
-    let bytes = i64::try_from(guard.frame_bytes_max).expect("frame limits are small numbers");
-    socket.set_maxmsgsize(bytes)?;
+    let wire_bytes = guard.frame_bytes_max + limits::CURVE_BYTES;
+    socket.set_maxmsgsize(i64::try_from(wire_bytes).expect("frame limits are small numbers"))?;
     socket.set_ipv6(guard.ipv6)?;
     socket.set_handshake_ivl(5_000)?;
     socket.set_heartbeat_ivl(10_000)?;
