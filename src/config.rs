@@ -269,7 +269,7 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A value on its way into a [`Config`].
 #[derive(Debug, Clone)]

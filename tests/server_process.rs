@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     reason = "these tests drive real processes in real time"
 )]
+#![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -49,14 +50,15 @@ struct Running {
     child: Child,
     data: PathBuf,
     ready: String,
-    _ground: Option<tempfile::TempDir>,
+    /// Keeps the folder for as long as the server runs.
+    ground: Option<tempfile::TempDir>,
 }
 
 impl Running {
     fn start() -> Self {
         let ground = tempfile::tempdir().unwrap();
         let mut running = Self::start_in(&ground.path().join("data"), &[]);
-        running._ground = Some(ground);
+        running.ground = Some(ground);
         running
     }
 
@@ -83,7 +85,7 @@ impl Running {
             child,
             data: data.to_owned(),
             ready,
-            _ground: None,
+            ground: None,
         }
     }
 
@@ -273,6 +275,26 @@ fn wrong_words_and_settings_are_one_line_with_a_code() {
 }
 
 #[test]
+fn verify_reads_a_stopped_servers_store_and_changes_nothing() {
+    let ground = tempfile::tempdir().unwrap();
+    let data = ground.path().join("data");
+    let folder = data.to_str().unwrap();
+    assert_eq!(complaint(&["verify", "--data-dir", folder]).1, 78);
+    assert!(!data.exists());
+    let mut running = Running::start_in(&data, &[]);
+    let (said, code) = complaint(&["verify", "--data-dir", folder]);
+    assert_eq!(code, 73);
+    assert!(said.contains(&running.child.id().to_string()), "{said}");
+    running.stop(Signal::TERM);
+    let verified = output(&["verify", "--data-dir", folder]);
+    let said = String::from_utf8(verified.stdout).unwrap();
+    assert!(
+        verified.status.success() && said.contains("is whole"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_open_key_is_refused() {
     let ground = tempfile::tempdir().unwrap();
     let folder = ground.path().to_str().unwrap();
@@ -315,7 +337,7 @@ fn p09_no_bytes_from_strangers_harm_others() {
     for place in [format!("127.0.0.1:{}", url.port), live] {
         for bytes in [
             &b"GET / HTTP/1.1\r\n\r\n"[..],
-            &[0xff; 70_000],
+            &[0xff; 10_000],
             b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01CURVE",
         ] {
             let mut stream = TcpStream::connect(&place).unwrap();
@@ -344,15 +366,18 @@ fn p09_oversize_frames_cut_off_their_sender_only() {
         .send_multipart([b"b", HELLO, &big[..]], 0)
         .unwrap();
     assert_eq!(good.hello()["ok"], true);
-    // libzmq connects the cut-off client again, and what it then asks is answered.
-    greedy.socket.send_multipart([b"r", HELLO], 0).unwrap();
-    let reply = loop {
-        match greedy.socket.recv_multipart(0) {
-            Ok(reply) => break reply,
-            Err(error) => panic!("no reply after the cut: {error}"),
-        }
-    };
-    assert_eq!(reply[0], b"r", "the oversize request was never seen");
+    // libzmq connects the cut-off client again; what it asked before it noticed is lost with the
+    // connection, so it asks until it is answered.
+    greedy.socket.set_rcvtimeo(500).unwrap();
+    let reply = (0..40).find_map(|_| {
+        greedy.socket.send_multipart([b"r", HELLO], 0).unwrap();
+        greedy.socket.recv_multipart(0).ok()
+    });
+    assert_eq!(
+        reply.unwrap()[0],
+        b"r",
+        "the oversize request was never seen"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Failure, say};
-use crate::config::{KEYS, Setting};
+use crate::config::{KEYS, Key, Setting};
 use crate::protocol::codes::exit;
 
 /// What is asked for.
@@ -28,6 +28,7 @@ pub(super) enum Verb {
     Init,
     CheckConfig,
     DefaultConfig,
+    Verify,
 }
 
 /// Parses the arguments, the program's name first. Nothing is left to do after help or version.
@@ -44,41 +45,67 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Option<Call>, Failure> {
     }
 }
 
+const ABOUT: &str =
+    "Correio's mail server: durable mail, live notices and chat introductions over ZeroMQ";
+
+const LAYERS: &str = "Every setting can also stand in a file (--config; mailserver default-config prints one) and in \
+                      a variable: MAILSERVER_BIND for --bind. A flag wins over a variable, a variable over the file.";
+
+/// Every verb but `run`, with its line of help.
+const VERBS: [(&str, &str, Verb); 4] = [
+    (
+        "init",
+        "Make the data folder and the keys, then say what to do next",
+        Verb::Init,
+    ),
+    (
+        "check-config",
+        "Say whether the settings are good, and change nothing",
+        Verb::CheckConfig,
+    ),
+    (
+        "default-config",
+        "Print a settings file with every default and its meaning",
+        Verb::DefaultConfig,
+    ),
+    (
+        "verify",
+        "Read the whole store of a stopped server and say what does not fit",
+        Verb::Verify,
+    ),
+];
+
 /// Returns the whole grammar.
 pub(super) fn command() -> Command {
+    let run = Command::new("run").about("Serve until told to stop (the default)");
     Command::new("mailserver")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Correio's mail server: durable mail, live notices and chat introductions over ZeroMQ")
-        .after_help(
-            "Every setting can also stand in a file (--config; mailserver default-config prints one) and in a \
-             variable: MAILSERVER_BIND for --bind. A flag wins over a variable, a variable over the file.",
-        )
+        .about(ABOUT)
+        .after_help(LAYERS)
         .disable_help_subcommand(true)
         .arg(accept_loss())
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .value_name("FILE")
-                .env("MAILSERVER_CONFIG")
-                .value_parser(value_parser!(PathBuf))
-                .global(true)
-                .help("Read settings from this TOML file"),
-        )
-        .args(KEYS.iter().map(|key| {
-            Arg::new(key.name)
-                .long(key.name)
-                .value_name(key.placeholder)
-                .global(true)
-                .help(format!("{} [default: {}]", key.help, key.default))
-        }))
-        .subcommand(
-            Command::new("run")
-                .about("Serve until told to stop (the default)")
-                .arg(accept_loss()),
-        )
-        .subcommand(Command::new("init").about("Make the data folder and the keys, then say what to do next"))
-        .subcommand(Command::new("check-config").about("Say whether the settings are good, and change nothing"))
-        .subcommand(Command::new("default-config").about("Print a settings file with every default and its meaning"))
+        .arg(config_file())
+        .args(KEYS.iter().map(flag))
+        .subcommand(run.arg(accept_loss()))
+        .subcommands(VERBS.map(|(name, about, _)| Command::new(name).about(about)))
+}
+
+fn flag(key: &Key) -> Arg {
+    Arg::new(key.name)
+        .long(key.name)
+        .value_name(key.placeholder)
+        .global(true)
+        .help(format!("{} [default: {}]", key.help, key.default))
+}
+
+fn config_file() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("MAILSERVER_CONFIG")
+        .value_parser(value_parser!(PathBuf))
+        .global(true)
+        .help("Read settings from this TOML file")
 }
 
 fn accept_loss() -> Arg {
@@ -90,14 +117,8 @@ fn accept_loss() -> Arg {
 
 fn call(matches: &ArgMatches) -> Call {
     let (name, inner) = matches.subcommand().unwrap_or(("run", matches));
-    let verb = match name {
-        "init" => Verb::Init,
-        "check-config" => Verb::CheckConfig,
-        "default-config" => Verb::DefaultConfig,
-        _ => Verb::Run {
-            accept_loss: matches.get_flag("accept-loss") || inner.get_flag("accept-loss"),
-        },
-    };
+    let found = VERBS.iter().find(|(verb, ..)| *verb == name);
+    let verb = found.map_or_else(|| run(matches, inner), |(_, _, verb)| *verb);
     let flags = KEYS.iter().filter_map(|key| {
         let value = inner.get_one::<String>(key.name)?.clone();
         let origin = format!("--{}", key.name);
@@ -107,6 +128,12 @@ fn call(matches: &ArgMatches) -> Call {
         verb,
         config_file: inner.get_one::<PathBuf>("config").cloned(),
         flags: flags.collect(),
+    }
+}
+
+fn run(outer: &ArgMatches, inner: &ArgMatches) -> Verb {
+    Verb::Run {
+        accept_loss: outer.get_flag("accept-loss") || inner.get_flag("accept-loss"),
     }
 }
 

@@ -58,6 +58,18 @@ impl Folder {
         Ok(Self { path })
     }
 
+    /// Takes a folder as it is, if there is one.
+    pub(super) fn existing(path: &Path) -> Result<Self, Failure> {
+        let path = path.canonicalize().map_err(|error| Failure {
+            code: exit::CONFIG,
+            text: format!(
+                "cannot open the data folder {}: {error}; name the right one with --data-dir",
+                path.display()
+            ),
+        })?;
+        Ok(Self { path })
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

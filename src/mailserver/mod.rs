@@ -69,6 +69,7 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
             ));
             Ok(())
         }
+        Verb::Verify => run::verify(&config),
         Verb::DefaultConfig => {
             say(config::default_file().trim_end());
             Ok(())

@@ -67,6 +67,31 @@ pub(super) fn init(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reads the whole store and says what is in it and what is wrong.
+pub(super) fn verify(config: &Config) -> Result<(), Failure> {
+    let folder = Folder::existing(&config.data_dir)?;
+    let report = SledStore::verify(folder.path()).map_err(|error| refused(&folder, error))?;
+    for (kind, count) in &report.records {
+        say(&format!("{count} {kind}"));
+    }
+    say(&format!("{} bytes of bodies", report.body_bytes));
+    for fault in &report.faults {
+        say(&format!("FAULT: {fault}"));
+    }
+    let place = folder.path().display();
+    if report.is_whole() {
+        say(&format!("The store in {place} is whole."));
+        return Ok(());
+    }
+    Err(Failure {
+        code: exit::IO,
+        text: format!(
+            "the store in {place} has {} faults; put a backup back",
+            report.faults_total
+        ),
+    })
+}
+
 /// Opens the store, which also keeps a second server out of the folder.
 fn open_store(folder: &Folder, accept_loss: bool) -> Result<Box<dyn Store>, Failure> {
     let opened = if accept_loss {
@@ -76,14 +101,17 @@ fn open_store(folder: &Folder, accept_loss: bool) -> Result<Box<dyn Store>, Fail
     };
     match opened {
         Ok(store) => Ok(Box::new(store)),
-        Err(error @ StoreError::InUse { .. }) => Err(in_use(folder, error)),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refused(folder, error)),
     }
 }
 
 /// Names the server that holds the folder, where it has said who it is.
-fn in_use(folder: &Folder, error: StoreError) -> Failure {
-    let Some(running) = folder.running() else {
+fn refused(folder: &Folder, error: StoreError) -> Failure {
+    let running = match &error {
+        StoreError::InUse { .. } => folder.running(),
+        _ => None,
+    };
+    let Some(running) = running else {
         return error.into();
     };
     Failure {
