@@ -61,6 +61,7 @@ pub struct Globals {
     pub home: Option<PathBuf>,
     /// Which of this home's users to be, for this once
     #[arg(
+        id = "as",
         long = "as",
         global = true,
         value_name = "USER",
@@ -455,6 +456,17 @@ mod tests {
         assert_eq!(before, after);
         assert_eq!(after.globals.timeout, Duration::from_secs(2));
         assert!(parse("topic ls --json").unwrap().globals.json);
+    }
+
+    #[test]
+    fn a_verbs_user_is_not_the_user_to_be() {
+        for line in ["login bob", "use bob", "invite bob", "join code bob"] {
+            assert_eq!(parse(line).unwrap().globals.user, None, "{line}");
+        }
+        assert_eq!(
+            parse("login bob --as ana").unwrap().globals.user.as_deref(),
+            Some("ana")
+        );
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::io;
 
 use serde::Serialize;
 
+use crate::auth::keys::KeyError;
+use crate::client::home::HomeError;
+use crate::client::{ClientError, FileError};
 use crate::protocol::codes::{Code, WireError, exit};
 use crate::protocol::names::NameError;
 
@@ -66,6 +69,13 @@ impl CliError {
         }
     }
 
+    /// Says what the error is about, before its text.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        self.text = format!("{what}: {}", self.text);
+        self
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -118,6 +128,37 @@ impl From<WireError> for CliError {
             reference: error.reference,
             silent: false,
         }
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(told) => told.into(),
+            error => Self {
+                code: Cow::Borrowed(error.code()),
+                retryable: error.retryable(),
+                ..Self::new("", error.exit_code(), error.to_string())
+            },
+        }
+    }
+}
+
+impl From<HomeError> for CliError {
+    fn from(error: HomeError) -> Self {
+        ClientError::from(error).into()
+    }
+}
+
+impl From<FileError> for CliError {
+    fn from(error: FileError) -> Self {
+        ClientError::from(error).into()
+    }
+}
+
+impl From<KeyError> for CliError {
+    fn from(error: KeyError) -> Self {
+        ClientError::from(error).into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `mailctl` as its users see it.
 //!
-//! [`args`] parses and touches nothing, [`ui`] is the only
+//! [`args`] parses and touches nothing, [`commands`] act (one file a verb), [`ui`] is the only
 //! printer, [`untrusted`] is how strings from others are shown, [`error`] how failures are told,
 //! [`json`] and [`times`] the forms of results. The wire and the files below belong to
 //! [`crate::client`]; nothing here opens a socket.
@@ -13,11 +13,13 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use self::args::Cli;
+use self::commands::Context;
 use self::error::CliError;
 use self::ui::Ui;
 use crate::protocol::codes::exit;
 
 pub mod args;
+pub mod commands;
 pub mod error;
 pub mod json;
 pub mod shell;
@@ -48,15 +50,23 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
-    if cli.verb.is_none() && !std::io::stdin().is_terminal() {
-        ui.note(Cli::command().render_help());
-        return Err(CliError::silent(exit::USAGE));
+    let mut context = Context {
+        globals: &cli.globals,
+        ui,
+    };
+    match &cli.verb {
+        Some(verb) => commands::run(&mut context, verb),
+        None if std::io::stdin().is_terminal() && !cli.globals.json => shell::run(&mut context),
+        None => {
+            ui.note(Cli::command().render_help());
+            let told = CliError::usage("a verb is missing").hint("mailctl --help");
+            Err(if ui.is_json() {
+                told
+            } else {
+                CliError::silent(exit::USAGE)
+            })
+        }
     }
-    Err(CliError::new(
-        "unsupported",
-        exit::SOFTWARE,
-        "this build of mailctl has no client yet",
-    ))
 }
 
 /// Tells what the parser has to say: help and version are results, the rest is a mistake. Returns

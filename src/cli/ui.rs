@@ -107,15 +107,33 @@ impl Ui {
             .map_err(|e| stdout_failed(&e))
     }
 
-    /// Says something that is not a result. Nobody may be there to read it, which is no error.
+    /// Says something that helps a person and that a program can do without: nothing under `--json`.
     pub fn note(&mut self, text: impl Display) {
-        let text = Block(&text.to_string()).to_string();
-        drop(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
+        if !self.json {
+            self.say(text);
+        }
+    }
+
+    /// Tells what else happened: a line on stderr, under `--json` a `{"v":1,"note":...}`.
+    pub fn report(&mut self, text: impl Display) {
+        if self.json {
+            let note = super::json::object(serde_json::json!({"note": text.to_string()}));
+            let line = untrusted::to_json(&note).unwrap_or_default();
+            drop(writeln!(self.err, "{line}"));
+        } else {
+            self.say(text);
+        }
     }
 
     /// Says something that a person should look into.
     pub fn warn(&mut self, text: impl Display) {
-        self.note(format_args!("warning: {text}"));
+        self.report(format_args!("warning: {text}"));
+    }
+
+    /// Nobody may be there to read it, which is no error.
+    fn say(&mut self, text: impl Display) {
+        let text = Block(&text.to_string()).to_string();
+        drop(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
     }
 
     /// Says why the command failed.
@@ -128,12 +146,12 @@ impl Ui {
             drop(writeln!(self.err, "{line}"));
             return;
         }
-        self.note(format_args!("error[{}]: {}", error.code, error.text));
+        self.say(format_args!("error[{}]: {}", error.code, error.text));
         for hint in &error.hints {
-            self.note(format_args!("  {hint}"));
+            self.say(format_args!("  {hint}"));
         }
         if let Some(reference) = &error.reference {
-            self.note(format_args!("  reference: {reference}"));
+            self.say(format_args!("  reference: {reference}"));
         }
     }
 

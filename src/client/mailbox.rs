@@ -317,15 +317,26 @@ impl Mailbox {
         if claims.is_empty() {
             return Ok(());
         }
-        for claim in &claims {
-            let to = self.mail.join("cur").join(seen_name(claim.id, claim.log));
-            match fs::rename(&claim.path, &to) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(failed("move", &claim.path)(error));
-                }
-                _ => {}
+        claims
+            .into_iter()
+            .try_for_each(|claim| self.mark_shown(&claim))?;
+        self.sync_shown()
+    }
+
+    /// Moves one mail that was shown to `cur/`: from here on no process shows it again. Only a power
+    /// cut before [`Mailbox::sync_shown`] can undo that.
+    pub fn mark_shown(&self, claim: &Claim) -> Result<(), FileError> {
+        let to = self.mail.join("cur").join(seen_name(claim.id, claim.log));
+        match fs::rename(&claim.path, &to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("move", &claim.path)(error))
             }
+            _ => Ok(()),
         }
+    }
+
+    /// Makes every [`Mailbox::mark_shown`] of before durable.
+    pub fn sync_shown(&self) -> Result<(), FileError> {
         files::sync_folder(&self.mail.join("cur"))?;
         files::sync_folder(&self.mail.join("new"))
     }

@@ -406,6 +406,16 @@ pub fn admin(
     ask_as(place, keys, timeout, &Request::Admin(request))
 }
 
+/// Does one of an administrator's deeds (remove, free, create) with a key of its own.
+pub fn admin_deed(
+    place: &Place,
+    keys: &KeyPair,
+    timeout: Duration,
+    request: request::Admin,
+) -> Result<reply::Done, ClientError> {
+    ask_as(place, keys, timeout, &Request::Admin(request))
+}
+
 /// Makes an invitation code with an administrator's key.
 pub fn admin_invite(
     place: &Place,

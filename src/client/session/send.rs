@@ -8,7 +8,7 @@ use crate::client::connection::Failure;
 use crate::client::core::RequestNumber;
 use crate::client::error::ClientError;
 use crate::client::home::Account;
-use crate::client::outbox::{Claimed, Draft, Number};
+use crate::client::outbox::{Claimed, Draft, Number, Standing};
 use crate::limits;
 use crate::protocol::codes::Code;
 use crate::protocol::reply::{self, Outcome};
@@ -102,24 +102,35 @@ impl Session {
         entries.sort_unstable();
         let mut retried = Vec::new();
         for entry in entries {
-            let Some(claimed) = self.outbox.claim(entry)? else {
+            let Some(again) = self.retry_entry(entry)? else {
                 continue;
             };
-            let to = claimed.draft.to.clone();
-            let fresh = claimed.number().is_none();
-            let result = self.take_up(claimed, fresh);
-            let unreachable = result.as_ref().is_err_and(|error| {
+            let unreachable = again.result.as_ref().is_err_and(|error| {
                 matches!(
                     error,
                     ClientError::InDoubt { .. } | ClientError::NotSent { .. }
                 )
             });
-            retried.push(Retried { entry, to, result });
+            retried.push(again);
             if unreachable {
                 break;
             }
         }
         Ok(retried)
+    }
+
+    /// Takes up one entry again, a draft too; nothing when it is gone or a living process works on it.
+    pub fn retry_entry(&mut self, entry: u64) -> Result<Option<Retried>, ClientError> {
+        let Some(claimed) = self.outbox.claim(entry)? else {
+            return Ok(None);
+        };
+        let to = claimed.draft.to.clone();
+        let result = match claimed.standing {
+            Standing::Lost { .. } => Err(ClientError::Lost { entry }),
+            Standing::Draft | Standing::Queued => self.take_up(claimed, true),
+            Standing::InDoubt(_) => self.take_up(claimed, false),
+        };
+        Ok(Some(Retried { entry, to, result }))
     }
 
     fn take_up(&mut self, claimed: Claimed, fresh: bool) -> Result<Sent, ClientError> {

@@ -1,0 +1,44 @@
+//! `mailctl history T`: the newest mails of a topic, read or not. Moves and marks nothing.
+
+use super::{Context, close};
+use crate::cli::args::{History, bare};
+use crate::cli::error::CliError;
+use crate::cli::show;
+use crate::client::mailbox::Mail;
+use crate::client::session::Session;
+use crate::limits::PAGE_MAILS_MAX;
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, args: &History) -> Result<(), CliError> {
+    let mut session = context.session()?;
+    let mails = newest(&mut session, bare(&args.address), args.limit);
+    close(session);
+    let mails = mails?;
+    if mails.is_empty() {
+        context
+            .ui
+            .note(format_args!("no mail is kept in {}", args.address));
+    }
+    for (at, mail) in mails.iter().enumerate() {
+        if at > 0 && !context.ui.is_json() {
+            context.ui.line("")?;
+        }
+        show::mail(context.ui, &mail.envelope, &mail.body)?;
+    }
+    Ok(())
+}
+
+/// Reads page by page back from the head; returns the mails oldest first.
+fn newest(session: &mut Session, address: &str, wanted: u32) -> Result<Vec<Mail>, CliError> {
+    let (mut mails, mut left, mut before) = (Vec::new(), wanted, None);
+    while left > 0 {
+        let page = session.history(address, left.min(PAGE_MAILS_MAX), before)?;
+        let Some(oldest) = page.first() else {
+            break;
+        };
+        before = Some(oldest.envelope.id);
+        left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+        mails.splice(0..0, page);
+    }
+    Ok(mails)
+}

@@ -1,0 +1,94 @@
+//! `mailctl join CODE`: takes up an invitation.
+
+use std::io::BufRead;
+
+use super::{Context, login};
+use crate::cli::args::{Join, bare};
+use crate::cli::error::CliError;
+use crate::client::home::Place;
+use crate::protocol::names::UserName;
+use crate::protocol::url::ServerUrl;
+
+/// What an invitation says.
+#[derive(Debug, PartialEq, Eq)]
+struct Invitation {
+    server: Option<ServerUrl>,
+    code: String,
+    user: Option<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, args: &Join) -> Result<(), CliError> {
+    let text = if args.code == "-" {
+        read_line()?
+    } else {
+        args.code.clone()
+    };
+    let invitation = parse(text.trim())?;
+    let user = args
+        .user
+        .clone()
+        .or(invitation.user)
+        .ok_or_else(|| CliError::usage("who will you be?").hint("mailctl join CODE NAME"))?;
+    let user = UserName::parse(bare(&user))?;
+    let place = match (context.named_place()?, invitation.server) {
+        (Some(named), _) => named,
+        (None, Some(url)) => Place { url, source: None },
+        (None, None) => login::place(context)?,
+    };
+    login::enter(context, &place, &user, Vec::new(), Some(invitation.code))
+}
+
+fn read_line() -> Result<String, CliError> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|e| CliError::io("read stdin", &e))?;
+    Ok(line)
+}
+
+fn parse(text: &str) -> Result<Invitation, CliError> {
+    if !text.starts_with("correio://") {
+        return Ok(Invitation {
+            server: None,
+            code: text.to_owned(),
+            user: None,
+        });
+    }
+    let mut url = ServerUrl::parse(text).map_err(|e| CliError::usage(e.to_string()))?;
+    let code = url.code.take().ok_or_else(|| {
+        CliError::usage("that is a server's address without a code")
+            .hint("with open registration: mailctl login USER")
+    })?;
+    let query = text.split_once('?').map_or("", |(_, query)| query);
+    let user = query.split('&').find_map(|pair| pair.strip_prefix("user="));
+    Ok(Invitation {
+        server: Some(url),
+        code,
+        user: user.map(str::to_owned),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invitation_names_server_code_and_user() {
+        let url = format!("correio://lab:5570?key={}", "ab".repeat(32));
+        let server = ServerUrl::parse(&url).unwrap();
+        let full = parse(&format!("{url}&code=c0de&user=joão")).unwrap();
+        assert_eq!(
+            full,
+            Invitation {
+                server: Some(server),
+                code: "c0de".into(),
+                user: Some("joão".into())
+            }
+        );
+        assert_eq!(parse("c0de").unwrap().server, None);
+        assert!(parse(&url).is_err(), "no code");
+        assert!(parse("correio://lab").is_err());
+    }
+}

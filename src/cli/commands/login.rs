@@ -1,0 +1,173 @@
+//! `mailctl login`: be a user on this machine. Doing it again in the same home is harmless.
+
+use serde_json::json;
+
+use super::{Context, close};
+use crate::cli::args::{Login, bare};
+use crate::cli::error::CliError;
+use crate::cli::json::object;
+use crate::cli::show::counted;
+use crate::client::ClientError;
+use crate::client::home::{Account, Home, Place};
+use crate::client::session::{self, Options, Session};
+use crate::protocol::codes::Code;
+use crate::protocol::names::{Pattern, UserName};
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, args: &Login) -> Result<(), CliError> {
+    let user = UserName::parse(bare(&args.user))?;
+    let topics: Result<Vec<Pattern>, _> = args.topics.iter().map(|t| Pattern::parse(t)).collect();
+    let topics = topics.map_err(|e| CliError::from(e).about("--topic"))?;
+    let place = place(context)?;
+    enter(context, &place, &user, topics, None)
+}
+
+/// Returns the server to log in at: the one that was named, the default account's as it is now, or
+/// the one in `./data`.
+pub(crate) fn place(context: &Context<'_>) -> Result<Place, CliError> {
+    if let Some(named) = context.named_place()? {
+        return Ok(named);
+    }
+    let Some(account) = context.home()?.default_account()? else {
+        return Ok(Place::read("data".as_ref())?);
+    };
+    let saved = account.place();
+    // The file may name another server by now: then that is the one to log in at.
+    let now = saved
+        .source
+        .as_deref()
+        .and_then(|file| Place::read(file).ok());
+    Ok(now.unwrap_or_else(|| saved.clone()))
+}
+
+/// Logs `user` in at `place`, registering this home's key if the server does not know it, and tells
+/// about it.
+pub(crate) fn enter(
+    context: &mut Context<'_>,
+    place: &Place,
+    user: &UserName,
+    topics: Vec<Pattern>,
+    code: Option<String>,
+) -> Result<(), CliError> {
+    let home = context.home()?;
+    let account = home.create_account(place, user)?;
+    let options = Options {
+        topics,
+        ..context.one_shot()
+    };
+    let (session, is_new) = open_or_register(context, &account, options, code)?;
+    let is_default = home.confirm(&account)? || replaces_default(&home, &account)?;
+    let told = tell(context, &session, is_new, is_default);
+    if !is_default {
+        tell_how_to_be(context, &home, user)?;
+    }
+    let refused = refusals(context, &session);
+    close(session);
+    told.and(refused)
+}
+
+fn open_or_register(
+    context: &mut Context<'_>,
+    account: &Account,
+    options: Options,
+    code: Option<String>,
+) -> Result<(Session, bool), CliError> {
+    match context.open(account, options.clone()) {
+        Err(ClientError::Refused(told)) if told.code == Code::NotRegistered => {
+            session::register(account, &device_name(), code, options.timeout)?;
+            Ok((context.open(account, options)?, true))
+        }
+        opened => Ok((opened?, false)),
+    }
+}
+
+/// What this machine is called, as a name for the device.
+fn device_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    name.chars().take(32).collect()
+}
+
+/// A default whose server is gone, with this one in its place, gives way.
+fn replaces_default(home: &Home, account: &Account) -> Result<bool, CliError> {
+    let Some(default) = home.default_account()? else {
+        return Ok(false);
+    };
+    let (old, new) = (default.place(), account.place());
+    let same_spot = (old.source.is_some() && old.source == new.source)
+        || (&old.url.host, old.url.port) == (&new.url.host, new.url.port);
+    let replaced = same_spot && old.url.key != new.url.key;
+    if replaced {
+        home.set_default(account)?;
+    }
+    Ok(replaced)
+}
+
+fn tell(
+    context: &mut Context<'_>,
+    session: &Session,
+    is_new: bool,
+    is_default: bool,
+) -> Result<(), CliError> {
+    let account = session.account();
+    let (user, url) = (account.user(), &account.place().url);
+    let waiting: u64 = session.logs().map(|log| log.waiting).sum();
+    let topics: Vec<&str> = session
+        .logs()
+        .filter(|log| log.kind == "topic")
+        .map(|log| log.address.as_str())
+        .collect();
+    let mut human = format!("logged in as {user} at {}", url.endpoint(url.port));
+    if waiting > 0 {
+        let (mails, _) = counted(waiting, "mail");
+        human.extend(["; ", &mails, " waiting: mailctl refresh"]);
+    }
+    context.ui.result(
+        &object(json!({
+            "user": user.as_str(),
+            "device": session.login().device,
+            "server": url.to_string(),
+            "new_device": is_new,
+            "default": is_default,
+            "topics": topics,
+            "waiting": waiting,
+        })),
+        human,
+    )?;
+    if is_new {
+        let key = account.folder().join("key");
+        context.ui.note(format_args!(
+            "this device's key: {} (mode 0600, not encrypted)",
+            key.display()
+        ));
+    }
+    Ok(())
+}
+
+fn tell_how_to_be(context: &mut Context<'_>, home: &Home, user: &UserName) -> Result<(), CliError> {
+    if context.named_user()?.as_ref() == Some(user) {
+        return Ok(());
+    }
+    if let Some(default) = home.default_account()? {
+        context.ui.note(format_args!(
+            "without more you are still {} here; to be {user}: --as {user}, MAILCTL_USER={user}, or for good: mailctl use {user}",
+            default.user()
+        ));
+    }
+    Ok(())
+}
+
+/// Tells which topics of the login could not be joined; the first gives the exit code.
+fn refusals(context: &mut Context<'_>, session: &Session) -> Result<(), CliError> {
+    let mut first = Ok(());
+    for refused in session.refused_topics() {
+        let error = CliError::from(refused.error.clone()).about(&refused.topic);
+        if first.is_ok() {
+            first = Err(CliError::silent(error.exit));
+        }
+        context.ui.error(&error);
+    }
+    first
+}

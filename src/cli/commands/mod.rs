@@ -1,0 +1,125 @@
+//! The verbs, one file each: each turns arguments into deeds of [`crate::client`] and shows what
+//! came of them through [`super::ui`]. Start with [`run`].
+
+use crate::cli::args::{Globals, Verb, bare};
+use crate::cli::error::CliError;
+use crate::cli::times;
+use crate::cli::ui::Ui;
+use crate::client::ClientError;
+use crate::client::home::{Account, Home, Place};
+use crate::client::session::{Options, Retried, Session, Which};
+use crate::protocol::names::UserName;
+
+mod admin;
+mod history;
+mod invite;
+mod join;
+mod login;
+mod logout;
+mod outbox;
+mod read;
+pub(super) mod refresh;
+pub(super) mod send;
+pub(super) mod topic;
+mod use_account;
+mod watch;
+mod whoami;
+
+/// What every verb works with.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The options that hold for all.
+    pub globals: &'a Globals,
+    /// Where results and words go.
+    pub ui: &'a mut Ui,
+}
+
+/// Runs one verb.
+pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
+    match verb {
+        Verb::Login(args) => login::run(context, args),
+        Verb::Logout(args) => logout::run(context, args),
+        Verb::Use(args) => use_account::run(context, args),
+        Verb::Whoami => whoami::run(context),
+        Verb::Invite(args) => invite::run(context, args),
+        Verb::Join(args) => join::run(context, args),
+        Verb::Send(args) => send::run(context, args),
+        Verb::Outbox(verb) => outbox::run(context, *verb),
+        Verb::Refresh(args) => refresh::run(context, *args),
+        Verb::Watch(args) => watch::run(context, args),
+        Verb::History(args) => history::run(context, args),
+        Verb::Read(args) => read::run(context, *args),
+        Verb::Topic(verb) => topic::run(context, verb),
+        Verb::Admin(verb) => admin::run(context, verb),
+    }
+}
+
+impl Context<'_> {
+    /// Opens the home.
+    pub fn home(&self) -> Result<Home, CliError> {
+        Ok(Home::open(self.globals.home.as_deref())?)
+    }
+
+    /// Returns the server that was named, if one was.
+    pub fn named_place(&self) -> Result<Option<Place>, CliError> {
+        let named = self.globals.server.as_deref();
+        Ok(named.map(Place::parse).transpose()?)
+    }
+
+    /// Returns the user that was named, if one was.
+    pub fn named_user(&self) -> Result<Option<UserName>, CliError> {
+        let named = self.globals.user.as_deref();
+        Ok(named.map(|name| UserName::parse(bare(name))).transpose()?)
+    }
+
+    /// Returns the account to act as: at the server and of the user that were named, else the home's
+    /// default.
+    pub fn account(&self) -> Result<Account, CliError> {
+        let (place, user) = (self.named_place()?, self.named_user()?);
+        let home = self.home()?;
+        let account = home.account(place.as_ref().map(|place| &place.url.key), user.as_ref())?;
+        match place {
+            // The same server, perhaps at another address by now.
+            Some(place) if place != *account.place() => {
+                Ok(home.create_account(&place, account.user())?)
+            }
+            _ => Ok(account),
+        }
+    }
+
+    /// Returns the options of a session that a one-shot verb opens.
+    pub fn one_shot(&self) -> Options {
+        Options {
+            timeout: self.globals.timeout,
+            ..Options::default()
+        }
+    }
+
+    /// Opens a session of the account in use and settles what earlier runs left open.
+    pub fn session(&mut self) -> Result<Session, CliError> {
+        let account = self.account()?;
+        let options = self.one_shot();
+        Ok(self.open(&account, options)?)
+    }
+
+    /// Opens a session of `account`. What earlier runs left in doubt is retried on the way, under its
+    /// own numbers, and reported on stderr only.
+    pub fn open(&mut self, account: &Account, options: Options) -> Result<Session, ClientError> {
+        let settles = options.want_stream;
+        let mut session = Session::open(account, options)?;
+        if let Some(warning) = times::skew_warning(&session.hello().now) {
+            self.ui.warn(warning);
+        }
+        if settles {
+            for retried in session.retry_outbox(Which::Pending)? {
+                self.ui.report(send::report(&retried));
+            }
+        }
+        Ok(session)
+    }
+}
+
+/// Ends a session. That it could not be told to the server harms nothing: it ends there by itself.
+pub fn close(session: Session) {
+    drop(session.close());
+}

@@ -1,0 +1,144 @@
+//! `mailctl outbox`: what was written and has no outcome yet.
+
+use serde_json::json;
+
+use super::{Context, close, send};
+use crate::cli::args::{Entry, Outbox as Verb};
+use crate::cli::error::CliError;
+use crate::cli::json::object;
+use crate::cli::ui::Table;
+use crate::client::outbox::{Listed, Standing};
+use crate::client::session::{Options, Retried, Which};
+use crate::protocol::codes::exit;
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, verb: Verb) -> Result<(), CliError> {
+    match verb {
+        Verb::Ls => list(context),
+        Verb::Retry(entry) => retry(context, entry),
+        Verb::Rm(entry) => remove(context, entry.number),
+    }
+}
+
+fn list(context: &mut Context<'_>) -> Result<(), CliError> {
+    let entries = context.account()?.outbox()?.list()?;
+    if context.ui.is_json() {
+        let rows = entries.iter().map(row);
+        return rows.map(object).try_for_each(|row| context.ui.object(&row));
+    }
+    if entries.is_empty() {
+        context.ui.note("the outbox is empty");
+        return Ok(());
+    }
+    let mut table = Table::new(&[">N", "State", "To", ">Bytes", "Subject"]);
+    for entry in &entries {
+        let to = entry.to.join(", ");
+        table.row(&[
+            &entry.entry,
+            &state(entry),
+            &to,
+            &entry.size,
+            &entry.subject,
+        ]);
+    }
+    table.print(context.ui)
+}
+
+fn row(entry: &Listed) -> serde_json::Value {
+    json!({
+        "entry": entry.entry,
+        "state": state(entry),
+        "to": entry.to,
+        "subject": entry.subject,
+        "size": entry.size,
+    })
+}
+
+/// Returns the word for where an entry stands, in listings and JSON.
+fn state(entry: &Listed) -> &'static str {
+    match entry.standing {
+        _ if entry.busy => "sending",
+        Standing::Draft => "draft",
+        Standing::Queued => "queued",
+        Standing::InDoubt(_) => "in_doubt",
+        Standing::Lost { .. } => "lost",
+    }
+}
+
+/// Sends drafts: one, or all.
+fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
+    let account = context.account()?;
+    if let Some(number) = entry.number {
+        let listed = account.outbox()?.list()?;
+        listed
+            .iter()
+            .find(|listed| listed.entry == number)
+            .ok_or_else(|| no_entry(number))?;
+    }
+    // Settles what is in doubt or queued; the drafts are this verb's own work.
+    let mut session = context.open(
+        &account,
+        Options {
+            ..context.one_shot()
+        },
+    )?;
+    let retried = match entry.number {
+        Some(number) => session.retry_entry(number)?.into_iter().collect(),
+        None => session.retry_outbox(Which::All)?,
+    };
+    close(session);
+    let mut first = Ok(());
+    for retried in retried {
+        first = first.and(show(context, retried));
+    }
+    first
+}
+
+fn show(context: &mut Context<'_>, retried: Retried) -> Result<(), CliError> {
+    match retried.result {
+        Ok(sent) => send::show(context.ui, &sent.outcomes),
+        Err(error) => {
+            let told = CliError::from(error).about(&format!(
+                "{} to {}",
+                retried.entry,
+                retried.to.join(", ")
+            ));
+            context.ui.error(&told);
+            Err(CliError::silent(told.exit))
+        }
+    }
+}
+
+fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliError> {
+    let outbox = context.account()?.outbox()?;
+    let listed = outbox.list()?;
+    let found = listed
+        .iter()
+        .find(|listed| listed.entry == entry)
+        .ok_or_else(|| no_entry(entry))?;
+    if !outbox.remove(entry)? {
+        return Err(CliError::new(
+            "busy",
+            exit::TEMPORARY,
+            format!("{entry} is being sent right now"),
+        ));
+    }
+    if matches!(found.standing, Standing::InDoubt(_) | Standing::Lost { .. }) {
+        context
+            .ui
+            .report("it had been tried: it may have arrived all the same");
+    }
+    let fields = json!({"entry": entry, "removed": true});
+    context
+        .ui
+        .result(&object(fields), format_args!("removed {entry}"))
+}
+
+fn no_entry(entry: u64) -> CliError {
+    CliError::new(
+        "no_such_entry",
+        exit::DATA,
+        format!("there is no {entry} in the outbox"),
+    )
+    .hint("list it with: mailctl outbox ls")
+}

@@ -1,0 +1,21 @@
+//! `mailctl read ID`: one mail of this device's mailbox, shown before or not. Asks no server.
+
+use super::Context;
+use crate::cli::args::Read;
+use crate::cli::error::CliError;
+use crate::cli::show;
+use crate::protocol::codes::exit;
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, args: Read) -> Result<(), CliError> {
+    let found = context.account()?.mailbox()?.get(args.id)?;
+    let mail = found.ok_or_else(|| {
+        CliError::new(
+            "no_such_mail",
+            exit::DATA,
+            format!("there is no mail {} here", args.id),
+        )
+        .hint("fetch what is new with: mailctl refresh; what a topic keeps: mailctl history T")
+    })?;
+    show::mail(context.ui, &mail.envelope, &mail.body)
+}

@@ -1,0 +1,250 @@
+//! `mailctl send`: one mail to users and topics. The bytes given are the bytes sent.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::{Context, Retried, close};
+use crate::cli::args::{Send, bare};
+use crate::cli::error::CliError;
+use crate::cli::json;
+use crate::cli::ui::Ui;
+use crate::client::ClientError;
+use crate::client::outbox::Draft;
+use crate::client::session::Session;
+use crate::limits::BODY_BYTES_CEILING;
+use crate::protocol::codes::{WireError, exit};
+use crate::protocol::reply::Outcome;
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError> {
+    let draft = draft(args)?;
+    let account = context.account()?;
+    let options = context.one_shot();
+    let mut session = match context.open(&account, options) {
+        Ok(session) => session,
+        Err(cause) if cause.is_transport() => {
+            let entry = account.outbox()?.keep(&draft, args.queue)?;
+            let cause = Box::new(cause);
+            return Err(ClientError::NotSent {
+                entry,
+                queued: args.queue,
+                cause,
+            }
+            .into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let sent = deliver(context.ui, &mut session, draft);
+    close(session);
+    sent
+}
+
+/// Sends a mail in an open session and shows each recipient's outcome; the error is the first
+/// refusal.
+pub(crate) fn deliver(ui: &mut Ui, session: &mut Session, draft: Draft) -> Result<(), CliError> {
+    let sent = session.send(draft)?;
+    show(ui, &sent.outcomes)
+}
+
+/// Shows each recipient's outcome, and returns the first refusal as the error.
+pub(crate) fn show(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
+    let mut refusal: Option<&WireError> = None;
+    for outcome in outcomes {
+        if let Outcome::Refused { error, .. } = outcome {
+            refusal = refusal.or(Some(error));
+        }
+        match outcome {
+            Outcome::Refused { address, error } if !ui.is_json() => {
+                let told = CliError::from(error.clone()).about(address);
+                ui.error(&told);
+            }
+            outcome => ui.result(&json::outcome(outcome), line(outcome))?,
+        }
+    }
+    // Each refusal was told above.
+    refusal.map_or(Ok(()), |error| {
+        let told = CliError::from(error.clone());
+        Err(if ui.is_json() {
+            told
+        } else {
+            CliError::silent(told.exit)
+        })
+    })
+}
+
+fn line(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Sent {
+            address,
+            id,
+            duplicate: false,
+            ..
+        } => format!("sent to {address}: {id}"),
+        Outcome::Sent { address, id, .. } => {
+            format!("sent to {address}: {id} (an earlier try had arrived)")
+        }
+        Outcome::Refused { address, error } => format!("not sent to {address}: {}", error.text),
+    }
+}
+
+/// Tells what became of a send of before.
+pub(crate) fn report(retried: &Retried) -> String {
+    let entry = retried.entry;
+    match &retried.result {
+        Ok(sent) => {
+            let outcomes: Vec<String> = sent.outcomes.iter().map(line).collect();
+            format!("outbox {entry}: {}", outcomes.join("; "))
+        }
+        Err(error) => format!("outbox {entry}, to {}: {error}", retried.to.join(", ")),
+    }
+}
+
+/// Makes a draft of what the command line says.
+fn draft(args: &Send) -> Result<Draft, CliError> {
+    let (to, from_stdin) = targets(&args.targets)?;
+    let body = body(args, from_stdin)?;
+    let content_type = args
+        .content_type
+        .clone()
+        .unwrap_or_else(|| content_type_of(&body));
+    Ok(Draft {
+        to,
+        subject: args.subject.clone(),
+        content_type,
+        ttl_s: args.ttl,
+        body,
+    })
+}
+
+/// Returns the recipients, each once, and whether `-` stood among them.
+fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
+    let mut to: Vec<String> = Vec::new();
+    for word in words.iter().filter(|word| *word != "-") {
+        if let Some(mark) = word.chars().next().filter(|first| "!#".contains(*first)) {
+            return Err(
+                CliError::usage(format!("{word:?} is no address")).hint(format!(
+                    "{mark} is a word of the shell; send takes names: mailctl send {}",
+                    &word[1..]
+                )),
+            );
+        }
+        let name = bare(word).to_owned();
+        if !to.contains(&name) {
+            to.push(name);
+        }
+    }
+    if to.is_empty() {
+        return Err(CliError::usage("send to whom?").hint("mailctl send bob -b TEXT"));
+    }
+    Ok((to, words.iter().any(|word| word == "-")))
+}
+
+fn body(args: &Send, from_stdin: bool) -> Result<Vec<u8>, CliError> {
+    match (&args.body, &args.file, from_stdin) {
+        (Some(text), None, false) => Ok(text.clone().into_bytes()),
+        (None, Some(path), false) if path != Path::new("-") => read_file(path),
+        (None, None, true) | (None, Some(_), false) => read_all(std::io::stdin(), "stdin"),
+        (None, None, false) => Err(CliError::usage("send what?")
+            .hint("give the body with -b TEXT or -f FILE, or `-` to read it from stdin")),
+        _ => Err(CliError::usage("one body only: -b TEXT, -f FILE or `-`")),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    let name = path.display().to_string();
+    let file = std::fs::File::open(path)
+        .map_err(|e| CliError::new("io", exit::IO, format!("cannot read {name}: {e}")))?;
+    read_all(file, &name)
+}
+
+/// Reads to the end, but no further than any server takes.
+fn read_all(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
+    let mut body = Vec::new();
+    from.take(BODY_BYTES_CEILING + 1)
+        .read_to_end(&mut body)
+        .map_err(|e| CliError::io(&format!("read {name}"), &e))?;
+    if body.len() as u64 > BODY_BYTES_CEILING {
+        return Err(CliError::new(
+            "too_large",
+            exit::DATA,
+            format!("{name} is larger than any server takes (25 MiB)"),
+        ));
+    }
+    Ok(body)
+}
+
+/// Returns the MIME type of bytes that came without one.
+pub(crate) fn content_type_of(body: &[u8]) -> String {
+    if std::str::from_utf8(body).is_ok() {
+        crate::protocol::request::default_content_type()
+    } else {
+        "application/octet-stream".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ui::tests::captured;
+    use crate::protocol::codes::Code;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn targets_are_bare_and_each_once() {
+        let (to, stdin) = targets(&words(&["@bob", "news", "bob", "-"])).unwrap();
+        assert_eq!((to, stdin), (words(&["bob", "news"]), true));
+        assert!(targets(&words(&["-"])).is_err());
+    }
+
+    #[test]
+    fn words_of_the_shell_are_refused_with_a_hint() {
+        for word in ["!news", "#bob"] {
+            let error = targets(&words(&[word])).unwrap_err();
+            assert_eq!((error.exit, error.hints.len()), (exit::USAGE, 1));
+        }
+    }
+
+    #[test]
+    fn the_first_refusal_ends_it_and_the_others_are_told() {
+        let outcomes = [
+            Outcome::Refused {
+                address: "bbo".into(),
+                error: WireError::new(
+                    Code::NoSuchAddress,
+                    "nobody here is called bbo; nearest: bob",
+                ),
+            },
+            Outcome::Sent {
+                address: "bob".into(),
+                id: 42,
+                durability: "fsync".into(),
+                duplicate: false,
+            },
+            Outcome::Refused {
+                address: "ana".into(),
+                error: WireError::new(Code::MailboxFull, "ana's mailbox is full"),
+            },
+        ];
+        let (mut ui, out, err) = captured(false);
+        let error = show(&mut ui, &outcomes).unwrap_err();
+        assert_eq!((error.exit, error.silent), (exit::NO_USER, true));
+        assert_eq!(out.text(), "sent to bob: 42\n");
+        assert!(
+            err.text().contains("error[no_such_address]: bbo: nobody"),
+            "{}",
+            err.text()
+        );
+        assert!(
+            err.text().contains("error[mailbox_full]: ana: "),
+            "{}",
+            err.text()
+        );
+        let (mut ui, out, _) = captured(true);
+        let error = show(&mut ui, &outcomes).unwrap_err();
+        assert_eq!((error.exit, error.silent), (exit::NO_USER, false));
+        assert_eq!(out.text().lines().count(), 3);
+    }
+}

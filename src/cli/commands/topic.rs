@@ -1,0 +1,124 @@
+//! `mailctl topic`: join, leave, list, tell.
+
+use serde_json::{Value, json};
+
+use super::{Context, close};
+use crate::cli::args::Topic as Verb;
+use crate::cli::error::CliError;
+use crate::cli::json::object;
+use crate::cli::show::{self, Column, cell, counted};
+use crate::cli::ui::Ui;
+use crate::client::session::Session;
+use crate::protocol::names::Pattern;
+use crate::protocol::request::From as Start;
+
+const TOPICS: &[Column] = &[
+    ("Topic", "topic"),
+    ("Joined", "subscribed"),
+    (">Waiting", "waiting"),
+];
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
+    // Names are read before anything is asked of the server.
+    let joined: Result<Vec<Pattern>, CliError> = match verb {
+        Verb::Join(args) => args.topics.iter().map(|topic| pattern(topic)).collect(),
+        Verb::Leave(args) => pattern(&args.topic).map(|topic| vec![topic]),
+        Verb::Ls | Verb::Info(_) => Ok(Vec::new()),
+    };
+    let patterns = joined?;
+    let mut session = context.session()?;
+    let ui = &mut *context.ui;
+    let done = match verb {
+        Verb::Join(args) => patterns
+            .iter()
+            .try_for_each(|topic| join(ui, &mut session, topic, args.from)),
+        Verb::Leave(_) => patterns
+            .iter()
+            .try_for_each(|topic| leave(ui, &mut session, topic)),
+        Verb::Ls => list(ui, &mut session),
+        Verb::Info(args) => info(ui, &mut session, &args.topic),
+    };
+    close(session);
+    done
+}
+
+/// Reads a topic's name; the shell's mark before it is accepted.
+pub(crate) fn pattern(text: &str) -> Result<Pattern, CliError> {
+    let name = text.strip_prefix('!').unwrap_or(text);
+    Pattern::parse(name).map_err(|e| CliError::from(e).about(text))
+}
+
+/// Joins a topic or prefix and tells so.
+pub(crate) fn join(
+    ui: &mut Ui,
+    session: &mut Session,
+    topic: &Pattern,
+    from: Start,
+) -> Result<(), CliError> {
+    let logs = session.join(topic, from)?;
+    let waiting: u64 = logs.iter().map(|log| log.waiting).sum();
+    let mut human = format!("joined {topic}");
+    if waiting > 0 {
+        human.extend(["; ", &counted(waiting, "mail").0, " waiting"]);
+    }
+    let fields = json!({"topic": topic.as_str(), "subscribed": true, "waiting": waiting});
+    ui.result(&object(fields), human)
+}
+
+/// Leaves a topic or prefix and tells so.
+pub(crate) fn leave(ui: &mut Ui, session: &mut Session, topic: &Pattern) -> Result<(), CliError> {
+    session.leave(topic)?;
+    let fields = json!({"topic": topic.as_str(), "subscribed": false});
+    ui.result(&object(fields), format_args!("left {topic}"))
+}
+
+/// Lists every topic the user may read, his prefixes first.
+pub(crate) fn list(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
+    let rows = rows(session)?;
+    if rows.is_empty() && !ui.is_json() {
+        ui.note("no topics yet; make one by joining it: mailctl topic join NAME");
+        return Ok(());
+    }
+    show::rows(ui, TOPICS, &rows)
+}
+
+fn rows(session: &mut Session) -> Result<Vec<Value>, CliError> {
+    let mut page = session.topics(None)?;
+    let mut rows: Vec<Value> = page
+        .prefixes
+        .iter()
+        .map(|prefix| json!({"topic": prefix, "subscribed": true, "waiting": 0, "prefix": true}))
+        .collect();
+    loop {
+        rows.extend(page.topics.iter().map(
+            |row| json!({"topic": row.topic, "subscribed": row.subscribed, "waiting": row.waiting}),
+        ));
+        let Some(after) = page.more_after else {
+            return Ok(rows);
+        };
+        page = session.topics(Some(&after))?;
+    }
+}
+
+fn info(ui: &mut Ui, session: &mut Session, topic: &str) -> Result<(), CliError> {
+    let told = session.topic(topic)?;
+    let fields = serde_json::to_value(&told).unwrap_or_default();
+    if ui.is_json() {
+        return ui.object(&object(fields));
+    }
+    for (label, field) in [
+        ("topic", "topic"),
+        ("joined", "subscribed"),
+        ("waiting", "waiting"),
+        ("mails kept", "mails"),
+        ("bytes kept", "bytes"),
+        ("newest", "head"),
+        ("readers", "subscribers"),
+        ("made", "created_at"),
+    ] {
+        let value = crate::cli::untrusted::visible(&cell(field, &fields[field]));
+        ui.line(format_args!("{label:<12}{value}"))?;
+    }
+    Ok(())
+}

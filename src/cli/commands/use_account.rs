@@ -1,0 +1,23 @@
+//! `mailctl use USER`: makes an account of this home the one that verbs act as.
+
+use serde_json::json;
+
+use super::Context;
+use crate::cli::args::{Use, bare};
+use crate::cli::error::CliError;
+use crate::cli::json::object;
+use crate::protocol::names::UserName;
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, args: &Use) -> Result<(), CliError> {
+    let user = UserName::parse(bare(&args.user))?;
+    let place = context.named_place()?;
+    let home = context.home()?;
+    let account = home.account(place.as_ref().map(|place| &place.url.key), Some(&user))?;
+    home.set_default(&account)?;
+    let url = &account.place().url;
+    context.ui.result(
+        &object(json!({"user": user.as_str(), "server": url.to_string()})),
+        format_args!("you are {user} now, at {}", url.endpoint(url.port)),
+    )
+}
