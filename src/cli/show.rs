@@ -37,20 +37,22 @@ fn folded(line: &str, width: Option<usize>) -> String {
     wrapped(line, width.saturating_sub(INDENT.len()).max(1)).join(&format!("\n{INDENT}"))
 }
 
+/// Says which mail it is, of whom, and by which address it came.
 fn header(envelope: &Envelope) -> String {
     let mut header = format!(
         "{}  {}  {} to {}",
         envelope.id,
         times::human(&envelope.sent_at),
         visible(&envelope.from),
-        visible(&envelope.to.join(", "))
+        visible(&envelope.address)
     );
-    if !envelope.to.contains(&envelope.address) {
-        header.extend([" (", &visible(&envelope.address), ")"]);
+    let others = envelope.to.iter().filter(|to| **to != envelope.address);
+    let others: Vec<String> = others.map(|to| visible(to)).collect();
+    if !others.is_empty() {
+        header.extend([" (also to ", &others.join(", "), ")"]);
     }
     if !envelope.subject.is_empty() {
-        header.push_str(": ");
-        header.push_str(&visible(&envelope.subject));
+        header.extend([": ", &visible(&envelope.subject)]);
     }
     header
 }
