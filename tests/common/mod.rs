@@ -18,6 +18,7 @@
 
 pub mod client;
 pub mod ctl;
+pub mod disk;
 pub mod load;
 pub mod ports;
 pub mod rng;

@@ -204,6 +204,11 @@ impl Server {
         self.plan.args = args.iter().map(ToString::to_string).collect();
     }
 
+    /// Makes the next start use another data folder.
+    pub fn move_to(&mut self, data: PathBuf) {
+        self.plan.data = data;
+    }
+
     /// Kills the process with SIGKILL.
     pub fn kill9(&mut self) {
         self.place.leave();
