@@ -303,7 +303,7 @@ impl Sender {
         match reply.decode::<Sent>() {
             Ok(sent) => self.note(number, &sent),
             Err(trouble) if trouble.code() == Some(Code::NoSession) => {
-                self.heard -= Duration::from_secs(60);
+                self.heard -= Duration::from_mins(1);
             }
             Err(trouble) => {
                 let code = trouble.code();

@@ -167,8 +167,8 @@ impl Server {
         words.push(env!("CARGO_BIN_EXE_mailserver").to_owned());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear();
-        if let Some(filter) = std::env::var_os("RUST_LOG") {
-            command.env("RUST_LOG", filter);
+        if let Some(filter) = std::env::var_os("CORREIO_LOG") {
+            command.env("MAILSERVER_LOG", filter);
         }
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
