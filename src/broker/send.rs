@@ -353,7 +353,9 @@ fn check_shape(send: &request::Send, body: Option<&[u8]>) -> Result<(), WireErro
     if send.to.len() > limits::RECIPIENTS_MAX {
         return large("a send has at most 32 recipients");
     }
-    let distinct: BTreeSet<&str> = send.to.iter().map(String::as_str).collect();
+    // Two spellings of one name are one name: nobody gets a mail twice.
+    let normal = |name: &String| Address::parse(name).map_or_else(|_| name.clone(), String::from);
+    let distinct: BTreeSet<String> = send.to.iter().map(normal).collect();
     if distinct.len() != send.to.len() {
         return bad("a recipient is named twice");
     }
