@@ -111,7 +111,7 @@ fn deeds(server: &Server) -> Vec<Deed> {
         "admin topic create",
         span(|| {
             admin
-                .admin_rows(AdminWhat::TopicCreate, Some("made"))
+                .admin_deed(AdminWhat::TopicCreate, "made")
                 .expect("made");
         }),
         1,

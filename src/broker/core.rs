@@ -488,11 +488,16 @@ impl Core {
     /// Raises the generation of everything a key was granted, because it lost its rights, and tells
     /// those who keep theirs.
     pub(super) fn take_back_grants(&mut self, key: &PublicKey) {
-        for log in self.granted.remove(key).unwrap_or_default() {
-            if let Some(old) = self.directory.notice_key(log) {
+        let granted = self.granted.remove(key).unwrap_or_default();
+        // All keys change before anybody is told: the word of a topic's new key must not go out on
+        // the own key that was lost with it.
+        for log in &granted {
+            if let Some(old) = self.directory.notice_key(*log) {
                 self.listened.remove(&old);
             }
-            self.directory.raise_generation(log, &mut self.changes);
+            self.directory.raise_generation(*log, &mut self.changes);
+        }
+        for log in granted {
             self.tell_rekeyed(log);
         }
     }

@@ -531,6 +531,7 @@ impl RawClient {
 
     /// Leaves a topic.
     pub fn leave(&mut self, topic: &str) -> Result<reply::Done, Trouble> {
+        self.wishes.topics.retain(|wish| wish != topic);
         let topic = Pattern::parse(topic).expect("a topic");
         self.call(|session| {
             Request::Leave(request::Leave {
@@ -571,6 +572,20 @@ impl RawClient {
         let logs = self.logs();
         let found = logs.iter().find(|log| log.address == address).cloned();
         found.unwrap_or_else(|| panic!("{address} is none of {logs:?}"))
+    }
+
+    /// Does something as an administrator.
+    pub fn admin_deed(
+        &mut self,
+        what: request::AdminWhat,
+        address: &str,
+    ) -> Result<reply::Done, Trouble> {
+        self.ask(&Request::Admin(request::Admin {
+            what,
+            after: None,
+            address: Some(address.to_owned()),
+            body: false,
+        }))
     }
 
     /// Asks as an administrator for all rows.
