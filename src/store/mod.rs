@@ -6,13 +6,11 @@
 //! `docs/storage.md` has the trees, the key bytes and the argument why a commit is durable.
 
 mod codec;
-mod disk;
 mod key;
 mod kv;
 pub mod memory;
 mod read;
 pub mod record;
-mod seal;
 pub mod sled;
 mod verify;
 mod write;
@@ -24,8 +22,8 @@ mod golden;
 
 use std::sync::Arc;
 
+pub use self::sled::disk_low;
 use crate::protocol::{LogNumber, MailId, PublicKey};
-pub use disk::disk_low;
 pub use record::{
     AddressKind, AddressRecord, AddressState, CodeRecord, CompletionRecord, DeviceRecord,
     DirectoryCounters, FullPolicy, LeaseRecord, LeaseState, LogRecord, MailCounters, MailRecord,

@@ -30,6 +30,13 @@ pub(super) struct Reach {
     pub epoch: u64,
 }
 
+impl Reach {
+    /// Says whether a number of this one is lower than in `other`.
+    pub(super) fn is_below(self, other: Self) -> bool {
+        self.mail < other.mail || self.epoch < other.epoch
+    }
+}
+
 /// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
@@ -39,6 +46,16 @@ pub(super) enum Found {
     Reach(Reach),
     /// Neither slot can be read.
     Damaged,
+}
+
+impl Found {
+    /// Returns what it says, and zeros when it says nothing.
+    pub(super) fn reach(self) -> Reach {
+        match self {
+            Self::Reach(reach) => reach,
+            Self::Nothing | Self::Damaged => Reach::default(),
+        }
+    }
 }
 
 /// The open file.

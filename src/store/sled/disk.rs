@@ -4,7 +4,7 @@
 //! still room ([`disk_low`]), and a file of real blocks lies ready to be given up at the next start.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -38,15 +38,26 @@ pub(super) fn release_ballast(data: &Path, ballast: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the ballast of `bytes`, unless it is there or would take the last of the space.
-pub(super) fn lay_ballast(data: &Path, ballast: &Path, bytes: u64) -> io::Result<()> {
+/// Makes the ballast of `bytes`, unless it is there or would take the last of the space. A store
+/// without one serves as well; it may only not open again on a full disk.
+pub(super) fn lay_ballast(data: &Path, ballast: &Path, bytes: u64) {
+    if let Err(error) = try_lay(data, ballast, bytes) {
+        tracing::warn!(%error, path = %ballast.display(), "no ballast for a full disk");
+        std::fs::remove_file(ballast).ok();
+    }
+}
+
+fn try_lay(data: &Path, ballast: &Path, bytes: u64) -> io::Result<()> {
     let (free, total) = space(data)?;
     let there = std::fs::metadata(ballast).is_ok_and(|file| file.len() >= bytes);
     if there || free < reserve(total) + bytes {
         return Ok(());
     }
-    let file = private().create(true).truncate(false).open(ballast)?;
-    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
+    let mut file = private().create(true).truncate(true).open(ballast)?;
+    if rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes).is_err() {
+        // Not every file system can; zeros take the same room.
+        io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
+    }
     file.sync_all()
 }
 
@@ -103,7 +114,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ballast");
-        lay_ballast(dir.path(), &path, BALLAST_BYTES).unwrap();
+        lay_ballast(dir.path(), &path, BALLAST_BYTES);
         let file = std::fs::metadata(&path).unwrap();
         assert_eq!(file.len(), BALLAST_BYTES);
         assert!(file.blocks() * 512 >= BALLAST_BYTES);

@@ -1,0 +1,309 @@
+//! The engine on disk: sled 0.34, with the sync it lacks.
+//!
+//! sled's `flush` does not reach the disk on Linux, so each commit ends with `fdatasync` on our own
+//! handle of its file (`docs/storage.md`, "Why a commit is durable"). This file opens, applies, syncs
+//! and notices loss; what the bytes mean is `write`, `read` and `codec`. Read next: `trees`.
+
+mod disk;
+mod seal;
+#[cfg(test)]
+mod tests;
+mod trees;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use self::disk::BALLAST_BYTES;
+pub use self::disk::disk_low;
+use self::seal::{Found, Reach, Seal};
+use self::trees::{Batches, Trees, at, guarded, in_use};
+use super::kv::Kv;
+use super::{
+    Answer, Change, DirectoryCounters, FORMAT, MailCounters, Meta, Query, Reader, Report, Snapshot,
+    Store, StoreError, read, verify, write,
+};
+use crate::limits::{ID_JUMP, ID_MAX};
+
+/// At most one seal in this time: a seal costs as much as a commit.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+
+/// A store in a data directory: `store/` is sled's, `seal`, `ballast` and `lock` lie beside it.
+#[derive(Debug)]
+pub struct SledStore {
+    trees: Trees,
+    /// Our own handle of sled's file, for the sync.
+    file: File,
+    seal: Seal,
+    /// What is on disk.
+    reach: Reach,
+    /// What the seal says.
+    sealed: Reach,
+    sealed_at: Option<Instant>,
+    scratch: Vec<u8>,
+}
+
+impl SledStore {
+    /// Opens the store in a data directory, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Damaged`] and
+    /// [`StoreError::Lost`], all before anything is written.
+    pub fn open(data: &Path) -> Result<Self, StoreError> {
+        Self::open_as(data, Loss::Refused)
+    }
+
+    /// Opens a store that may have lost its newest mails, because the operator said so: after
+    /// `restore`, or after [`StoreError::Lost`]. All counters jump, so that no number is given out
+    /// twice, and the store gets a new incarnation.
+    pub fn open_accepting_loss(data: &Path) -> Result<Self, StoreError> {
+        Self::open_as(data, Loss::Accepted)
+    }
+
+    /// Reads a whole store, which nobody else may have open, and says what does not fit together.
+    ///
+    /// # Errors
+    /// As [`SledStore::open`]; and a directory without a store is an error here.
+    pub fn verify(data: &Path) -> Result<Report, StoreError> {
+        let path = Paths::of(data).store.join("db");
+        std::fs::metadata(&path).map_err(at("open", &path))?;
+        let store = Self::open(data)?;
+        guarded(&store.trees.path, || verify::verify(&store.trees))
+    }
+
+    /// Writes the seal and closes the store. Dropping does the same, but tells nobody of a failure.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.finish()
+    }
+
+    fn open_as(data: &Path, loss: Loss) -> Result<Self, StoreError> {
+        let paths = Paths::of(data);
+        let lock = prepare(&paths)?;
+        let trees = Trees::open(&paths.store, lock)?;
+        let file = File::open(paths.store.join("db")).map_err(at("open", &paths.store))?;
+        disk::sync_dir(&paths.store).map_err(at("sync", &paths.store))?;
+        let (seal, found) = Seal::open(&paths.seal).map_err(at("open", &paths.seal))?;
+        disk::sync_dir(data).map_err(at("sync", data))?;
+        let meta = trees.meta()?;
+        let reach = trees.reach()?;
+        if matches!(loss, Loss::Refused) {
+            check(&trees, meta.is_none(), reach, found)?;
+        }
+        let mut store = Self {
+            trees,
+            file,
+            seal,
+            reach,
+            sealed: found.reach(),
+            sealed_at: None,
+            scratch: Vec::new(),
+        };
+        match (loss, meta) {
+            (Loss::Refused, Some(_)) => {}
+            (Loss::Refused, None) => store.commit(&[Change::PutMeta(new_meta(0)?)])?,
+            (Loss::Accepted, _) => store.jump(meta)?,
+        }
+        store.write_seal()?;
+        disk::lay_ballast(&paths.data, &paths.ballast, BALLAST_BYTES);
+        Ok(store)
+    }
+
+    /// Raises every counter above all that may have been given out.
+    fn jump(&mut self, meta: Option<Meta>) -> Result<(), StoreError> {
+        let sealed = self.sealed;
+        let (directory, mail) = self.trees.counters()?;
+        self.commit(&[
+            Change::PutMeta(new_meta(meta.map_or(0, |meta| meta.running_s))?),
+            Change::PutDirectoryCounters(DirectoryCounters {
+                address: directory.address + ID_JUMP,
+                device: directory.device + ID_JUMP,
+                epoch: directory.epoch.max(sealed.epoch) + ID_JUMP,
+            }),
+            Change::PutMailCounters(MailCounters {
+                mail: mail.mail.max(sealed.mail) + ID_JUMP,
+                stream: mail.stream + ID_JUMP,
+            }),
+        ])
+    }
+
+    /// Sends everything to the disk itself. `Ok` means it is there.
+    fn sync(&self) -> Result<(), StoreError> {
+        self.trees.flush()?;
+        let synced = self.file.sync_data();
+        synced.map_err(at("sync", &self.trees.path))
+    }
+
+    /// Notes what a commit that is on disk gave out.
+    fn note(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::PutMailCounters(counters) => self.reach.mail = counters.mail,
+                Change::PutDirectoryCounters(counters) => self.reach.epoch = counters.epoch,
+                _ => {}
+            }
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only how often the seal is written hangs on it, never what"
+    )]
+    fn seal_now_and_then(&mut self) -> Result<(), StoreError> {
+        if self.reach == self.sealed {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if self
+            .sealed_at
+            .is_some_and(|at| now.duration_since(at) < SEAL_EVERY)
+        {
+            return Ok(());
+        }
+        self.sealed_at = Some(now);
+        self.write_seal()
+    }
+
+    /// Writes how far the store reaches. The seal never goes back: a store that ends below it was not
+    /// accepted.
+    fn write_seal(&mut self) -> Result<(), StoreError> {
+        if self.reach.is_below(self.sealed) {
+            return Ok(());
+        }
+        self.seal
+            .write(self.reach)
+            .map_err(at("write the seal of", &self.trees.path))?;
+        self.sealed = self.reach;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.sync()?;
+        if self.reach == self.sealed {
+            return Ok(());
+        }
+        self.write_seal()
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        // The next start finds whatever this did not manage: a commit that returned is on disk.
+        self.finish().ok();
+    }
+}
+
+impl Store for SledStore {
+    fn load(&mut self) -> Result<Snapshot, StoreError> {
+        guarded(&self.trees.path, || {
+            let snapshot = read::snapshot(&self.trees)?;
+            self.trees.check_heads(&snapshot)?;
+            Ok(snapshot)
+        })
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let Self { trees, scratch, .. } = self;
+        guarded(&trees.path, || {
+            let mut batches = Batches::default();
+            write::plan(changes, trees, &mut batches, scratch)?;
+            trees.apply(batches)
+        })?;
+        self.sync()?;
+        self.note(changes);
+        self.seal_now_and_then()
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(SledReader(self.trees.clone()))
+    }
+}
+
+struct SledReader(Trees);
+
+impl Reader for SledReader {
+    fn read(&self, query: &Query) -> Result<Answer, StoreError> {
+        guarded(&self.0.path, || read::answer(&self.0, query))
+    }
+}
+
+/// What to do about numbers that were given out and are not there.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Refused,
+    Accepted,
+}
+
+/// Refuses a store that ends below its seal, and one that has content and no
+/// identity.
+fn check(trees: &Trees, new: bool, reach: Reach, found: Found) -> Result<(), StoreError> {
+    let path = trees.path();
+    let what = match found {
+        Found::Reach(sealed) if reach.mail < sealed.mail => {
+            return Err(StoreError::Lost {
+                path,
+                found: reach.mail,
+                expected: sealed.mail,
+            });
+        }
+        Found::Reach(sealed) if reach.epoch < sealed.epoch => format!(
+            "its lease epochs end at {}, but {} was on disk",
+            reach.epoch, sealed.epoch
+        ),
+        Found::Damaged => "neither half of its seal can be read".to_owned(),
+        _ if new && (matches!(found, Found::Reach(_)) || !trees.are_empty()) => {
+            "its identity is missing".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(StoreError::Damaged { path, what })
+}
+
+/// What lies where in a data directory.
+struct Paths {
+    data: PathBuf,
+    store: PathBuf,
+    seal: PathBuf,
+    ballast: PathBuf,
+    lock: PathBuf,
+}
+
+impl Paths {
+    fn of(data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            store: data.join("store"),
+            seal: data.join("seal"),
+            ballast: data.join("ballast"),
+            lock: data.join("lock"),
+        }
+    }
+}
+
+/// Makes the directories, takes the lock and sees to it that sled has room to open.
+fn prepare(paths: &Paths) -> Result<File, StoreError> {
+    disk::make_dir(&paths.data).map_err(at("make", &paths.data))?;
+    let lock = disk::private()
+        .create(true)
+        .truncate(false)
+        .open(&paths.lock)
+        .map_err(at("open", &paths.lock))?;
+    lock.try_lock().map_err(|error| match error {
+        std::fs::TryLockError::WouldBlock => in_use(&paths.data),
+        std::fs::TryLockError::Error(source) => at("lock", &paths.lock)(source),
+    })?;
+    disk::make_dir(&paths.store).map_err(at("make", &paths.store))?;
+    disk::release_ballast(&paths.data, &paths.ballast).map_err(at("remove", &paths.ballast))?;
+    Ok(lock)
+}
+
+/// A new identity: random, not zero, exact in JSON.
+fn new_meta(running_s: u64) -> Result<Meta, StoreError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| StoreError::Engine(format!("no random numbers: {error}")))?;
+    Ok(Meta {
+        format: FORMAT,
+        incarnation: u64::from_be_bytes(random) % ID_MAX + 1,
+        running_s,
+    })
+}

@@ -1,0 +1,220 @@
+//! Loss, damage and other hands on the files.
+
+use super::super::conformance::{body, envelope};
+use super::super::key::{self, Tree};
+use super::*;
+use crate::limits::ID_JUMP;
+use crate::store::{LogRecord, Mark};
+
+/// Commits mails 1 to `count` of log 3, one by one.
+fn fill(store: &mut SledStore, count: u64) {
+    let mut head = Mark::ZERO;
+    for id in 1..=count {
+        let record = envelope(head.id, head.count + 1, head.bytes + 100, 100);
+        head = record.mark(id);
+        let floor = Mark::ZERO;
+        store
+            .commit(&[
+                Change::AppendMail {
+                    log: 3,
+                    id,
+                    record,
+                    body: body(100),
+                },
+                Change::PutLog {
+                    log: 3,
+                    record: LogRecord { head, floor },
+                },
+                Change::PutMailCounters(MailCounters {
+                    mail: id,
+                    stream: 2,
+                }),
+                Change::PutDirectoryCounters(DirectoryCounters {
+                    address: 3,
+                    device: 4,
+                    epoch: id,
+                }),
+            ])
+            .unwrap();
+    }
+}
+
+/// A data directory with `count` mails, closed.
+fn filled(count: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SledStore::open(dir.path()).unwrap();
+    fill(&mut store, count);
+    store.close().unwrap();
+    dir
+}
+
+/// Puts the sled part of one data directory in place of another's.
+fn replace_store(dir: &Path, by: &Path) {
+    std::fs::remove_dir_all(dir.join("store")).unwrap();
+    std::fs::rename(by.join("store"), dir.join("store")).unwrap();
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SledStore::open(dir.path()).unwrap();
+    let second = SledStore::open(dir.path());
+    assert!(matches!(second, Err(StoreError::InUse { .. })));
+    drop(store);
+    SledStore::open(dir.path()).unwrap();
+}
+
+#[test]
+fn files_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("deep/data");
+    drop(SledStore::open(&data).unwrap());
+    let mode = |name: &str| {
+        let file = std::fs::metadata(data.join(name)).unwrap();
+        file.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("store"), 0o700);
+    assert_eq!([mode("seal"), mode("lock"), mode("ballast")], [0o600; 3]);
+    assert_eq!(mode(""), 0o700);
+}
+
+#[test]
+fn p02_a_store_that_ends_below_its_seal_is_not_served() {
+    let (long, short) = (filled(9), filled(4));
+    replace_store(long.path(), short.path());
+    // Twice: the first refusal may not bring the seal down.
+    for _ in 0..2 {
+        match SledStore::open(long.path()) {
+            Err(StoreError::Lost {
+                found, expected, ..
+            }) => assert_eq!((found, expected), (4, 9)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn p02_a_store_that_is_gone_is_not_made_anew() {
+    let dir = filled(9);
+    std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    let opened = SledStore::open(dir.path());
+    assert!(matches!(
+        opened,
+        Err(StoreError::Lost {
+            found: 0,
+            expected: 9,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn accepted_loss_never_uses_a_number_twice() {
+    let (long, short) = (filled(9), filled(4));
+    let before = SledStore::open(short.path()).unwrap().load().unwrap();
+    replace_store(long.path(), short.path());
+    let mut store = SledStore::open_accepting_loss(long.path()).unwrap();
+    let after = store.load().unwrap();
+    assert_eq!(after.mail_counters.mail, 9 + ID_JUMP);
+    assert_eq!(after.directory_counters.epoch, 9 + ID_JUMP);
+    assert!(after.mail_counters.stream > ID_JUMP);
+    assert!(after.directory_counters.address > ID_JUMP);
+    assert_ne!(after.meta.incarnation, before.meta.incarnation);
+    store.close().unwrap();
+    let reopened = SledStore::open(long.path()).unwrap().load().unwrap();
+    assert_eq!(reopened, after);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SledStore::open(dir.path()).unwrap();
+    let mut meta = store.load().unwrap().meta;
+    meta.format = FORMAT + 1;
+    store.commit(&[Change::PutMeta(meta)]).unwrap();
+    store.close().unwrap();
+    match SledStore::open(dir.path()) {
+        Err(StoreError::Newer { found, known, .. }) => {
+            assert_eq!((found, known), (FORMAT + 1, FORMAT));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_record_with_a_wrong_checksum_is_named() {
+    let dir = filled(3);
+    let store = SledStore::open(dir.path()).unwrap();
+    let key = key::mail(3, 2);
+    let tree = &store.trees.each[Tree::Mail as usize];
+    let mut value = tree.get(key).unwrap().unwrap().to_vec();
+    value[40] ^= 1;
+    tree.insert(key, value).unwrap();
+    let query = Query::Page {
+        log: 3,
+        after: 0,
+        upto: 3,
+        mails: 9,
+        bytes: 999,
+    };
+    match store.reader().read(&query) {
+        Err(StoreError::Damaged { what, .. }) => {
+            assert!(what.contains(&hex::encode(key)), "{what}");
+            assert!(what.contains("mail record"), "{what}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_log_without_its_newest_mail_is_not_served() {
+    let dir = filled(3);
+    let mut store = SledStore::open(dir.path()).unwrap();
+    let tree = &store.trees.each[Tree::Mail as usize];
+    tree.remove(key::mail(3, 3)).unwrap();
+    assert!(matches!(store.load(), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_missing_identity_is_damage() {
+    let dir = filled(3);
+    let store = SledStore::open(dir.path()).unwrap();
+    let tree = &store.trees.each[Tree::Directory as usize];
+    tree.remove(key::meta()).unwrap();
+    store.close().unwrap();
+    let opened = SledStore::open(dir.path());
+    assert!(matches!(opened, Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn verify_wants_a_store_and_finds_nothing_in_a_sound_one() {
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        SledStore::verify(empty.path()),
+        Err(StoreError::Io { .. })
+    ));
+    let report = SledStore::verify(filled(5).path()).unwrap();
+    assert!(report.is_whole(), "{:?}", report.faults);
+    assert!(report.records.contains(&("mail", 5)));
+}
+
+/// Flipped bits in sled's own file: an error, or a fault that `verify` finds, or no effect; never
+/// a panic, and never a store that looks whole and is not.
+#[test]
+fn flipped_bits_are_noticed() {
+    let dir = filled(40);
+    let db = dir.path().join("store/db");
+    let sound = std::fs::read(&db).unwrap();
+    let whole = SledStore::verify(dir.path()).unwrap();
+    for at in (7..sound.len()).step_by(sound.len() / 60) {
+        let mut broken = sound.clone();
+        broken[at] ^= 4;
+        std::fs::write(&db, broken).unwrap();
+        if let Ok(report) = SledStore::verify(dir.path())
+            && report.is_whole()
+        {
+            assert_eq!(report.records, whole.records, "byte {at}");
+        }
+    }
+}

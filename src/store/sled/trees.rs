@@ -1,0 +1,228 @@
+//! sled's trees as [`Kv`]: reads and batches, and its errors and panics as [`StoreError`]s.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::{Arc, Once};
+
+use ::sled::IVec;
+
+use super::super::key::{self, Kind, Tree};
+use super::super::kv::{self, Kv, Rows, Sink};
+use super::super::{
+    DirectoryCounters, FORMAT, MailCounters, Mark, Meta, Snapshot, StoreError, read,
+};
+use super::seal::Reach;
+use crate::protocol::MailId;
+
+/// Bytes of pages sled keeps in memory.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Milliseconds between two rounds of sled's own thread. It also reclaims space, so it stays on.
+const FLUSH_EVERY_MS: u64 = 500;
+
+/// sled's trees; clones share them, and the lock on the data directory with them.
+#[derive(Debug, Clone)]
+pub(super) struct Trees {
+    db: ::sled::Db,
+    pub(super) each: [::sled::Tree; Tree::ALL.len()],
+    pub(super) path: Arc<Path>,
+    _lock: Arc<File>,
+}
+
+impl Trees {
+    pub(super) fn open(path: &Path, lock: File) -> Result<Self, StoreError> {
+        guarded(path, || {
+            let db = ::sled::Config::new()
+                .path(path)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(Some(FLUSH_EVERY_MS))
+                .mode(::sled::Mode::HighThroughput)
+                .open()
+                .map_err(|error| failed(path, error))?;
+            let tree = |tree: Tree| db.open_tree(tree.name());
+            let [directory, mail, cursors] = Tree::ALL.map(tree);
+            let each = || Ok([directory?, mail?, cursors?]);
+            Ok(Self {
+                each: each().map_err(|error| failed(path, error))?,
+                db,
+                path: path.into(),
+                _lock: Arc::new(lock),
+            })
+        })
+    }
+
+    /// Hands everything to the operating system; that it is on disk is `fdatasync`'s to say.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        guarded(&self.path, || {
+            let flushed = self.db.flush();
+            flushed.map(drop).map_err(|error| failed(&self.path, error))
+        })
+    }
+
+    pub(super) fn apply(&self, batches: Batches) -> Result<(), StoreError> {
+        for (tree, batch) in self.each.iter().zip(batches.0) {
+            if let Some(batch) = batch {
+                tree.apply_batch(batch)
+                    .map_err(|error| failed(&self.path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn are_empty(&self) -> bool {
+        self.each.iter().all(::sled::Tree::is_empty)
+    }
+
+    /// Returns the store's identity, unless it is new.
+    pub(super) fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        let meta: Option<Meta> = guarded(&self.path, || kv::get(self, Kind::Meta, &key::meta()))?;
+        match meta {
+            Some(meta) if meta.format > FORMAT => Err(StoreError::Newer {
+                path: self.path(),
+                found: meta.format,
+                known: FORMAT,
+            }),
+            _ => Ok(meta),
+        }
+    }
+
+    pub(super) fn counters(&self) -> Result<(DirectoryCounters, MailCounters), StoreError> {
+        guarded(&self.path, || {
+            let directory = kv::get(self, Kind::DirectoryCounters, &key::directory_counters())?;
+            let mail = kv::get(self, Kind::MailCounters, &key::mail_counters())?;
+            Ok((directory.unwrap_or_default(), mail.unwrap_or_default()))
+        })
+    }
+
+    pub(super) fn reach(&self) -> Result<Reach, StoreError> {
+        let (directory, mail) = self.counters()?;
+        Ok(Reach {
+            mail: mail.mail,
+            epoch: directory.epoch,
+        })
+    }
+
+    /// Compares each log's totals with its newest mail: one look per log, whatever its depth.
+    pub(super) fn check_heads(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        for (log, totals) in &snapshot.logs {
+            let newest = read::mark_at(self, *log, MailId::MAX)?;
+            if newest != totals.head && !(newest == Mark::ZERO && totals.floor == totals.head) {
+                let how = format!(
+                    "it ends with mail {}, but its newest is {}",
+                    totals.head.id, newest.id
+                );
+                return Err(kv::damaged(self, Kind::Log, &key::log(*log), &how));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Kv for Trees {
+    type Bytes = IVec;
+
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        self.each[tree as usize]
+            .get(key)
+            .map_err(|error| failed(&self.path, error))
+    }
+
+    fn range(&self, tree: Tree, low: &[u8], high: &[u8]) -> Rows<'_, IVec> {
+        if low > high {
+            return Box::new(std::iter::empty());
+        }
+        let rows = self.each[tree as usize].range(low..=high);
+        Box::new(rows.map(|row| row.map_err(|error| failed(&self.path, error))))
+    }
+
+    fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// One batch per tree that changes: an empty one would still go through sled's log.
+#[derive(Default)]
+pub(super) struct Batches([Option<::sled::Batch>; Tree::ALL.len()]);
+
+impl Batches {
+    fn of(&mut self, tree: Tree) -> &mut ::sled::Batch {
+        self.0[tree as usize].get_or_insert_default()
+    }
+}
+
+impl Sink for Batches {
+    fn put(&mut self, tree: Tree, key: &[u8], value: &[u8]) {
+        self.of(tree).insert(key, value);
+    }
+
+    fn remove(&mut self, tree: Tree, key: &[u8]) {
+        self.of(tree).remove(key);
+    }
+}
+
+/// Runs what calls sled. sled panics on much of what is wrong with its files; here that becomes an
+/// error, and nothing is printed beside it.
+pub(super) fn guarded<T>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    hush();
+    let before = QUIET.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(before);
+    outcome.unwrap_or_else(|panic| {
+        let why = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(StoreError::Damaged {
+            path: path.display().to_string(),
+            what: format!("sled gave up: {}", why.unwrap_or("it did not say why")),
+        })
+    })
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a hook before the present one, once, that says nothing while this thread is in [`guarded`].
+fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                previous(info);
+            }
+        }));
+    });
+}
+
+pub(super) fn in_use(path: &Path) -> StoreError {
+    StoreError::InUse {
+        path: path.display().to_string(),
+    }
+}
+
+pub(super) fn at(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.display().to_string();
+    move |source| StoreError::Io { deed, path, source }
+}
+
+fn failed(path: &Path, error: ::sled::Error) -> StoreError {
+    match error {
+        ::sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
+            in_use(path)
+        }
+        ::sled::Error::Io(source) => at("use", path)(source),
+        ::sled::Error::Corruption { at, .. } => StoreError::Damaged {
+            path: path.display().to_string(),
+            what: format!("sled cannot read its log at {at:?}"),
+        },
+        other => StoreError::Engine(other.to_string()),
+    }
+}
