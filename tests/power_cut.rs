@@ -5,8 +5,13 @@
 //! goes on from the copy. A control shows that the test can fail: the same with sled's own `flush`
 //! loses what it acknowledged. Ten cuts, or `CORREIO_CUTS`.
 
-#[path = "common/power_cut.rs"]
-mod power_cut;
+#[allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    reason = "shared with the tests of whole programs"
+)]
+#[path = "common/disk.rs"]
+mod disk;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -22,9 +27,9 @@ use correio::store::{
     MailCounters, MailRecord, MailState, Mark, Query, RecordedOutcome, Snapshot, Store, StoredMail,
     disk_low,
 };
-use power_cut::{Disk, kill, say, skip, stop};
+use disk::Disk;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-const DISK_MIB: u64 = 256;
 const LOGS: usize = 3;
 
 /// Mails a log keeps in this workload: enough trimming that sled reclaims space meanwhile.
@@ -32,18 +37,20 @@ const KEPT: usize = 60;
 
 #[test]
 fn p02_power_cut_loses_nothing_acknowledged() {
-    if let Err(reason) = power_cut::possible() {
-        return skip("power_cut", &reason);
-    }
-    let mut disk = Disk::new(DISK_MIB).expect("possible() made one");
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(mut disk) = disk_or_skip(&folder, "power_cut") else {
+        return;
+    };
     let mut replay = Replay::new();
     for cut in 0..cuts() {
-        let mut writer = spawn("store", &disk.path());
+        let mut writer = spawn("store", disk.path());
         let acks = run_until(&mut writer, 1 + random(400));
-        let after = disk.cut().expect("the copy mounts");
+        let after = disk
+            .after_a_cut(folder.path(), &format!("cut-{cut}"))
+            .expect("the copy mounts");
         kill(&mut writer.child);
         let acked = writer.last_ack().max(acks);
-        let kept = check(&after.path(), &mut replay, acked);
+        let kept = check(after.path(), &mut replay, acked);
         say(&format!(
             "cut {cut}: {acked} commits acknowledged, {kept} there"
         ));
@@ -53,17 +60,19 @@ fn p02_power_cut_loses_nothing_acknowledged() {
 
 #[test]
 fn control_plain_flush_loses_acknowledged_data() {
-    if let Err(reason) = power_cut::possible() {
-        return skip("power_cut_control", &reason);
-    }
     for _ in 0..cuts() {
-        let disk = Disk::new(DISK_MIB).expect("possible() made one");
-        let mut writer = spawn("plain", &disk.path());
+        let folder = tempfile::tempdir().expect("a folder");
+        let Some(disk) = disk_or_skip(&folder, "power_cut") else {
+            return;
+        };
+        let mut writer = spawn("plain", disk.path());
         let acks = run_until(&mut writer, 1 + random(400));
-        let after = disk.cut().expect("the copy mounts");
+        let after = disk
+            .after_a_cut(folder.path(), "cut")
+            .expect("the copy mounts");
         kill(&mut writer.child);
         let acked = writer.last_ack().max(acks);
-        if plain_rows(&after.path()) < Some(acked) {
+        if plain_rows(after.path()) < Some(acked) {
             return;
         }
     }
@@ -74,10 +83,10 @@ fn control_plain_flush_loses_acknowledged_data() {
 /// again while the disk is still full.
 #[test]
 fn p02_full_disk_loses_nothing_and_opens_again() {
-    if let Err(reason) = power_cut::possible() {
-        return skip("full_disk", &reason);
-    }
-    let disk = Disk::new(64).expect("possible() made one");
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = disk_or_skip(&folder, "full_disk") else {
+        return;
+    };
     let data = disk.path().join("data");
     let mut store = SledStore::open(&data).expect("it opens");
     let mut replay = Replay::new();
@@ -92,7 +101,7 @@ fn p02_full_disk_loses_nothing_and_opens_again() {
     drop(store);
     assert!(disk_low(&data).expect("statvfs"));
     let acked = replay.workload.commits - 1;
-    check(&disk.path(), &mut replay, acked);
+    check(disk.path(), &mut replay, acked);
     let mut store = SledStore::open(&data).expect("it opens on the full disk");
     store
         .commit(&replay.next)
@@ -117,6 +126,38 @@ fn writer() {
         Ok("plain") => write_plain(&dir),
         _ => write_store(&dir),
     }
+}
+
+/// Makes a disk, or says that this machine cannot; with `CORREIO_NO_SKIP=1` that is a failure.
+fn disk_or_skip(folder: &tempfile::TempDir, test: &str) -> Option<Disk> {
+    match Disk::make(folder.path(), "disk") {
+        Ok(disk) => Some(disk),
+        Err(reason) => {
+            let forced = std::env::var_os("CORREIO_NO_SKIP").is_some_and(|value| value == "1");
+            assert!(!forced, "{test} cannot be skipped: {reason}");
+            say(&format!("SKIPPED: {test}, {reason}"));
+            None
+        }
+    }
+}
+
+/// Writes a line past the capture of the test harness.
+fn say(line: &str) {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}").expect("somebody reads the tests");
+}
+
+/// Stops a process between two instructions and returns when it stands.
+fn stop(child: &Child) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::STOP).expect("the writer runs");
+    waitpid(Some(pid), WaitOptions::UNTRACED).expect("the writer is our child");
+}
+
+/// Kills a process and waits for its end.
+fn kill(child: &mut Child) {
+    child.kill().expect("the writer is our child");
+    child.wait().expect("the writer is our child");
 }
 
 /// Commits until it is killed, from where the store stands.
