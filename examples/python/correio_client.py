@@ -381,13 +381,14 @@ class Client:
             yield notice, body
 
     def _heartbeat(self):
-        reply, _ = self.ask("heartbeat", {"session": 0, "known": self.known})
-        for log in reply["behind"]:
-            self._learn_log(log)
-            if log["head"] > self.home.state["marks"][str(log["log"])][0]:
-                yield from self._read(log["log"])
-        if not reply["more"]:
-            self.known = reply["through"]
+        more = True
+        while more:
+            reply, _ = self.ask("heartbeat", {"session": 0, "known": self.known})
+            for log in reply["behind"]:
+                self._learn_log(log)
+                if log["head"] > self.home.state["marks"][str(log["log"])][0]:
+                    yield from self._read(log["log"])
+            self.known, more = reply["through"], reply["more"]
 
 
 def show(mail, body):

@@ -1,11 +1,13 @@
 //! Log in, be heard of, end: the verbs around a session, and the logs a caller reads.
 
+use std::collections::BTreeSet;
+
 use super::core::{Call, Core, Ruling, Who, done, not_registered, session_key, told};
 use super::leases::SessionKey;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::request::From;
-use crate::protocol::{LogNumber, reply, request, time};
+use crate::protocol::{LogNumber, MailId, reply, request, time};
 use crate::store::{AddressKind, StreamRecord};
 
 impl Core {
@@ -129,31 +131,18 @@ impl Core {
             .leases
             .of_session(&who.session)
             .map(|lease| self.lease_info(lease));
-        let rekeyed = self
-            .sessions
-            .get_mut(&who.session)
-            .map(|s| std::mem::take(&mut s.rekeyed));
-        let rekeyed = rekeyed.unwrap_or_default();
-        let mut behind = Vec::new();
-        let mut more = false;
-        for log in self.directory.logs_of(who.user) {
-            let is_rekeyed = rekeyed.contains(&log);
-            if self.logs.head(log).id <= beat.known && !is_rekeyed {
-                continue;
-            }
-            if behind.len() == limits::ROWS_MAX {
-                more = true;
-                break;
-            }
-            behind.extend(self.log_info(who.device, log));
-        }
-        if more && let Some(session) = self.sessions.get_mut(&who.session) {
-            session.rekeyed = rekeyed;
-        }
+        let rekeyed = self.take_rekeyed(&who.session);
+        let is_other = |log: &&LogNumber| !rekeyed.contains(log);
+        let room = limits::ROWS_MAX - rekeyed.len();
+        let (rows, through) = self.behind(who.user, beat.known, room);
+        let rows = rekeyed.iter().chain(rows.iter().filter(is_other));
+        let behind = rows
+            .filter_map(|log| self.log_info(who.device, *log))
+            .collect();
         told(&reply::Heartbeat {
             behind,
-            more,
-            through: self.mail_counters.mail,
+            more: through < self.mail_counters.mail,
+            through,
             lease,
             now: time::to_text(self.now.wall_ms),
         })
@@ -166,6 +155,32 @@ impl Core {
             more_after,
             through: self.mail_counters.mail,
         })
+    }
+
+    /// Returns the logs of a user with a head above `known`, lowest head first, as many as there is room
+    /// for, and up to which id that is all: so a reader of many logs gets on with every page.
+    fn behind(&self, user: LogNumber, known: MailId, room: usize) -> (Vec<LogNumber>, MailId) {
+        let logs = self.directory.logs_of(user);
+        let mut heads: Vec<(MailId, LogNumber)> = logs
+            .map(|log| (self.logs.head(log).id, log))
+            .filter(|(head, _)| *head > known)
+            .collect();
+        heads.sort_unstable();
+        let fits = heads.len() <= room;
+        heads.truncate(room);
+        let last = heads.last().map_or(known, |(head, _)| *head);
+        let through = if fits { self.mail_counters.mail } else { last };
+        (heads.into_iter().map(|(_, log)| log).collect(), through)
+    }
+
+    /// Takes the logs whose row this session must see although they have nothing new.
+    fn take_rekeyed(&mut self, session: &SessionKey) -> BTreeSet<LogNumber> {
+        let Some(session) = self.sessions.get_mut(session) else {
+            return BTreeSet::new();
+        };
+        let next = session.rekeyed.iter().nth(limits::ROWS_MAX).copied();
+        let rest = next.map(|next| session.rekeyed.split_off(&next));
+        std::mem::replace(&mut session.rekeyed, rest.unwrap_or_default())
     }
 
     /// Lists a caller's logs above a number, as many as a page holds. A user's own log stands among

@@ -157,11 +157,12 @@ pub struct Logs {
 /// To `heartbeat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// Logs with something above the client's `known`, by number, as many as fit.
+    /// Logs with something above the client's `known`, lowest head first, as many as fit; before
+    /// them those that have another key.
     pub behind: Vec<LogInfo>,
-    /// There are more than fit; fetch these and ask again with the same `known`.
+    /// There are more than fit: ask again at once, from `through`.
     pub more: bool,
-    /// `known` of the next heartbeat, once everything in `behind` is fetched.
+    /// `known` of the next heartbeat: no log with a head at or below it is missing from `behind`.
     pub through: MailId,
     /// The lease as renewed; `null` when the session holds none.
     pub lease: Option<LeaseInfo>,

@@ -60,17 +60,13 @@ impl Session {
     pub fn refresh(&mut self) -> Result<Refreshed, ClientError> {
         let mut refreshed = Refreshed::default();
         self.acknowledge_leftovers()?;
-        loop {
-            let (behind, through) = self.behind()?;
-            for log in &behind {
-                refreshed.logs += 1;
-                refreshed.mails += self.fetch_log(*log)?;
-            }
-            if let Some(through) = through {
-                self.through = through;
-                return Ok(refreshed);
-            }
+        let (behind, through) = self.behind()?;
+        for log in &behind {
+            refreshed.logs += 1;
+            refreshed.mails += self.fetch_log(*log)?;
         }
+        self.through = through;
+        Ok(refreshed)
     }
 
     /// Begins a look at what is unseen.
@@ -120,10 +116,10 @@ impl Session {
     }
 
     /// Returns the logs that have something the mailbox has not, and up to where that answer is
-    /// complete (nothing when there are more: fetch these and ask again).
-    fn behind(&mut self) -> Result<(Vec<LogNumber>, Option<MailId>), ClientError> {
+    /// complete.
+    fn behind(&mut self) -> Result<(Vec<LogNumber>, MailId), ClientError> {
         let through = if self.through == 0 && !self.options.standing {
-            Some(self.login.through) // the login has just told
+            self.login.through // the login has just told
         } else {
             self.ask_heads()?
         };
@@ -133,16 +129,21 @@ impl Session {
         Ok((behind.map(|info| info.log).collect(), through))
     }
 
-    fn ask_heads(&mut self) -> Result<Option<MailId>, ClientError> {
-        let known = self.through;
-        let beat: reply::Heartbeat =
-            self.ask(|session| Request::Heartbeat(request::Heartbeat { session, known }))?;
-        self.mailbox
-            .meet(&beat.behind, self.connection.hello().incarnation)?;
-        for info in beat.behind {
-            self.learn(info)?;
+    fn ask_heads(&mut self) -> Result<MailId, ClientError> {
+        let mut known = self.through;
+        loop {
+            let beat: reply::Heartbeat =
+                self.ask(|session| Request::Heartbeat(request::Heartbeat { session, known }))?;
+            self.mailbox
+                .meet(&beat.behind, self.connection.hello().incarnation)?;
+            for info in beat.behind {
+                self.learn(info)?;
+            }
+            known = beat.through;
+            if !beat.more {
+                return Ok(known);
+            }
         }
-        Ok((!beat.more).then_some(beat.through))
     }
 
     /// Fetches a log to its head. Returns how many mails came.

@@ -316,10 +316,9 @@ impl Session {
         for info in beat.behind {
             self.learn_live(info)?;
         }
+        self.watch.known = beat.through;
         if beat.more {
             self.watch.beat_ms = 0;
-        } else {
-            self.watch.known = beat.through;
         }
         self.renewed(beat.lease);
         self.tell_lease();
