@@ -15,7 +15,6 @@ use crate::limits::TTL_SECONDS_MAX;
     max_term_width = 100,
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
-    disable_help_subcommand = false,
     after_help = "\
 Examples:
   mailctl login ana                     become ana on this machine
@@ -45,6 +44,7 @@ pub struct Globals {
     #[arg(
         long,
         global = true,
+        overrides_with = "server",
         value_name = "FILE|URL",
         env = "MAILCTL_SERVER",
         hide_env_values = true
@@ -54,6 +54,7 @@ pub struct Globals {
     #[arg(
         long,
         global = true,
+        overrides_with = "home",
         value_name = "DIR",
         env = "MAILCTL_HOME",
         hide_env_values = true
@@ -63,6 +64,7 @@ pub struct Globals {
     #[arg(
         id = "as",
         long = "as",
+        overrides_with = "as",
         global = true,
         value_name = "USER",
         env = "MAILCTL_USER",
@@ -70,13 +72,13 @@ pub struct Globals {
     )]
     pub user: Option<String>,
     /// Results (and errors) as JSON, one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "json")]
     pub json: bool,
     /// Never ask anything
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "no_input")]
     pub no_input: bool,
     /// How long a verb that ends by itself may take, in seconds
-    #[arg(long, global = true, value_name = "S", default_value = "10", value_parser = parse_timeout)]
+    #[arg(long, global = true, overrides_with = "timeout", value_name = "S", default_value = "10", value_parser = parse_timeout)]
     pub timeout: Duration,
 }
 
@@ -455,6 +457,12 @@ mod tests {
         let after = parse("whoami --json --as ana --timeout 2").unwrap();
         assert_eq!(before, after);
         assert_eq!(after.globals.timeout, Duration::from_secs(2));
+        let last = parse("--as ana --json --json whoami --as bob").unwrap();
+        assert_eq!(
+            last.globals.user.as_deref(),
+            Some("bob"),
+            "the last one counts"
+        );
         assert!(parse("topic ls --json").unwrap().globals.json);
     }
 
@@ -487,6 +495,7 @@ mod tests {
         for line in [
             "send",
             "send bob -b x -f y",
+            "send bob -b x -b y",
             "send bob --ttl 0",
             "send bob --ttl never",
             "send bob -a file",

@@ -168,20 +168,10 @@ impl From<NameError> for CliError {
     }
 }
 
-/// What a person can do about a refusal of the server.
+/// What a person can do about a refusal of the server, where its own text does not say so.
 fn next_step(code: Code) -> Option<&'static str> {
     Some(match code {
-        Code::NeedsCode => {
-            "on a device of that user run `mailctl invite --device`, then here `mailctl join CODE`"
-        }
         Code::NotRegistered => "log in first: mailctl login USER",
-        Code::RegistrationClosed => {
-            "ask an administrator, or a user of that server, for a code (`mailctl invite`), then: mailctl join CODE"
-        }
-        Code::BadCode => "codes are good once and for 24 hours: ask for a new one",
-        Code::NameTaken => "choose another name",
-        Code::WrongUser => "choose among this home's users: mailctl use USER, or --as USER",
-        Code::IsAUser => "mail can be sent to a user, but only topics are joined",
         Code::NoSuchAddress => "topics: mailctl topic ls",
         Code::VersionMismatch => "bring mailctl and mailserver to the same release",
         Code::Internal => "that is a bug in the server; its log has the cause under the reference",

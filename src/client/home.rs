@@ -383,6 +383,14 @@ impl Account {
         &self.place.url.key
     }
 
+    /// Returns the same account with the server at `place` for this once; nothing is saved. The place
+    /// must be of the same server.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
     /// Returns this device's key pair.
     pub fn keys(&self) -> &KeyPair {
         &self.keys

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Context, admin, close};
-use crate::cli::args::{Invite, bare};
+use super::{Context, admin, close, user_name};
+use crate::cli::args::Invite;
 use crate::cli::error::CliError;
 use crate::cli::json::object;
 use crate::cli::times;
@@ -15,11 +15,7 @@ use crate::protocol::url::ServerUrl;
 
 /// Runs the verb: as the account in use; where nobody is logged in, with the administrator's key.
 pub(crate) fn run(context: &mut Context<'_>, args: &Invite) -> Result<(), CliError> {
-    let user = args
-        .user
-        .as_deref()
-        .map(|name| UserName::parse(bare(name)))
-        .transpose()?;
+    let user = args.user.as_deref().map(user_name).transpose()?;
     let named = context.named_place()?;
     let admin_key = named.as_ref().and_then(admin::key_beside).transpose()?;
     let (invited, place, whose) = match (context.account(), named, admin_key) {

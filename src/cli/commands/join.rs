@@ -2,11 +2,10 @@
 
 use std::io::BufRead;
 
-use super::{Context, login};
-use crate::cli::args::{Join, bare};
+use super::{Context, login, user_name};
+use crate::cli::args::Join;
 use crate::cli::error::CliError;
 use crate::client::home::Place;
-use crate::protocol::names::UserName;
 use crate::protocol::url::ServerUrl;
 
 /// What an invitation says.
@@ -30,7 +29,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Join) -> Result<(), CliError
         .clone()
         .or(invitation.user)
         .ok_or_else(|| CliError::usage("who will you be?").hint("mailctl join CODE NAME"))?;
-    let user = UserName::parse(bare(&user))?;
+    let user = user_name(&user)?;
     let place = match (context.named_place()?, invitation.server) {
         (Some(named), _) => named,
         (None, Some(url)) => Place { url, source: None },

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Context, close};
-use crate::cli::args::{Login, bare};
+use super::{Context, close, topic, user_name};
+use crate::cli::args::Login;
 use crate::cli::error::CliError;
 use crate::cli::json::object;
 use crate::cli::show::counted;
@@ -15,11 +15,13 @@ use crate::protocol::names::{Pattern, UserName};
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Login) -> Result<(), CliError> {
-    let user = UserName::parse(bare(&args.user))?;
-    let topics: Result<Vec<Pattern>, _> = args.topics.iter().map(|t| Pattern::parse(t)).collect();
-    let topics = topics.map_err(|e| CliError::from(e).about("--topic"))?;
+    let user = user_name(&args.user)?;
+    let topics: Result<Vec<Pattern>, _> = args.topics.iter().map(|t| topic::pattern(t)).collect();
+    let topics = topics?;
     let place = place(context)?;
-    enter(context, &place, &user, topics, None)
+    // An address may carry an invitation.
+    let code = place.url.code.clone();
+    enter(context, &place, &user, topics, code)
 }
 
 /// Returns the server to log in at: the one that was named, the default account's as it is now, or

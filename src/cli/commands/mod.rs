@@ -7,7 +7,7 @@ use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
 use crate::client::home::{Account, Home, Place};
-use crate::client::session::{Options, Retried, Session, Which};
+use crate::client::session::{Options, Session, Which};
 use crate::protocol::names::UserName;
 
 mod admin;
@@ -68,8 +68,7 @@ impl Context<'_> {
 
     /// Returns the user that was named, if one was.
     pub fn named_user(&self) -> Result<Option<UserName>, CliError> {
-        let named = self.globals.user.as_deref();
-        Ok(named.map(|name| UserName::parse(bare(name))).transpose()?)
+        self.globals.user.as_deref().map(user_name).transpose()
     }
 
     /// Returns the account to act as: at the server and of the user that were named, else the home's
@@ -78,13 +77,11 @@ impl Context<'_> {
         let (place, user) = (self.named_place()?, self.named_user()?);
         let home = self.home()?;
         let account = home.account(place.as_ref().map(|place| &place.url.key), user.as_ref())?;
-        match place {
+        Ok(match place {
             // The same server, perhaps at another address by now.
-            Some(place) if place != *account.place() => {
-                Ok(home.create_account(&place, account.user())?)
-            }
-            _ => Ok(account),
-        }
+            Some(place) => account.at(place),
+            None => account,
+        })
     }
 
     /// Returns the options of a session that a one-shot verb opens.
@@ -106,10 +103,7 @@ impl Context<'_> {
     /// own numbers, and reported on stderr only.
     pub fn open(&mut self, account: &Account, options: Options) -> Result<Session, ClientError> {
         let settles = options.want_stream;
-        let mut session = Session::open(account, options)?;
-        if let Some(warning) = times::skew_warning(&session.hello().now) {
-            self.ui.warn(warning);
-        }
+        let mut session = self.connect(account, options)?;
         if settles {
             for retried in session.retry_outbox(Which::Pending)? {
                 self.ui.report(send::report(&retried));
@@ -117,6 +111,20 @@ impl Context<'_> {
         }
         Ok(session)
     }
+
+    /// Opens a session of `account` and leaves the outbox alone.
+    pub fn connect(&mut self, account: &Account, options: Options) -> Result<Session, ClientError> {
+        let session = Session::open(account, options)?;
+        if let Some(warning) = times::skew_warning(&session.hello().now) {
+            self.ui.warn(warning);
+        }
+        Ok(session)
+    }
+}
+
+/// Reads a user's name from the command line.
+pub fn user_name(text: &str) -> Result<UserName, CliError> {
+    UserName::parse(bare(text)).map_err(|e| CliError::from(e).about(text))
 }
 
 /// Ends a session. That it could not be told to the server harms nothing: it ends there by itself.

@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::json::object;
 use crate::cli::ui::Table;
 use crate::client::outbox::{Listed, Standing};
-use crate::client::session::{Options, Retried, Which};
+use crate::client::session::{Retried, Which};
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
@@ -65,28 +65,24 @@ fn state(entry: &Listed) -> &'static str {
     }
 }
 
-/// Sends drafts: one, or all.
+/// Sends what waits: one entry, or all in their order.
 fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
     let account = context.account()?;
     if let Some(number) = entry.number {
         let listed = account.outbox()?.list()?;
-        listed
-            .iter()
-            .find(|listed| listed.entry == number)
-            .ok_or_else(|| no_entry(number))?;
+        let found = listed.iter().find(|listed| listed.entry == number);
+        found.ok_or_else(|| no_entry(number))?;
     }
-    // Settles what is in doubt or queued; the drafts are this verb's own work.
-    let mut session = context.open(
-        &account,
-        Options {
-            ..context.one_shot()
-        },
-    )?;
+    let options = context.one_shot();
+    let mut session = context.connect(&account, options)?;
     let retried = match entry.number {
         Some(number) => session.retry_entry(number)?.into_iter().collect(),
         None => session.retry_outbox(Which::All)?,
     };
     close(session);
+    if retried.is_empty() {
+        context.ui.note("there is nothing to send");
+    }
     let mut first = Ok(());
     for retried in retried {
         first = first.and(show(context, retried));

@@ -10,6 +10,7 @@ use crate::client::home::Account;
 use crate::client::mailbox::{Mailbox, TrimmedNotice};
 use crate::client::session::{Arrival, Options, Session};
 use crate::protocol::reply::Trimmed;
+use crate::protocol::{LogNumber, MailId};
 
 /// Mails shown between two syncs of the marks: what a power cut may show again.
 const SYNC_EVERY: usize = 64;
@@ -29,8 +30,10 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
     }
     // What is here already is shown even if the server is not there.
     let fetched = fetch(context, &account, options);
-    show_unseen(context.ui, &account, args.limit)?;
-    fetched
+    let shown = show_unseen(context.ui, &account, args.limit)?;
+    fetched?;
+    tell_nothing(context.ui, &account, shown);
+    Ok(())
 }
 
 fn fetch(context: &mut Context<'_>, account: &Account, options: Options) -> Result<(), CliError> {
@@ -41,47 +44,58 @@ fn fetch(context: &mut Context<'_>, account: &Account, options: Options) -> Resu
     Ok(())
 }
 
-/// Shows what the mailbox holds and nobody saw, and marks it.
+/// Says that there was nothing.
+pub(crate) fn tell_nothing(ui: &mut Ui, account: &Account, shown: usize) {
+    if shown == 0 {
+        ui.note(format_args!("nothing new for {}", account.user()));
+    }
+}
+
+/// Shows what the mailbox holds and nobody saw, and marks it. Returns how many things were shown.
 pub(crate) fn show_unseen(
     ui: &mut Ui,
     account: &Account,
     limit: Option<usize>,
-) -> Result<(), CliError> {
+) -> Result<usize, CliError> {
     let mailbox = account.mailbox()?;
     let unseen = mailbox.unseen()?;
     let total = unseen.len();
     let shown = limit.unwrap_or(total).min(total);
     heading(ui, account, shown, total)?;
-    tell_trimmed(ui, &mailbox)?;
-    let mut left = shown;
+    let told = tell_trimmed(ui, &mailbox)?;
+    let mut done = 0;
     for (id, log) in unseen {
-        if left == 0 {
+        if done == shown {
             break;
         }
-        let Some(claim) = mailbox.claim(id, log)? else {
-            continue; // another process shows it
-        };
-        let mail = claim.read()?;
-        separate(ui)?;
-        show::mail(ui, &mail.envelope, &mail.body)?;
-        mailbox.mark_shown(&claim)?;
-        left -= 1;
-        if left % SYNC_EVERY == 0 {
-            mailbox.sync_shown()?;
+        if show_one(ui, &mailbox, id, log)? {
+            done += 1;
+            if done % SYNC_EVERY == 0 {
+                mailbox.sync_shown()?;
+            }
         }
     }
-    Ok(())
+    mailbox.sync_shown()?;
+    Ok(told + done)
+}
+
+/// Claims, prints, flushes, marks. Returns whether it was this process that showed the mail.
+fn show_one(ui: &mut Ui, mailbox: &Mailbox, id: MailId, log: LogNumber) -> Result<bool, CliError> {
+    let Some(claim) = mailbox.claim(id, log)? else {
+        return Ok(false); // another process shows it
+    };
+    let mail = claim.read()?;
+    separate(ui)?;
+    show::mail(ui, &mail.envelope, &mail.body)?;
+    mailbox.mark_shown(&claim)?;
+    Ok(true)
 }
 
 fn heading(ui: &mut Ui, account: &Account, shown: usize, total: usize) -> Result<(), CliError> {
-    if ui.is_json() {
+    if ui.is_json() || total == 0 {
         return Ok(());
     }
     let user = account.user();
-    if total == 0 {
-        ui.note(format_args!("nothing new for {user}"));
-        return Ok(());
-    }
     let (mails, _) = counted(total as u64, "mail");
     if shown < total {
         ui.line(format_args!("{shown} of {mails} for {user}"))
@@ -94,14 +108,16 @@ fn separate(ui: &mut Ui) -> Result<(), CliError> {
     if ui.is_json() { Ok(()) } else { ui.line("") }
 }
 
-fn tell_trimmed(ui: &mut Ui, mailbox: &Mailbox) -> Result<(), CliError> {
+fn tell_trimmed(ui: &mut Ui, mailbox: &Mailbox) -> Result<usize, CliError> {
     let Some(claim) = mailbox.claim_trimmed()? else {
-        return Ok(());
+        return Ok(0);
     };
     for notice in &claim.notices {
         trimmed(ui, notice)?;
     }
-    Ok(mailbox.told(claim)?)
+    let told = claim.notices.len();
+    mailbox.told(claim)?;
+    Ok(told)
 }
 
 /// Shows that mails went unread.
@@ -132,8 +148,6 @@ fn look(ui: &mut Ui, session: &mut Session, limit: Option<usize>) -> Result<(), 
         }
         any = true;
     }
-    if !any {
-        ui.note(format_args!("nothing new for {}", session.account().user()));
-    }
+    tell_nothing(ui, session.account(), usize::from(any));
     Ok(())
 }

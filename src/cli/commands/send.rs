@@ -3,14 +3,14 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::{Context, Retried, close};
+use super::{Context, close};
 use crate::cli::args::{Send, bare};
 use crate::cli::error::CliError;
 use crate::cli::json;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
 use crate::client::outbox::Draft;
-use crate::client::session::Session;
+use crate::client::session::{Retried, Session};
 use crate::limits::BODY_BYTES_CEILING;
 use crate::protocol::codes::{WireError, exit};
 use crate::protocol::reply::Outcome;

@@ -2,15 +2,14 @@
 
 use serde_json::json;
 
-use super::Context;
-use crate::cli::args::{Use, bare};
+use super::{Context, user_name};
+use crate::cli::args::Use;
 use crate::cli::error::CliError;
 use crate::cli::json::object;
-use crate::protocol::names::UserName;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Use) -> Result<(), CliError> {
-    let user = UserName::parse(bare(&args.user))?;
+    let user = user_name(&args.user)?;
     let place = context.named_place()?;
     let home = context.home()?;
     let account = home.account(place.as_ref().map(|place| &place.url.key), Some(&user))?;

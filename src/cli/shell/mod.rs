@@ -106,8 +106,9 @@ fn act(
         Command::Topics => topic::list(ui, session),
         Command::Refresh => {
             let fetched = session.refresh();
-            refresh::show_unseen(ui, session.account(), None)?;
+            let shown = refresh::show_unseen(ui, session.account(), None)?;
             fetched?;
+            refresh::tell_nothing(ui, session.account(), shown);
             Ok(())
         }
         Command::Help(word) => ui.line(table::help(word.as_deref())),
