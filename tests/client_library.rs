@@ -1,5 +1,10 @@
 //! The client library against a real server: what `mailctl` and other programs build on.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step that fails ends the test, and the line says which"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -194,7 +199,7 @@ fn looking_changes_nothing() {
 fn a_draft_waits_for_its_owner_and_an_unanswered_send_settles_by_itself() {
     let mut server = Server::start();
     let (ana, bob) = (Person::new(&server, "ana"), Person::new(&server, "bob"));
-    let mut session = ana.open();
+    let mut session = Session::open(&ana.account, hasty()).unwrap();
     server.kill9();
     // An open session whose server died: tried or not, it is kept, and says so.
     session = match session.send(draft(&["bob"], "first")) {

@@ -22,9 +22,6 @@ use crate::protocol::reply::{self, DecodeError};
 use crate::protocol::request::{self, Request};
 use crate::protocol::{FEATURES, MAGIC, PublicKey, VERSION, VERSION_OLDEST};
 
-/// Bytes of a message libzmq takes: a full frame and what CURVE adds to it.
-const MESSAGE_BYTES_MAX: i64 = limits::FRAME_BYTES_MAX as i64 + 1024;
-
 /// Notices kept while a request is waited for. More are dropped: they are hints, and the gap they
 /// leave is noticed.
 const NOTICES_MAX: usize = 512;
@@ -552,7 +549,8 @@ fn secure(socket: &Socket, keys: &KeyPair, server: &PublicKey) -> zmq::Result<()
     socket.set_curve_publickey(&keys.public)?;
     socket.set_curve_secretkey(keys.secret())?;
     socket.set_linger(0)?;
-    socket.set_maxmsgsize(MESSAGE_BYTES_MAX)?;
+    let wire_bytes = limits::FRAME_BYTES_MAX + limits::CURVE_BYTES;
+    socket.set_maxmsgsize(i64::try_from(wire_bytes).expect("frame limits are small numbers"))?;
     socket.set_ipv6(true)?;
     socket.set_handshake_ivl(5_000)?;
     socket.set_heartbeat_ivl(5_000)?;

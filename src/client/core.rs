@@ -296,3 +296,157 @@ impl Positions {
         self.at(log).is_some_and(|at| at < head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LinkEvent::{Down, HandshakeFailed, Refused, Up};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn requests() -> Requests {
+        Requests::new([9; 8])
+    }
+
+    fn transmit_all(requests: &mut Requests, now_ms: u64) -> Vec<RequestNumber> {
+        let mut sent = Vec::new();
+        while let Some((number, _)) = requests.poll_transmit() {
+            sent.push(number);
+            requests.transmitted(now_ms);
+        }
+        sent
+    }
+
+    fn reply(requests: &Requests, number: RequestNumber) -> Vec<Vec<u8>> {
+        vec![requests.wire_id(number).to_vec(), b"{}".to_vec()]
+    }
+
+    #[test]
+    fn replies_overtake_each_other_and_are_taken_once() {
+        let mut requests = requests();
+        let one = requests.submit(b"1".to_vec(), None, true, false);
+        let two = requests.submit(b"2".to_vec(), None, true, false);
+        assert_eq!(transmit_all(&mut requests, 0), [one, two]);
+        let answer = reply(&requests, two);
+        assert_eq!(requests.accept(answer.clone()), Some(two));
+        assert_eq!(requests.accept(answer), None, "a double");
+        assert_eq!(requests.take(one), None);
+        assert_eq!(requests.take(two), Some(vec![b"{}".to_vec()]));
+        assert_eq!(requests.take(two), None);
+    }
+
+    #[test]
+    fn late_and_foreign_replies_are_dropped() {
+        let mut requests = requests();
+        let one = requests.submit(b"1".to_vec(), None, true, false);
+        transmit_all(&mut requests, 0);
+        assert_eq!(requests.forget(one), 1, "it was transmitted once");
+        let late = reply(&requests, one);
+        assert_eq!(requests.accept(late), None);
+        assert_eq!(requests.accept(vec![vec![1; 16], b"{}".to_vec()]), None);
+        assert_eq!(requests.accept(vec![b"x".to_vec()]), None);
+        assert_eq!(requests.accept(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_new_connection_repeats_everything_in_order_and_silence_only_what_may_be() {
+        let mut requests = requests();
+        let send = requests.submit(b"send".to_vec(), None, false, false);
+        let fetch = requests.submit(b"fetch".to_vec(), None, true, false);
+        transmit_all(&mut requests, 1_000);
+        assert_eq!(requests.tick(1_001), Some(1_000 + REPEAT_AFTER_MS));
+        assert!(transmit_all(&mut requests, 1_001).is_empty());
+        requests.tick(1_000 + REPEAT_AFTER_MS);
+        assert_eq!(transmit_all(&mut requests, 9_000), [fetch]);
+        requests.reconnected();
+        let hello = requests.submit(b"hello".to_vec(), None, true, true);
+        assert_eq!(transmit_all(&mut requests, 9_001), [hello, send, fetch]);
+    }
+
+    #[test]
+    fn silence_means_what_the_monitor_saw() {
+        let after = |events: &[LinkEvent]| {
+            let mut link = Link::default();
+            for event in events {
+                link.handle(*event);
+            }
+            (link.verdict(), link.is_wrong())
+        };
+        assert_eq!(after(&[]), (Verdict::Unreachable, false));
+        assert_eq!(after(&[Refused, Refused]), (Verdict::Unreachable, false));
+        assert_eq!(after(&[Up]), (Verdict::Silent, false));
+        assert_eq!(after(&[Up, Down]), (Verdict::Unreachable, false));
+        assert_eq!(after(&[HandshakeFailed]), (Verdict::WrongServer, false));
+        let failed = [
+            HandshakeFailed,
+            Down,
+            HandshakeFailed,
+            Down,
+            HandshakeFailed,
+        ];
+        assert_eq!(after(&failed), (Verdict::WrongServer, true));
+        let restarted = [HandshakeFailed, HandshakeFailed, Refused, HandshakeFailed];
+        assert_eq!(after(&restarted), (Verdict::WrongServer, false));
+    }
+
+    /// What a lossy network does between a log and a watcher.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A mail enters the log; its notice arrives or not.
+        Mail { arrives: bool },
+        /// An old notice arrives again, late.
+        Again(prop::sample::Index),
+        /// A heartbeat finds what is missing.
+        Heartbeat,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => any::<bool>().prop_map(|arrives| Step::Mail { arrives }),
+            1 => any::<prop::sample::Index>().prop_map(Step::Again),
+            1 => Just(Step::Heartbeat),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        /// P10, P3: whatever is lost, doubled or late, a watcher shows every mail once, in order, and
+        /// has them all after a heartbeat.
+        #[test]
+        fn p10_a_watcher_shows_everything_once_in_order(steps in steps(), start in 0_u64..5) {
+            let mut log: Vec<MailId> = (1..=start).map(|at| at * 3).collect();
+            let mut shown = Vec::new();
+            let mut positions = Positions::default();
+            positions.follow(1, log.last().copied().unwrap_or(0));
+            let fetch = |positions: &mut Positions, shown: &mut Vec<MailId>, log: &[MailId]| {
+                let at = positions.at(1).unwrap();
+                shown.extend(log.iter().filter(|id| **id > at));
+                positions.pass(1, log.last().copied().unwrap_or(0));
+            };
+            let mut notices = Vec::new();
+            for step in steps {
+                let mut arrived = None;
+                match step {
+                    Step::Mail { arrives } => {
+                        let prev = log.last().copied().unwrap_or(0);
+                        log.push(prev + 3);
+                        notices.push((prev, prev + 3));
+                        arrived = arrives.then_some((prev, prev + 3));
+                    }
+                    Step::Again(which) if !notices.is_empty() => {
+                        arrived = Some(*which.get(&notices));
+                    }
+                    Step::Again(_) => {}
+                    Step::Heartbeat => fetch(&mut positions, &mut shown, &log),
+                }
+                let Some((prev, id)) = arrived else { continue };
+                match positions.see(1, prev, id) {
+                    Sight::Next => shown.push(id),
+                    Sight::Gap(_) => fetch(&mut positions, &mut shown, &log),
+                    Sight::Old | Sight::Stranger => {}
+                }
+            }
+            fetch(&mut positions, &mut shown, &log);
+            prop_assert_eq!(shown, &log[usize::try_from(start).unwrap()..]);
+        }
+    }
+}

@@ -137,10 +137,11 @@ impl ClientError {
     /// Says whether the same command may succeed later without a change to it.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoAnswer { .. } => true,
+            Self::Unreachable { .. }
+            | Self::NoAnswer { .. }
+            | Self::File(FileError::Full { .. }) => true,
             Self::Refused(error) => error.retryable,
             Self::NotSent { cause, .. } => cause.retryable(),
-            Self::File(FileError::Full { .. }) => true,
             _ => false,
         }
     }

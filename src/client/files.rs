@@ -122,7 +122,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 
 /// Replaces a JSON file, as [`replace`] does.
 pub(super) fn replace_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| damaged(path, e))?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| damaged(path, &e))?;
     bytes.push(b'\n');
     replace(path, &bytes)
 }
@@ -132,7 +132,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, F
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|e| damaged(path, e)),
+            .map_err(|e| damaged(path, &e)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }
@@ -157,7 +157,7 @@ pub(super) fn open_lock(path: &Path) -> Result<File, FileError> {
 }
 
 /// Makes the error of a file that holds something else than it should.
-pub(super) fn damaged(path: &Path, what: impl ToString) -> FileError {
+pub(super) fn damaged(path: &Path, what: &(impl ToString + ?Sized)) -> FileError {
     FileError::Damaged {
         path: path.to_owned(),
         what: what.to_string(),

@@ -263,10 +263,11 @@ impl Home {
             return Ok(account.clone());
         }
         let mut found: Vec<Account> = self.accounts()?.into_iter().filter(fits).collect();
-        if let Some(home) = default.filter(|_| found.len() > 1) {
-            found.sort_by_key(|account| account.server_key() != home.server_key());
-            if found[1].server_key() != home.server_key() {
-                found.truncate(1);
+        if let Some(default) = default {
+            let near = |account: &&Account| account.server_key() == default.server_key();
+            let mut near = found.iter().filter(near);
+            if let (Some(only), None) = (near.next(), near.next()) {
+                found = vec![only.clone()];
             }
         }
         pick(found, server, user)
@@ -463,5 +464,138 @@ fn pick(
             user: user.to_string(),
         }),
         (_, None, _) => Err(HomeError::NoDefault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(Some(&folder.path().join("state/home"))).unwrap();
+        (folder, home)
+    }
+
+    fn place(key: u8, port: u16) -> Place {
+        Place {
+            url: ServerUrl {
+                host: "localhost".to_owned(),
+                port,
+                key: [key; 32],
+                code: Some("secret-code".to_owned()),
+            },
+            source: None,
+        }
+    }
+
+    fn user(name: &str) -> UserName {
+        UserName::parse(name).unwrap()
+    }
+
+    fn login(home: &Home, key: u8, name: &str) -> Account {
+        let account = home.create_account(&place(key, 1), &user(name)).unwrap();
+        home.confirm(&account).unwrap();
+        account
+    }
+
+    #[test]
+    fn the_first_login_is_the_default_and_a_later_one_leaves_it() {
+        let (_folder, home) = home();
+        assert!(matches!(
+            home.account(None, None),
+            Err(HomeError::NoAccount)
+        ));
+        login(&home, 1, "ana");
+        login(&home, 1, "bob");
+        let name = |user: Option<&UserName>| home.account(None, user).unwrap().user().to_string();
+        assert_eq!(name(None), "ana");
+        assert_eq!(name(Some(&user("bob"))), "bob");
+        let bob = home.account(None, Some(&user("bob"))).unwrap();
+        home.set_default(&bob).unwrap();
+        assert_eq!(name(None), "bob");
+        assert!(matches!(
+            home.account(None, Some(&user("eve"))),
+            Err(HomeError::NoSuchAccount { .. })
+        ));
+    }
+
+    #[test]
+    fn a_login_that_was_refused_does_not_count() {
+        let (_folder, home) = home();
+        let refused = home.create_account(&place(1, 1), &user("ana")).unwrap();
+        assert!(home.accounts().unwrap().is_empty());
+        let again = home.create_account(&place(1, 1), &user("ana")).unwrap();
+        assert_eq!(refused.keys().public, again.keys().public, "its key stays");
+        assert!(home.confirm(&again).unwrap());
+        let moved = home.create_account(&place(1, 2), &user("ana")).unwrap();
+        assert_eq!(home.accounts().unwrap().len(), 1, "still logged in");
+        assert_eq!(moved.place().url.port, 2);
+    }
+
+    #[test]
+    fn servers_are_told_apart_by_their_key() {
+        let (_folder, home) = home();
+        let here = login(&home, 1, "ana");
+        login(&home, 2, "ana");
+        login(&home, 2, "bob");
+        let found = |key: Option<u8>, name: Option<&str>| {
+            let key = key.map(|key| [key; 32]);
+            let name = name.map(user);
+            home.account(key.as_ref(), name.as_ref())
+                .map(|account| (account.server_key()[0], account.user().to_string()))
+        };
+        assert_eq!(found(None, Some("ana")).unwrap(), (1, "ana".to_owned()));
+        assert_eq!(found(Some(2), Some("ana")).unwrap(), (2, "ana".to_owned()));
+        assert_eq!(found(None, Some("bob")).unwrap(), (2, "bob".to_owned()));
+        assert!(matches!(found(Some(2), None), Err(HomeError::NoDefault)));
+        assert!(matches!(
+            found(Some(3), None),
+            Err(HomeError::OtherServer { .. })
+        ));
+        home.forget(&here).unwrap();
+        assert!(home.default_account().unwrap().is_none());
+        assert!(matches!(found(None, None), Err(HomeError::NoDefault)));
+    }
+
+    #[test]
+    fn everything_is_private_and_codes_are_not_kept() {
+        let (folder, home) = home();
+        let account = login(&home, 1, "ana");
+        drop(account.outbox().unwrap());
+        drop(account.mailbox().unwrap());
+        let mut folders = vec![folder.path().join("state")];
+        while let Some(path) = folders.pop() {
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            if path.is_dir() {
+                assert_eq!(mode, 0o700, "{path:?}");
+                folders.extend(
+                    fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            } else {
+                assert_eq!(mode, 0o600, "{path:?}");
+                assert!(!fs::read_to_string(&path).unwrap().contains("secret-code"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_by_address_file_or_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = place(1, 5570).url;
+        assert_eq!(Place::parse(&url.to_string()).unwrap().url, url);
+        let file = folder.path().join("server.url");
+        let missing = Place::read(&file).unwrap_err();
+        assert!(matches!(missing, HomeError::NoUrl { .. }));
+        fs::write(&file, format!("{url}\n")).unwrap();
+        for named in [folder.path(), file.as_path()] {
+            let place = Place::parse(named.to_str().unwrap()).unwrap();
+            assert_eq!((place.url, place.source), (url.clone(), Some(file.clone())));
+        }
+        fs::write(&file, "nonsense").unwrap();
+        assert!(matches!(Place::read(&file), Err(HomeError::Url { .. })));
     }
 }

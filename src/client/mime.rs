@@ -167,3 +167,89 @@ fn encoding(body: &[u8]) -> &'static str {
         _ => "binary",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mail(subject: &str, content_type: &str, body: Vec<u8>) -> Mail {
+        Mail {
+            log: 3,
+            envelope: Envelope {
+                id: 42,
+                prev: 40,
+                n: 7,
+                address: "lab/news".to_owned(),
+                from: "joão".to_owned(),
+                to: vec!["lab/news".to_owned(), "bob".to_owned()],
+                subject: subject.to_owned(),
+                sent_at: "2026-11-22T14:00:00.123Z".to_owned(),
+                expires_at: None,
+                content_type: content_type.to_owned(),
+                size: body.len() as u64,
+                frames: 1,
+            },
+            body,
+        }
+    }
+
+    fn text(mail: &Mail) -> String {
+        String::from_utf8(header(mail, "srv")).unwrap()
+    }
+
+    #[test]
+    fn mail_readers_find_what_they_know() {
+        let text = text(&mail("hello", "text/plain", b"hi".to_vec()));
+        for line in [
+            "From: joão@srv\n",
+            "To: lab/news@srv,\n bob@srv\n",
+            "Subject: hello\n",
+            "Date: Sun, 22 Nov 2026 14:00:00 +0000\n",
+            "Message-ID: <42@srv>\n",
+            "Content-Type: text/plain\n",
+            "Content-Transfer-Encoding: 7bit\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn p12_nothing_of_others_ends_the_header_or_adds_to_it() {
+        let hostile = "x\n\nBcc: all\r\n\x1b[2J\u{202e}";
+        let mail = mail(hostile, "text/plain\nX-Evil: 1", b"\n\nbody".to_vec());
+        let text = text(&mail);
+        assert_eq!(text.find("\n\n"), Some(text.len() - 2));
+        assert!(
+            !text.contains("\nBcc") && !text.contains("\nX-Evil"),
+            "{text}"
+        );
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
+        assert!(text.contains("Content-Type: application/octet-stream\n"));
+    }
+
+    #[test]
+    fn what_is_no_mail_of_ours_is_not_read() {
+        assert_eq!(parse(Vec::new()), None);
+        assert_eq!(parse(b"Subject: x\n\nbody".to_vec()), None);
+        let mut short = header(&mail("s", "text/plain", b"body".to_vec()), "srv");
+        short.extend(b"bod");
+        assert_eq!(parse(short), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_mail_comes_back_as_it_was(subject in ".{0,300}", kind in ".{0,40}", body: Vec<u8>) {
+            let mail = mail(&subject, &kind, body);
+            let mut bytes = header(&mail, "srv");
+            prop_assert!(bytes.split(|b| *b == b'\n').all(|line| line.len() <= 998));
+            bytes.extend(&mail.body);
+            prop_assert_eq!(parse(bytes), Some(mail));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes: Vec<u8>) {
+            drop(parse(bytes));
+        }
+    }
+}

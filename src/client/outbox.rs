@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError, damaged, failed};
 
+/// How the name of a file ends that is being written.
+const ASIDE: &str = ".aside";
+
 /// A mail to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
@@ -228,7 +231,9 @@ impl Outbox {
     /// before any request can say that this one is settled.
     pub fn settle(&self, claimed: Claimed) -> Result<(), FileError> {
         let _lock = files::lock(&self.lock)?;
-        files::remove(&claimed.path)
+        files::remove(&claimed.path)?;
+        drop(claimed); // its lock goes after its file
+        Ok(())
     }
 
     /// Removes an entry that nobody works on, whatever may come of it. Returns whether it was there.
@@ -262,8 +267,10 @@ impl Outbox {
         Ok(listed)
     }
 
-    /// Claims everything a dead process left tried and unanswered, oldest first.
+    /// Returns the entries that were tried and not answered, oldest first: those that no living process
+    /// works on can be claimed.
     pub fn pending_retries(&self) -> Result<Vec<u64>, FileError> {
+        self.sweep()?;
         self.entries_that(|standing| matches!(standing, Standing::InDoubt(_)))
     }
 
@@ -298,6 +305,20 @@ impl Outbox {
             path,
             lock: file,
         }))
+    }
+
+    /// Removes what processes left that died before their entry had a name that counts.
+    fn sweep(&self) -> Result<(), FileError> {
+        for name in files::names(&self.folder)? {
+            let pid = name
+                .strip_suffix(ASIDE)
+                .and_then(|rest| rest.split_once('-')?.0.parse().ok())
+                .and_then(rustix::process::Pid::from_raw);
+            if pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_err()) {
+                files::remove(&self.folder.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     fn entries_that(&self, wanted: impl Fn(&Standing) -> bool) -> Result<Vec<u64>, FileError> {
@@ -403,11 +424,11 @@ impl Outbox {
 
     fn create_aside(&self) -> Result<(PathBuf, File), FileError> {
         use std::sync::atomic::{AtomicU64, Ordering};
-        static ASIDE: AtomicU64 = AtomicU64::new(0);
-        let at = ASIDE.fetch_add(1, Ordering::Relaxed);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let at = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = self
             .folder
-            .join(format!("{}-{at}.aside", std::process::id()));
+            .join(format!("{}-{at}{ASIDE}", std::process::id()));
         let file = files::create(&path)?;
         Ok((path, file))
     }
@@ -489,7 +510,7 @@ fn header_of(path: &Path, draft: &Draft) -> Result<Vec<u8>, FileError> {
         ttl_s: draft.ttl_s,
         size: draft.body.len() as u64,
     };
-    let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(path, e))?;
+    let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(path, &e))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -508,7 +529,7 @@ fn read_header(path: &Path, file: &mut impl Read) -> Result<EntryHeader, FileErr
     std::io::BufReader::new(file)
         .read_until(b'\n', &mut line)
         .map_err(failed("read", path))?;
-    serde_json::from_slice(&line).map_err(|e| damaged(path, e))
+    serde_json::from_slice(&line).map_err(|e| damaged(path, &e))
 }
 
 fn read_draft(path: &Path, mut file: &File) -> Result<Draft, FileError> {
@@ -519,7 +540,7 @@ fn read_draft(path: &Path, mut file: &File) -> Result<Draft, FileError> {
         .position(|byte| *byte == b'\n')
         .ok_or_else(|| damaged(path, "it has no header"))?;
     let body = bytes.split_off(end + 1);
-    let header: EntryHeader = serde_json::from_slice(&bytes).map_err(|e| damaged(path, e))?;
+    let header: EntryHeader = serde_json::from_slice(&bytes).map_err(|e| damaged(path, &e))?;
     if header.size != body.len() as u64 {
         return Err(damaged(path, "its body is cut short"));
     }
@@ -537,5 +558,175 @@ fn open_existing(path: &Path) -> Result<Option<File>, FileError> {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("open", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> (tempfile::TempDir, Outbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(folder.path()).unwrap();
+        (folder, outbox)
+    }
+
+    fn with_stream(stream: u64) -> (tempfile::TempDir, Outbox) {
+        let (folder, outbox) = outbox();
+        assert_eq!(outbox.adopt_stream(None, stream).unwrap(), stream);
+        (folder, outbox)
+    }
+
+    fn draft(body: &str) -> Draft {
+        Draft {
+            to: vec!["bob".to_owned()],
+            subject: "a\nb".to_owned(),
+            content_type: "text/plain".to_owned(),
+            ttl_s: Some(5),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    fn numbers(claimed: &Claimed) -> (u64, u64) {
+        let number = claimed.number().unwrap();
+        (number.number, number.settled_below)
+    }
+
+    #[test]
+    fn numbers_rise_and_settled_is_what_has_no_entry() {
+        let (_folder, outbox) = with_stream(7);
+        let one = outbox.enqueue(draft("1")).unwrap();
+        let two = outbox.enqueue(draft("2")).unwrap();
+        assert_eq!((numbers(&one), numbers(&two)), ((1, 1), (2, 1)));
+        outbox.settle(one).unwrap();
+        let three = outbox.enqueue(draft("3")).unwrap();
+        assert_eq!(numbers(&three), (3, 2));
+        outbox.settle(two).unwrap();
+        outbox.settle(three).unwrap();
+        assert_eq!(numbers(&outbox.enqueue(draft("4")).unwrap()), (4, 4));
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_claimed_by_one() {
+        let (folder, outbox) = with_stream(7);
+        let left = outbox.enqueue(draft("body\nwith lines\n")).unwrap();
+        let other = Outbox::open(folder.path()).unwrap();
+        assert!(
+            other.claim(left.entry).unwrap().is_none(),
+            "its owner lives"
+        );
+        assert!(other.list().unwrap()[0].busy);
+        let entry = left.entry;
+        drop(left); // as when the process dies: the lock goes, the file stays
+        assert_eq!(other.pending_retries().unwrap(), [entry]);
+        let claimed = other.claim(entry).unwrap().unwrap();
+        assert!(
+            outbox.claim(entry).unwrap().is_none(),
+            "one claim at a time"
+        );
+        assert_eq!(claimed.draft, draft("body\nwith lines\n"));
+        assert_eq!(numbers(&claimed), (1, 1));
+        other.settle(claimed).unwrap();
+        assert!(outbox.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn drafts_use_no_number_until_they_are_sent() {
+        let (_folder, outbox) = outbox();
+        let entry = outbox.keep(&draft("d"), false).unwrap();
+        let queued = outbox.keep(&draft("q"), true).unwrap();
+        assert_eq!(outbox.queued().unwrap(), [queued]);
+        assert_eq!(outbox.drafts().unwrap(), [entry, queued]);
+        assert!(outbox.pending_retries().unwrap().is_empty());
+        outbox.adopt_stream(None, 3).unwrap();
+        let claimed = outbox.claim(entry).unwrap().unwrap();
+        let promoted = outbox.promote(claimed).unwrap();
+        assert_eq!((promoted.entry, numbers(&promoted)), (entry, (1, 1)));
+        assert_eq!(outbox.demote(promoted, false).unwrap(), entry);
+        assert_eq!(outbox.list().unwrap()[0].standing, Standing::Draft);
+        assert!(outbox.remove(entry).unwrap());
+        assert!(!outbox.remove(entry).unwrap());
+    }
+
+    #[test]
+    fn a_new_stream_starts_over_and_strands_the_old_entries() {
+        let (_folder, outbox) = with_stream(7);
+        let old = outbox.enqueue(draft("old")).unwrap();
+        assert_eq!(outbox.adopt_stream(Some(7), 7).unwrap(), 7);
+        assert_eq!(outbox.adopt_stream(Some(7), 9).unwrap(), 9);
+        assert_eq!(
+            outbox.adopt_stream(Some(7), 10).unwrap(),
+            9,
+            "another process was first"
+        );
+        assert_eq!(numbers(&outbox.enqueue(draft("new")).unwrap()), (1, 1));
+        let entry = outbox.lose(old).unwrap();
+        let lost = Standing::Lost {
+            stream: 7,
+            number: 1,
+        };
+        let listed = outbox.list().unwrap();
+        assert_eq!((listed[0].entry, listed[0].standing), (entry, lost));
+        assert!(!outbox.pending_retries().unwrap().contains(&entry));
+    }
+
+    /// Whatever a crash leaves of the counters: no number is given out twice.
+    #[test]
+    fn p03_a_crash_between_the_files_reuses_no_number() {
+        let (folder, outbox) = with_stream(7);
+        let counters = folder.path().join("outbox/stream.json");
+        let before = fs::read(&counters).unwrap();
+        let first = outbox.enqueue(draft("1")).unwrap();
+        // The entry got its name, the counters did not.
+        fs::write(&counters, before).unwrap();
+        let second = outbox.enqueue(draft("2")).unwrap();
+        assert_ne!(first.entry, second.entry);
+        assert_eq!(numbers(&second), (2, 1));
+        // The counters moved, the entry got no name: a file of a process that is gone.
+        outbox.settle(first).unwrap();
+        outbox.settle(second).unwrap();
+        let aside = folder.path().join("outbox/4194304-0.aside");
+        fs::write(&aside, "half an entr").unwrap();
+        assert!(outbox.pending_retries().unwrap().is_empty());
+        assert!(!aside.exists(), "swept");
+        assert_eq!(numbers(&outbox.enqueue(draft("3")).unwrap()), (3, 3));
+    }
+
+    #[test]
+    fn a_file_cut_short_is_said_and_never_sent() {
+        let (folder, outbox) = with_stream(7);
+        let claimed = outbox.enqueue(draft("a body")).unwrap();
+        let (path, entry) = (claimed.path.clone(), claimed.entry);
+        drop(claimed);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(matches!(
+            outbox.claim(entry),
+            Err(FileError::Damaged { .. })
+        ));
+        drop(folder);
+    }
+
+    #[test]
+    fn many_at_once_get_numbers_of_their_own() {
+        let (folder, _outbox) = with_stream(7);
+        let given = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let outbox = Outbox::open(folder.path()).unwrap();
+                    for _ in 0..5 {
+                        let claimed = outbox.enqueue(draft("x")).unwrap();
+                        let (number, settled_below) = numbers(&claimed);
+                        assert!(settled_below <= number);
+                        given.lock().unwrap().push(number);
+                        outbox.settle(claimed).unwrap();
+                    }
+                });
+            }
+        });
+        let mut given = given.into_inner().unwrap();
+        given.sort_unstable();
+        assert_eq!(given, (1..=40).collect::<Vec<u64>>());
     }
 }

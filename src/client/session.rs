@@ -14,7 +14,6 @@ mod send;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -36,6 +35,10 @@ pub use send::{Retried, Sent, Which, send_or_keep};
 pub use watch::Event;
 
 /// How a session is opened.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent wishes, each named where it is set"
+)]
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Topics and prefixes to join with the login.
@@ -174,16 +177,13 @@ impl Session {
 
     /// Joins a topic or prefix. Returns the logs that this adds or, with `from`, rewinds.
     pub fn join(&mut self, topic: &Pattern, from: From) -> Result<Vec<LogInfo>, ClientError> {
-        let (reply, _) = self.call::<reply::Logs>(
-            |session| {
-                Request::Join(request::Join {
-                    session,
-                    topic: topic.clone(),
-                    from,
-                })
-            },
-            None,
-        )?;
+        let (reply, _) = self.call::<reply::Logs>(|session| {
+            Request::Join(request::Join {
+                session,
+                topic: topic.clone(),
+                from,
+            })
+        })?;
         self.mailbox
             .meet(&reply.logs, self.connection.hello().incarnation)?;
         if from != From::Now {
@@ -274,7 +274,7 @@ impl Session {
         &mut self,
         make: impl Fn(SessionId) -> Request,
     ) -> Result<T, ClientError> {
-        self.call(make, None).map(|(reply, _)| reply)
+        self.call(make).map(|(reply, _)| reply)
     }
 
     fn done(&mut self, make: impl Fn(SessionId) -> Request) -> Result<(), ClientError> {
@@ -286,14 +286,11 @@ impl Session {
     fn call<T: DeserializeOwned>(
         &mut self,
         make: impl Fn(SessionId) -> Request,
-        body: Option<Arc<[u8]>>,
     ) -> Result<Answer<T>, ClientError> {
         let deadline_ms = self.deadline_ms();
         loop {
             let request = make(self.login.session.clone());
-            let answer = self
-                .connection
-                .call::<T>(&request, body.clone(), deadline_ms);
+            let answer = self.connection.call::<T>(&request, None, deadline_ms);
             match answer {
                 Err(failure) => self.overcome(failure.error, deadline_ms)?,
                 Ok(answer) => return Ok(answer),
@@ -432,7 +429,7 @@ pub fn admin_invite(
     ask_as(place, keys, timeout, &request)
 }
 
-/// Returns every row of an administrator's listing.
+/// Returns every row of an administrator's listing, page by page.
 pub fn admin_rows(
     place: &Place,
     keys: &KeyPair,
@@ -442,21 +439,22 @@ pub fn admin_rows(
     body: bool,
 ) -> Result<Vec<serde_json::Value>, ClientError> {
     let mut connection = Connection::open(place, keys, timeout)?;
-    let (mut rows, mut after) = (Vec::new(), None);
+    let mut question = request::Admin {
+        what,
+        after: None,
+        address,
+        body,
+    };
+    let mut rows = Vec::new();
     loop {
-        let request = Request::Admin(request::Admin {
-            what,
-            after,
-            address: address.clone(),
-            body,
-        });
         let deadline_ms = connection.deadline_ms(timeout);
+        let request = Request::Admin(question.clone());
         let (page, _) = connection.call::<reply::Rows>(&request, None, deadline_ms)?;
         rows.extend(page.rows);
-        after = page.more_after;
-        if after.is_none() {
+        if page.more_after.is_none() {
             return Ok(rows);
         }
+        question.after = page.more_after;
     }
 }
 

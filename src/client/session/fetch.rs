@@ -101,17 +101,14 @@ impl Session {
         mails: u32,
         before: Option<MailId>,
     ) -> Result<Vec<Mail>, ClientError> {
-        let (page, frames) = self.call::<Page>(
-            |session| {
-                Request::History(request::History {
-                    session,
-                    address: address.to_owned(),
-                    mails,
-                    before,
-                })
-            },
-            None,
-        )?;
+        let (page, frames) = self.call::<Page>(|session| {
+            Request::History(request::History {
+                session,
+                address: address.to_owned(),
+                mails,
+                before,
+            })
+        })?;
         Ok(self.complete(page.log, page.mails, frames)?.0)
     }
 
@@ -151,9 +148,8 @@ impl Session {
         let (mut mails, mut stalls) = (0, 0);
         loop {
             let mark = self.mark_of(log)?;
-            let (page, bodies) = match self.fetch_page(log, mark)? {
-                Some(page) => page,
-                None => return Ok(mails),
+            let Some((page, bodies)) = self.fetch_page(log, mark)? else {
+                return Ok(mails);
             };
             mails += bodies.len() as u64;
             let reached = self.store_page(&page, &bodies)?;
@@ -176,19 +172,16 @@ impl Session {
         log: LogNumber,
         mark: Mark,
     ) -> Result<Option<(Page, Vec<Mail>)>, ClientError> {
-        let fetched = self.call::<Page>(
-            |session| {
-                Request::Fetch(request::Fetch {
-                    session,
-                    log,
-                    after: mark.id,
-                    n: mark.n,
-                    mails: PAGE_MAILS,
-                    bytes: limits::PAGE_BYTES_MAX as u64,
-                })
-            },
-            None,
-        );
+        let fetched = self.call::<Page>(|session| {
+            Request::Fetch(request::Fetch {
+                session,
+                log,
+                after: mark.id,
+                n: mark.n,
+                mails: PAGE_MAILS,
+                bytes: limits::PAGE_BYTES_MAX as u64,
+            })
+        });
         let (mut page, frames) = match fetched {
             Ok(answer) => answer,
             Err(error) if lost_access(&error) => {
@@ -246,17 +239,14 @@ impl Session {
         let mut body = Vec::new();
         while (body.len() as u64) < envelope.size {
             let offset = body.len() as u64;
-            let asked = self.call::<reply::Body>(
-                |session| {
-                    Request::Body(request::Body {
-                        session,
-                        log,
-                        id: envelope.id,
-                        offset,
-                    })
-                },
-                None,
-            );
+            let asked = self.call::<reply::Body>(|session| {
+                Request::Body(request::Body {
+                    session,
+                    log,
+                    id: envelope.id,
+                    offset,
+                })
+            });
             match asked {
                 Ok((_, frames)) => match frames.into_iter().next() {
                     Some(piece) if !piece.is_empty() => body.extend(piece),
