@@ -71,4 +71,7 @@ while true; do
   wait "$server" || status=$?
   kill -0 "$server" 2>/dev/null || break
 done
+if [ "$status" = 73 ] || [ "$status" = 69 ]; then
+  echo "Flags go into ARGS, for example: make run ARGS='--bind tcp://127.0.0.1:6570 --live-bind tcp://127.0.0.1:6571'" >&2
+fi
 exit "$status"

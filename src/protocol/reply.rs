@@ -350,7 +350,7 @@ pub struct Lease {
     pub durability: String,
 }
 
-/// To `admin`: rows whose fields depend on what was asked (docs/cli.md lists them).
+/// To `admin`: rows whose fields depend on what was asked (docs/protocol.md lists them).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
     /// JSON objects.
