@@ -78,7 +78,14 @@ pub struct Globals {
     #[arg(long, global = true, overrides_with = "no_input")]
     pub no_input: bool,
     /// How long a verb that ends by itself may take, in seconds
-    #[arg(long, global = true, overrides_with = "timeout", value_name = "S", default_value = "10", value_parser = parse_timeout)]
+    #[arg(
+        long,
+        global = true,
+        overrides_with = "timeout",
+        value_name = "S",
+        default_value = "10",
+        value_parser = parse_timeout
+    )]
     pub timeout: Duration,
 }
 

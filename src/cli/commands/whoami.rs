@@ -3,29 +3,27 @@
 
 use serde_json::json;
 
-use super::Context;
+use super::{Context, close};
 use crate::cli::error::CliError;
 use crate::cli::json::object;
-use crate::client::session;
+use crate::protocol::codes::Code;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<(), CliError> {
     let account = context.account()?;
-    let answer = session::probe(account.place(), account.keys(), context.globals.timeout);
-    let hello = match answer {
-        Ok(hello) => Some(hello),
-        Err(error) if error.retryable() => {
+    let options = context.one_shot();
+    let device = match context.open(&account, options) {
+        Ok(session) => {
+            let device = session.login().device;
+            close(session);
+            Some(device)
+        }
+        Err(error) if error.retryable() || error.is_refused(Code::NotRegistered) => {
             context.ui.warn(&error);
             None
         }
         Err(error) => return Err(error.into()),
     };
-    if hello.as_ref().is_some_and(|hello| hello.user.is_none()) {
-        context
-            .ui
-            .warn("the server does not know this device (any more); log in again");
-    }
-    let device = hello.and_then(|hello| hello.device);
     let (user, url) = (account.user(), &account.place().url);
     let number = device.map_or_else(|| "unknown".to_owned(), |device| device.to_string());
     context.ui.result(

@@ -1,0 +1,289 @@
+//! The outbox end to end: sends in doubt, drafts and queued mail, with a relay between `mailctl` and
+//! the server that holds back exactly what each test wants held.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+
+use common::ctl::{Ctl, Run};
+use common::server::Server;
+use serde_json::Value;
+
+/// What the relay holds back once a numbered send lies in the outbox.
+const NOTHING: u8 = 0;
+const REQUESTS: u8 = 1;
+const REPLIES: u8 = 2;
+
+/// A relay on a port of its own. A send is saved under its number before its first try, so what
+/// passes after that file is there belongs to the send, and what passed before did not.
+struct Relay {
+    port: u16,
+    held: Arc<AtomicU8>,
+}
+
+impl Relay {
+    fn start(server: &Server, outbox: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let held = Arc::new(AtomicU8::new(NOTHING));
+        let (to, hold) = (server.url().port, Arc::clone(&held));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
+                    continue;
+                };
+                pass(&client, &server, REQUESTS, &hold, &outbox);
+                pass(&server, &client, REPLIES, &hold, &outbox);
+            }
+        });
+        Self { port, held }
+    }
+
+    fn hold(&self, what: u8) {
+        self.held.store(what, Ordering::SeqCst);
+    }
+}
+
+fn pass(from: &TcpStream, to: &TcpStream, side: u8, held: &Arc<AtomicU8>, outbox: &Path) {
+    let (mut from, mut to) = (
+        from.try_clone().expect("a socket"),
+        to.try_clone().expect("a socket"),
+    );
+    let (held, outbox) = (Arc::clone(held), outbox.to_owned());
+    thread::spawn(move || {
+        let mut bytes = [0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            let holds = held.load(Ordering::SeqCst) == side && has_numbered(&outbox);
+            if !holds && to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        drop(to.shutdown(Shutdown::Both));
+    });
+}
+
+/// Says whether a send that was given its number waits in the outbox.
+fn has_numbered(outbox: &Path) -> bool {
+    let names = std::fs::read_dir(outbox).into_iter().flatten().flatten();
+    names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .any(|name| {
+            let standing = name.split('.').nth(1).unwrap_or_default();
+            standing.starts_with(|c: char| c.is_ascii_digit())
+        })
+}
+
+/// Ana behind a relay, and bob who reads.
+struct World {
+    server: Server,
+    ana: Ctl,
+    bob: Ctl,
+    relay: Relay,
+    relayed: String,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let server = Server::start();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ana = Ctl::new(&server, &folder.path().join("ana"));
+        let bob = Ctl::new(&server, &folder.path().join("bob"));
+        ana.ok(&["login", "ana"]);
+        bob.ok(&["login", "bob"]);
+        let mut url = server.url();
+        let account = folder
+            .path()
+            .join("ana")
+            .join(hex::encode(url.key))
+            .join("ana");
+        let relay = Relay::start(&server, account.join("outbox"));
+        url.port = relay.port;
+        Self {
+            server,
+            ana,
+            bob,
+            relay,
+            relayed: url.to_string(),
+            _folder: folder,
+        }
+    }
+
+    /// Runs ana's `mailctl` through the relay.
+    fn relayed(&self, args: &[&str]) -> Run {
+        self.ana
+            .run(&[&["--server", &self.relayed, "--timeout", "1"], args].concat())
+    }
+
+    fn bodies_of_bob(&self) -> Vec<String> {
+        let mails = self.bob.ok(&["refresh", "--json"]).objects();
+        let body = |mail: &Value| mail["body"].as_str().map(str::to_owned);
+        mails.iter().filter_map(body).collect()
+    }
+
+    fn states(&self) -> Vec<String> {
+        let rows = self.ana.ok(&["outbox", "ls", "--json"]).objects();
+        let state = |row: &Value| row["state"].as_str().map(str::to_owned);
+        rows.iter().filter_map(state).collect()
+    }
+}
+
+const IN_DOUBT: &str =
+    "in doubt: kept in the outbox as 1; it settles by itself, do not send it again";
+
+#[test]
+fn p03_a_send_that_never_arrived_settles_by_itself() {
+    let world = World::new();
+    world.relay.hold(REQUESTS);
+    let begin = common::now();
+    let send = world.relayed(&["send", "bob", "-b", "once"]);
+    assert_eq!(send.code, 75, "{}", send.err);
+    assert!(send.err.contains(IN_DOUBT), "{}", send.err);
+    assert!(
+        begin.elapsed().as_secs() < 5,
+        "--timeout 1 took {:?}",
+        begin.elapsed()
+    );
+    assert_eq!(send.out, "");
+    assert_eq!(world.states(), ["in_doubt"]);
+    assert!(world.bodies_of_bob().is_empty());
+    let next = world.ana.ok(&["topic", "ls"]);
+    assert!(
+        next.err.contains("outbox 1: sent to bob: 1\n"),
+        "{}",
+        next.err
+    );
+    assert_eq!(next.out, "", "what settled is told on stderr only");
+    assert!(world.states().is_empty());
+    assert_eq!(world.bodies_of_bob(), ["once"]);
+}
+
+#[test]
+fn p03_a_send_whose_answer_was_lost_gets_the_first_outcome() {
+    let world = World::new();
+    world.relay.hold(REPLIES);
+    let send = world.relayed(&["--json", "send", "bob", "-b", "once"]);
+    assert_eq!(send.code, 75, "{}", send.err);
+    let error: Value = serde_json::from_str(send.err.trim()).expect("one line of JSON");
+    assert_eq!(error["error"]["code"], "in_doubt");
+    assert!(send.err.contains(IN_DOUBT), "{}", send.err);
+    assert_eq!(world.bodies_of_bob(), ["once"], "the server had it");
+    let next = world.ana.ok(&["--json", "whoami"]);
+    let note: Value = serde_json::from_str(next.err.trim()).expect("one line of JSON");
+    let note = note["note"].as_str().expect("a note");
+    assert_eq!(
+        note,
+        "outbox 1: sent to bob: 1 (an earlier try had arrived)"
+    );
+    assert!(world.states().is_empty());
+    assert!(world.bodies_of_bob().is_empty(), "and has it once");
+}
+
+#[test]
+fn p03_a_killed_send_settles_by_itself() {
+    let world = World::new();
+    world.relay.hold(REPLIES);
+    let mut child = world
+        .ana
+        .command(&[
+            "--server",
+            &world.relayed,
+            "--timeout",
+            "60",
+            "send",
+            "bob",
+            "-b",
+            "once",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mailctl starts");
+    let bodies = common::eventually("bob's mail", || {
+        Some(world.bodies_of_bob()).filter(|bodies| !bodies.is_empty())
+    });
+    assert_eq!(bodies, ["once"]);
+    assert_eq!(world.states(), ["sending"]);
+    world.ana.ok(&["whoami"]);
+    assert_eq!(
+        world.states(),
+        ["sending"],
+        "a living process's send is left alone"
+    );
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!(world.states(), ["in_doubt"]);
+    let next = world.ana.ok(&["send", "bob", "-b", "twice"]);
+    assert_eq!(next.out, "sent to bob: 2\n");
+    assert!(
+        next.err.contains("(an earlier try had arrived)"),
+        "{}",
+        next.err
+    );
+    assert_eq!(world.bodies_of_bob(), ["twice"]);
+}
+
+#[test]
+fn a_draft_is_sent_only_when_its_owner_says_so() {
+    let mut world = World::new();
+    world.server.kill9();
+    let send = world
+        .ana
+        .run(&["--timeout", "1", "send", "bob", "-s", "s", "-b", "draft"]);
+    assert_eq!(send.code, 69, "{}", send.err);
+    assert!(send.err.contains("kept in the outbox as 1"), "{}", send.err);
+    let json = world
+        .ana
+        .run(&["--timeout", "1", "--json", "send", "bob", "-b", "never"]);
+    assert_eq!(json.code, 69, "{}", json.err);
+    assert_eq!(world.states(), ["draft", "draft"]);
+    world.server.restart();
+    world.ana.ok(&["topic", "ls"]);
+    assert_eq!(
+        world.states(),
+        ["draft", "draft"],
+        "a draft waits for its owner"
+    );
+    assert_eq!(world.ana.ok(&["outbox", "rm", "2"]).out, "removed 2\n");
+    assert_eq!(world.ana.ok(&["outbox", "retry"]).out, "sent to bob: 1\n");
+    assert_eq!(world.bodies_of_bob(), ["draft"]);
+    assert_eq!(world.ana.ok(&["outbox", "ls"]).err, "the outbox is empty\n");
+}
+
+#[test]
+fn queued_mail_goes_out_by_itself_in_its_order() {
+    let mut world = World::new();
+    world.server.kill9();
+    for body in ["one", "two"] {
+        let send = world
+            .ana
+            .run(&["--timeout", "1", "send", "bob", "--queue", "-b", body]);
+        assert_eq!(send.code, 69, "{}", send.err);
+    }
+    assert_eq!(world.states(), ["queued", "queued"]);
+    world.server.restart();
+    world.ana.ok(&["send", "bob", "-b", "three"]);
+    assert_eq!(world.bodies_of_bob(), ["one", "two", "three"]);
+    assert!(world.states().is_empty());
+}
+
+#[test]
+fn a_retry_that_is_refused_says_so_and_is_over() {
+    let mut world = World::new();
+    world.server.kill9();
+    let send = world
+        .ana
+        .run(&["--timeout", "1", "send", "nobody", "-b", "x"]);
+    assert_eq!(send.code, 69, "{}", send.err);
+    world.server.restart();
+    let retry = world.ana.run(&["outbox", "retry", "1"]);
+    assert_eq!(retry.code, 67, "{}", retry.err);
+    assert!(world.states().is_empty());
+    assert_eq!(world.ana.run(&["outbox", "retry", "1"]).code, 65);
+}
