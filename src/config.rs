@@ -49,6 +49,8 @@ pub struct Config {
     pub history_age: Duration,
     /// Free bytes below which no new mail is taken; nothing: see [`Config::disk_reserve`].
     pub disk_reserve: Option<u64>,
+    /// Bytes of memory above which the process ends; nothing: see [`Config::memory_max`].
+    pub memory_max: Option<u64>,
     /// What is logged, as `tracing` directives.
     pub log: String,
     /// How a log line looks.
@@ -245,6 +247,19 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "memory-max",
+        placeholder: "SIZE",
+        default: AUTO,
+        help: "Memory above which the server ends with code 75, to be started again. auto: half of the machine's.",
+        set: |config, text| {
+            config.memory_max = match text {
+                AUTO => None,
+                size_text => Some(size(size_text, 1 << 20, limits::ID_MAX)?),
+            };
+            Ok(())
+        },
+    },
+    Key {
         name: "log",
         placeholder: "LEVEL",
         default: "info",
@@ -375,6 +390,11 @@ impl Config {
             .unwrap_or_else(|| (64 << 20).min(total / 20))
     }
 
+    /// Returns the bytes of memory this process may hold on a machine that has `total`.
+    pub fn memory_max(&self, total: u64) -> u64 {
+        self.memory_max.unwrap_or(total / 2)
+    }
+
     /// Returns what the core needs to know.
     pub fn settings(&self, admin_keys: Vec<PublicKey>, live_port: u16) -> Settings {
         Settings {
@@ -427,6 +447,7 @@ impl Config {
             history_mails: 0,
             history_age: Duration::ZERO,
             disk_reserve: None,
+            memory_max: None,
             log: String::new(),
             log_format: LogFormat::Text,
         }

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -22,7 +21,7 @@ use crate::auth::keys::KeyPair;
 use crate::config::{Config, Endpoint};
 use crate::limits;
 use crate::protocol::PublicKey;
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Snapshot, Store, StoreError};
 
 /// Messages read from one socket in one turn, so that no socket starves another or a commit.
 const TURN_MESSAGES_MAX: usize = 256;
@@ -67,6 +66,16 @@ pub enum ServerError {
         what: &'static str,
         /// The cause.
         source: io::Error,
+    },
+    /// Somebody makes libzmq hold more than it may: the one thing no socket option bounds.
+    #[error(
+        "this server holds {held} bytes of memory, more than memory-max allows ({most}); start it again"
+    )]
+    Memory {
+        /// Bytes resident.
+        held: u64,
+        /// The setting.
+        most: u64,
     },
     /// The store failed.
     #[error(transparent)]
@@ -205,6 +214,15 @@ impl Stop {
     }
 }
 
+/// How the machine is, asked about once a second.
+pub trait Probe: std::fmt::Debug {
+    /// Says whether free space is below the reserve.
+    fn disk_low(&mut self) -> bool;
+
+    /// Returns an error when the process holds too much memory to go on.
+    fn memory(&mut self) -> Result<(), ServerError>;
+}
+
 /// A broker at work.
 #[derive(Debug)]
 pub struct Server {
@@ -212,7 +230,8 @@ pub struct Server {
     core: Core,
     committer: Committer,
     clock: Clock,
-    disk: Disk,
+    probe: Box<dyn Probe>,
+    disk_low: bool,
     wake: WakeReader,
     stop: Stop,
     /// When the core wants to be told the time.
@@ -226,13 +245,14 @@ pub struct Server {
 
 impl Server {
     /// Puts a broker together and makes durable what its start decided. No request was read yet.
+    /// `snapshot` is what the store had.
     pub fn start(
-        config: &Config,
         settings: Settings,
         sockets: Sockets,
-        mut store: Box<dyn Store>,
+        store: Box<dyn Store>,
+        snapshot: Snapshot,
+        mut probe: Box<dyn Probe>,
     ) -> Result<Self, ServerError> {
-        let snapshot = store.load()?;
         let clock = Clock::start();
         let (wake_end, wake) = Wake::pair().map_err(system("a pair of sockets"))?;
         let committer = Committer::start(store, &wake_end).map_err(system("a thread"))?;
@@ -240,7 +260,8 @@ impl Server {
             core: Core::new(settings, snapshot, clock.now()),
             sockets,
             committer,
-            disk: Disk::new(config),
+            disk_low: probe.disk_low(),
+            probe,
             wake,
             stop: Stop {
                 asked: Arc::new(AtomicBool::new(false)),
@@ -434,11 +455,12 @@ impl Server {
             return Ok(());
         }
         if now.mono_ms >= self.last_tick_ms + TICK_MS {
-            self.disk.look();
+            self.disk_low = self.probe.disk_low();
+            self.probe.memory()?;
         }
         self.last_tick_ms = now.mono_ms;
         self.handle(Input::Tick {
-            disk_low: self.disk.is_low,
+            disk_low: self.disk_low,
         })
     }
 
@@ -589,48 +611,6 @@ impl Clock {
         Now {
             mono_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
-        }
-    }
-}
-
-/// Watches the free space of the data folder.
-#[derive(Debug)]
-struct Disk {
-    folder: PathBuf,
-    config: Config,
-    is_low: bool,
-}
-
-impl Disk {
-    fn new(config: &Config) -> Self {
-        let mut disk = Self {
-            folder: config.data_dir.clone(),
-            config: config.clone(),
-            is_low: false,
-        };
-        disk.look();
-        disk
-    }
-
-    fn look(&mut self) {
-        let Ok(found) = rustix::fs::statvfs(&self.folder) else {
-            return;
-        };
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
-        let total = found.f_blocks.saturating_mul(found.f_frsize);
-        let is_low = free < self.config.disk_reserve(total);
-        if is_low != self.is_low {
-            self.is_low = is_low;
-            self.tell(free);
-        }
-    }
-
-    fn tell(&self, free: u64) {
-        let folder = self.folder.display();
-        if self.is_low {
-            tracing::error!(%folder, free, "the disk is nearly full: no new mail is taken until there is room");
-        } else {
-            tracing::info!(%folder, free, "the disk has room again");
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - `args`: what the command line may say.
 //! - `run`: the order of a start, and of a stop.
+//! - `watch`: disk space and memory while it runs.
 //! - `folder`: the data folder: keys, remembered ports, and the files that say "ready".
 //!
 //! A failure is one line on standard error that says what to do next, and an exit code of
@@ -10,6 +11,7 @@
 mod args;
 mod folder;
 mod run;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -160,6 +162,7 @@ impl From<ServerError> for Failure {
         let code = match error {
             ServerError::Store(error) => return error.into(),
             ServerError::Bind { .. } => exit::CANT_CREATE,
+            ServerError::Memory { .. } => exit::TEMPORARY,
             _ => exit::IO,
         };
         Self {

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 use super::folder::{Folder, Running};
+use super::watch::Watch;
 use super::{Failure, say};
 use crate::auth::keys::KeyPair;
 use crate::broker::server::{Server, Sockets};
@@ -25,12 +26,13 @@ pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
     start_log(config)?;
     raise_open_files();
     let folder = Folder::open(&config.data_dir)?;
-    let store = open_store(&folder, accept_loss)?;
+    let mut store = open_store(&folder, accept_loss)?;
     folder
         .withdraw()
         .map_err(|error| io_failure(&folder, &error))?;
     let keys = folder.server_key()?;
     let admin = folder.admin_key()?;
+    let snapshot = store.load()?;
     let sockets = Sockets::bind(config, &keys, folder.remembered_ports())?;
     let running = describe(config, &keys, &sockets);
     if config.bind.port == 0 || config.live_endpoint().port == 0 {
@@ -39,7 +41,8 @@ pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
             .map_err(|error| io_failure(&folder, &error))?;
     }
     let settings = config.settings(vec![admin.public], sockets.live_port);
-    let server = Server::start(config, settings, sockets, store)?;
+    let watch = Watch::new(config, folder.path().to_owned());
+    let server = Server::start(settings, sockets, store, snapshot, Box::new(watch))?;
     server.stop().on_signals(&[SIGTERM, SIGINT])?;
     announce(&folder, &running)?;
     let ended = server.run();
