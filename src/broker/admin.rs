@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::core::{Call, Core, Ruling, done, told};
+use super::core::{Call, Core, Ruling, told};
 use super::read::{Asked, Pending};
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
@@ -345,8 +345,9 @@ impl Core {
             }
         }
         self.directory.reserve(user, &mut self.changes);
+        let name = self.directory.name_of(user).to_owned();
         self.upkeep.shrank(user);
-        Ok(done())
+        Ok(deed(&name))
     }
 
     /// Frees a removed user's name. Who takes it gets a new number and an empty mailbox.
@@ -360,7 +361,7 @@ impl Core {
         };
         self.directory.remove_address(number, &mut self.changes);
         self.upkeep.shrank(number);
-        Ok(done())
+        Ok(deed(name.as_str()))
     }
 
     fn topic_create(&mut self, admin: &Admin) -> Ruling {
@@ -375,7 +376,7 @@ impl Core {
             }
             None => drop(self.create_topic(&name)),
         }
-        Ok(done())
+        Ok(deed(name.as_str()))
     }
 
     /// Removes a topic with its mail and subscriptions. A topic of that name made later is another.
@@ -384,10 +385,10 @@ impl Core {
         if address.kind != AddressKind::Topic {
             return Err(not_a(AddressKind::Topic, &address.name));
         }
-        let log = address.number;
+        let (log, name) = (address.number, address.name.clone());
         self.directory.remove_address(log, &mut self.changes);
         self.upkeep.shrank(log);
-        Ok(done())
+        Ok(deed(&name))
     }
 
     fn meant(&self, admin: &Admin) -> Result<&AddressRecord, WireError> {
@@ -396,6 +397,15 @@ impl Core {
             .live(name.as_str())
             .ok_or_else(|| self.no_such_address(name.as_str()))
     }
+}
+
+/// Says that a deed is on disk, in the form of every admin reply.
+fn deed(address: &str) -> Option<Vec<u8>> {
+    let row = json!({"address": address, "durability": "fsync"});
+    told(&reply::Rows {
+        rows: vec![row],
+        more_after: None,
+    })
 }
 
 fn parsed(admin: &Admin) -> Result<Address, WireError> {

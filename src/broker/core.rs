@@ -326,7 +326,7 @@ impl Core {
             Request::Lease(_) => self.lease(who),
             Request::LeaseConfirm(word) => self.lease_confirm(who, &word),
             Request::LeaseBusy(word) => self.lease_busy(who, &word),
-            Request::LeaseRelease(word) => Ok(self.lease_release(who, &word)),
+            Request::LeaseRelease(word) => self.lease_release(who, &word),
             Request::Close(_) => Ok(self.close(who)),
             other => Err(WireError::new(
                 Code::Internal,
@@ -464,7 +464,7 @@ impl Core {
     // -- the live socket --
 
     /// Grants a subscription frame, or does not: only an existing key of its present generation, of
-    /// an address this user may read (P5).
+    /// an address this user may read and has joined (P5).
     fn subscribe(&mut self, key: PublicKey, topic: &[u8]) {
         let device = self.directory.device_of_key(&key);
         let granted = NoticeKey::from_bytes(topic)
@@ -472,7 +472,8 @@ impl Core {
             .and_then(|(wanted, device)| {
                 let address = self.directory.address(wanted.log)?;
                 let may = address.generation == wanted.generation
-                    && policy::may_read(device.user, address);
+                    && policy::may_read(device.user, address)
+                    && self.directory.reads(device.user, wanted.log);
                 may.then_some((wanted, device.user))
             });
         let Some((granted, user)) = granted else {
@@ -488,18 +489,37 @@ impl Core {
     /// Raises the generation of everything a key was granted, because it lost its rights, and tells
     /// those who keep theirs.
     pub(super) fn take_back_grants(&mut self, key: &PublicKey) {
-        let granted = self.granted.remove(key).unwrap_or_default();
-        // All keys change before anybody is told: the word of a topic's new key must not go out on
-        // the own key that was lost with it.
-        for log in &granted {
-            if let Some(old) = self.directory.notice_key(*log) {
-                self.listened.remove(&old);
-            }
-            self.directory.raise_generation(*log, &mut self.changes);
+        let lost = self.granted.remove(key).unwrap_or_default();
+        // All of them before anybody is told: the old keys must hear nothing of the new ones.
+        for log in &lost {
+            self.rekey(*log);
         }
-        for log in granted {
+        for log in lost {
             self.tell_rekeyed(log);
         }
+    }
+
+    /// Raises a log's generation if any of a user's keys was granted it: he does not read it now.
+    pub(super) fn take_back_grant(&mut self, user: LogNumber, log: LogNumber) {
+        let mut was_granted = false;
+        for device in self.directory.devices_of(user) {
+            let granted = self
+                .directory
+                .device(device)
+                .and_then(|device| self.granted.get_mut(&device.key));
+            was_granted |= granted.is_some_and(|logs| logs.remove(&log));
+        }
+        if was_granted {
+            self.rekey(log);
+            self.tell_rekeyed(log);
+        }
+    }
+
+    fn rekey(&mut self, log: LogNumber) {
+        if let Some(old) = self.directory.notice_key(log) {
+            self.listened.remove(&old);
+        }
+        self.directory.raise_generation(log, &mut self.changes);
     }
 
     /// Tells readers online that a log is new or has another key: a topic's by notice and with the

@@ -68,25 +68,32 @@ impl Core {
         }
     }
 
-    /// A port that is busy on the client's host goes to rest, and the client gets another.
+    /// A port that is busy on the client's host goes to rest, and the client gets another. Said again
+    /// after a lost reply, the replacement is already there.
     pub(super) fn lease_busy(&mut self, who: Who, word: &request::LeaseWord) -> Ruling {
-        let held = self.leases.of_session(&who.session);
-        // Said again after a lost reply, the replacement is already there.
-        let is_this = held.is_some_and(|l| (l.port, l.epoch) == (word.port, word.epoch));
-        if is_this {
-            self.leases
-                .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+        let held = self
+            .leases
+            .of_session(&who.session)
+            .map(|lease| (lease.port, lease.epoch));
+        match held {
+            None => return Err(lease_lost()),
+            Some(held) if held == (word.port, word.epoch) => {
+                self.leases
+                    .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+            }
+            Some(_) => {}
         }
         self.lease(who)
     }
 
-    pub(super) fn lease_release(&mut self, who: Who, word: &request::LeaseWord) -> Option<Vec<u8>> {
-        let held = self.leases.of_session(&who.session);
-        if held.is_some_and(|l| (l.port, l.epoch) == (word.port, word.epoch)) {
-            self.leases
-                .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+    /// Gives a port back. Said again after a lost reply, it is given back.
+    pub(super) fn lease_release(&mut self, who: Who, word: &request::LeaseWord) -> Ruling {
+        if !self.leases.was_lent(&who.session, (word.port, word.epoch)) {
+            return Err(lease_lost());
         }
-        done()
+        self.leases
+            .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+        Ok(done())
     }
 
     pub(super) fn lease_info(&self, lease: &LeaseRecord) -> reply::LeaseInfo {

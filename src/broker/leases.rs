@@ -93,6 +93,12 @@ impl Leases {
             .find(|lease| is_out(lease) && lease.session == *session)
     }
 
+    /// Says whether this is, or was last, a lease of that session.
+    pub(super) fn was_lent(&self, session: &SessionKey, (port, epoch): (u16, u64)) -> bool {
+        let lease = self.lent.get(&port);
+        lease.is_some_and(|lease| lease.epoch == epoch && lease.session == *session)
+    }
+
     /// Says whether an offer would succeed; the epoch is taken only then.
     pub(super) fn can_offer(&self, user: LogNumber, mono_ms: u64) -> Result<(), NoPort> {
         let held = self

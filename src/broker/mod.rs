@@ -24,6 +24,8 @@ mod sessions;
 mod streams;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod upkeep;
 pub mod xpub;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Ruling, Who, told};
 use super::io::Frame;
-use super::streams::Known;
+use super::streams::{Known, SendDigest};
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Address;
@@ -27,7 +27,7 @@ impl Core {
     pub(super) fn send(&mut self, who: Who, send: &request::Send, body: Option<Vec<u8>>) -> Ruling {
         check_shape(send, body.as_deref())?;
         let body = self.body_of(who, send, body)?;
-        let digest = digest(send, &body);
+        let digest = digest(send, body.as_deref());
         let row = (send.number, send.settled_below);
         match self.streams.look((send.stream, who.device), row, &digest) {
             Known::New => {}
@@ -38,9 +38,13 @@ impl Core {
             }
             Known::Refused(code) => return Err(WireError::new(code, stream_text(code))),
         }
+        let Some(body) = body else {
+            let text = "the body's parts are not here; send them again";
+            return Err(WireError::new(Code::PartsMissing, text));
+        };
         self.take_more()?;
         let outcomes = self.deliver(who, send, &body);
-        self.settle_and_record(send, digest, &outcomes);
+        self.settle_and_record(send, &digest, &outcomes);
         self.sessions.drop_staging(&who.session);
         Ok(told(&reply::Sent {
             outcomes: outcomes.into_iter().map(|(told, _)| told).collect(),
@@ -59,29 +63,27 @@ impl Core {
         .after_ms(10_000))
     }
 
+    /// Returns the body as it came with the send, or before it in parts; nothing when the parts are
+    /// not here (any more).
     fn body_of(
         &self,
         who: Who,
         send: &request::Send,
         body: Option<Vec<u8>>,
-    ) -> Result<Frame, WireError> {
-        let body: Frame = match send.parts {
-            None => body.unwrap_or_default().into(),
-            Some(parts) => self
-                .sessions
-                .staged(&who.session, (send.stream, send.number, parts))
-                .ok_or_else(|| {
-                    WireError::new(
-                        Code::PartsMissing,
-                        "the body's parts are not here; send them again",
-                    )
-                })?
-                .into(),
+    ) -> Result<Option<Frame>, WireError> {
+        let body: Option<Frame> = match send.parts {
+            None => Some(body.unwrap_or_default().into()),
+            Some(parts) => {
+                let row = (send.stream, send.number, parts);
+                self.sessions.staged(&who.session, row).map(Frame::from)
+            }
         };
-        if body.len() as u64 > self.settings.body_bytes_max {
-            return Err(self.body_too_large());
+        match &body {
+            Some(body) if body.len() as u64 > self.settings.body_bytes_max => {
+                Err(self.body_too_large())
+            }
+            _ => Ok(body),
         }
-        Ok(body)
     }
 
     fn body_too_large(&self) -> WireError {
@@ -268,7 +270,7 @@ impl Core {
     fn settle_and_record(
         &mut self,
         send: &request::Send,
-        digest: [u8; 32],
+        digest: &SendDigest,
         outcomes: &[(reply::Outcome, RecordedOutcome)],
     ) {
         let for_the_moment = |recorded: &RecordedOutcome| match recorded {
@@ -292,7 +294,10 @@ impl Core {
             .iter()
             .map(|(_, recorded)| recorded.clone())
             .collect();
-        let record = CompletionRecord { digest, outcomes };
+        let record = CompletionRecord {
+            digest: digest.to_bytes(),
+            outcomes,
+        };
         self.streams
             .complete(send.stream, send.number, record, &mut self.changes);
     }
@@ -380,7 +385,7 @@ fn check_shape(send: &request::Send, body: Option<&[u8]>) -> Result<(), WireErro
 }
 
 /// Digests what makes a send that send, so that a number cannot be used for another.
-fn digest(send: &request::Send, body: &[u8]) -> [u8; 32] {
+fn digest(send: &request::Send, body: Option<&[u8]>) -> SendDigest {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_be_bytes());
@@ -392,8 +397,16 @@ fn digest(send: &request::Send, body: &[u8]) -> [u8; 32] {
     field(send.subject.as_bytes());
     field(send.content_type.as_bytes());
     field(&send.ttl_s.unwrap_or(0).to_be_bytes());
-    field(body);
-    *hasher.finalize().as_bytes()
+    SendDigest {
+        envelope: half(&hasher.finalize()),
+        body: body.map(|body| half(&blake3::hash(body))),
+    }
+}
+
+fn half(hash: &blake3::Hash) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_bytes()[..16]);
+    half
 }
 
 fn accepted(address: String, id: MailId) -> (reply::Outcome, RecordedOutcome) {

@@ -170,6 +170,7 @@ impl Core {
             for device in &devices {
                 self.logs.drop_cursor(*device, log, &mut self.changes);
             }
+            self.take_back_grant(who.user, log);
             self.upkeep.shrank(log);
         }
         done()

@@ -75,8 +75,8 @@ struct TrimRule {
     read_through: MailId,
     /// Mails of this count or below are no history any more.
     history_below: u64,
-    /// ... nor those taken at or before this running second.
-    history_until_s: u64,
+    /// ... nor those taken before this running second.
+    history_from_s: u64,
     /// Mails of this count or below are over the log's limit.
     over_count: u64,
     /// Mails whose running total of bytes is at or below this are over the log's limit.
@@ -87,7 +87,7 @@ impl TrimRule {
     fn lets_go(&self, mail: &StoredMail) -> bool {
         let record = &mail.record;
         let is_history =
-            record.count > self.history_below && record.running_s > self.history_until_s;
+            record.count > self.history_below && record.running_s >= self.history_from_s;
         let is_over = record.count <= self.over_count || record.bytes <= self.over_bytes;
         self.all || is_over || (mail.id <= self.read_through && !is_history)
     }
@@ -236,7 +236,7 @@ impl Core {
             all: address.is_none_or(|address| address.state == AddressState::Reserved),
             read_through: 0,
             history_below: u64::MAX,
-            history_until_s: u64::MAX,
+            history_from_s: u64::MAX,
             over_count: 0,
             over_bytes: 0,
         };
@@ -244,7 +244,7 @@ impl Core {
             rule.read_through = slowest.unwrap_or(head.id);
             rule.history_below = head.count.saturating_sub(self.settings.history_mails);
             let history_s = self.settings.history_seconds;
-            rule.history_until_s = self.running_s().saturating_sub(history_s);
+            rule.history_from_s = self.running_s().saturating_sub(history_s);
             rule.over_count = head.count.saturating_sub(self.settings.log_mails_max);
             rule.over_bytes = head.bytes.saturating_sub(self.settings.log_bytes_max);
         } else {

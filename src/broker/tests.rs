@@ -1,0 +1,857 @@
+//! The core under test: real rules, a store in memory, a clock that stands still until told.
+
+use std::collections::VecDeque;
+
+use super::core::Core;
+use super::io::{Input, Now, Output, Peer, Settings, Ticket};
+use crate::protocol::codes::Code;
+use crate::protocol::notice::{Notice, NoticeKey};
+use crate::protocol::request::{self, AdminWhat, From, Request};
+use crate::protocol::{LogNumber, MailId, PublicKey, reply};
+use crate::store::memory::Memory;
+use crate::store::{Change, Store};
+
+/// The core with a store whose commits return when the test says so.
+struct World {
+    core: Core,
+    store: Memory,
+    settings: Settings,
+    now: Now,
+    /// Commits that are not on disk yet.
+    under_way: VecDeque<(Ticket, Vec<Change>)>,
+    held: bool,
+    replies: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    notices: Vec<(NoticeKey, Notice)>,
+    granted: Vec<NoticeKey>,
+    commits: usize,
+    changes: usize,
+}
+
+fn key_of(name: &str) -> PublicKey {
+    *blake3::hash(name.as_bytes()).as_bytes()
+}
+
+const ADMIN: &str = "the admin key";
+
+impl World {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            admin_keys: vec![key_of(ADMIN)],
+            ..Settings::default()
+        };
+        change(&mut settings);
+        Self::over(
+            Memory::new(),
+            settings,
+            Now {
+                mono_ms: 0,
+                wall_ms: 1_000_000,
+            },
+        )
+    }
+
+    fn over(mut store: Memory, settings: Settings, now: Now) -> Self {
+        let snapshot = store.load().unwrap();
+        let core = Core::new(settings.clone(), snapshot, now);
+        let mut world = Self {
+            core,
+            store,
+            settings,
+            now,
+            under_way: VecDeque::new(),
+            held: false,
+            replies: Vec::new(),
+            notices: Vec::new(),
+            granted: Vec::new(),
+            commits: 0,
+            changes: 0,
+        };
+        world.drain();
+        world.settle();
+        world
+    }
+
+    /// The process dies: what was not on disk is gone.
+    fn crash(self) -> Self {
+        let now = Now {
+            mono_ms: 0,
+            wall_ms: self.now.wall_ms,
+        };
+        Self::over(self.store.clone_synced(), self.settings, now)
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.core.handle(self.now, input);
+        self.drain();
+        if !self.held {
+            self.settle();
+        }
+    }
+
+    fn drain(&mut self) {
+        let mut loads = Vec::new();
+        loop {
+            match self.core.poll_output() {
+                Output::Reply { routing, frames } => {
+                    self.replies
+                        .push((routing, frames.iter().map(|f| f.to_vec()).collect()));
+                }
+                Output::Publish { key, header, .. } => {
+                    self.notices.push((key, Notice::decode(&header).unwrap()));
+                }
+                Output::Grant(key) => self.granted.push(key),
+                Output::Commit(ticket, changes) => {
+                    self.commits += 1;
+                    self.changes += changes.len();
+                    self.under_way.push_back((ticket, changes));
+                }
+                Output::Load(ticket, query) => loads.push((ticket, query)),
+                Output::Idle { .. } => break,
+            }
+        }
+        for (ticket, query) in loads {
+            let answer = self.store.reader().read(&query).unwrap();
+            self.core.handle(self.now, Input::Loaded(ticket, answer));
+            self.drain();
+        }
+    }
+
+    /// Everything under way reaches the disk.
+    fn settle(&mut self) {
+        while let Some((ticket, changes)) = self.under_way.pop_front() {
+            self.store.commit(&changes).unwrap();
+            self.core.handle(self.now, Input::Committed(ticket));
+            self.drain();
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.wall_ms += ms.cast_signed();
+        self.handle(Input::Tick { disk_low: false });
+    }
+
+    fn ask(&mut self, who: &str, request: &Request, body: Option<&[u8]>) {
+        let mut frames = vec![b"1".to_vec(), request.encode()];
+        frames.extend(body.map(<[u8]>::to_vec));
+        self.raw(who, frames);
+    }
+
+    fn raw(&mut self, who: &str, frames: Vec<Vec<u8>>) {
+        let peer = Peer {
+            routing: who.into(),
+            key: key_of(who),
+            address: String::new(),
+        };
+        let seed = format!("{who} {}", self.now.mono_ms + self.replies.len() as u64);
+        let random = *blake3::hash(seed.as_bytes()).as_bytes();
+        self.handle(Input::Request {
+            peer,
+            frames,
+            random,
+        });
+    }
+
+    fn told(&mut self) -> Vec<Vec<u8>> {
+        self.replies.pop().expect("a reply").1
+    }
+
+    fn call<T: for<'a> serde::Deserialize<'a>>(
+        &mut self,
+        who: &str,
+        request: &Request,
+        body: Option<&[u8]>,
+    ) -> Result<T, Code> {
+        self.ask(who, request, body);
+        match reply::decode(&self.told()[1]) {
+            Ok(reply) => Ok(reply),
+            Err(reply::DecodeError::Refused(error)) => Err(error.code),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn subscribe(&mut self, who: &str, topic: &[u8]) -> bool {
+        let before = self.granted.len();
+        self.handle(Input::Subscribe {
+            key: key_of(who),
+            topic: topic.to_vec(),
+        });
+        self.granted.len() > before
+    }
+
+    fn admin(&mut self, what: AdminWhat, address: Option<&str>) -> Result<reply::Rows, Code> {
+        let admin = request::Admin {
+            what,
+            after: None,
+            address: address.map(str::to_owned),
+            body: false,
+        };
+        self.call(ADMIN, &Request::Admin(admin), None)
+    }
+}
+
+/// One device of a user with a session.
+struct Device {
+    key: &'static str,
+    session: String,
+    stream: u64,
+    number: u64,
+    login: reply::Login,
+}
+
+impl Device {
+    fn register(world: &mut World, name: &'static str) -> Self {
+        Self::register_with(world, name, name, None)
+    }
+
+    fn register_with(
+        world: &mut World,
+        key: &'static str,
+        user: &str,
+        code: Option<String>,
+    ) -> Self {
+        let register = request::Register {
+            user: Some(user.parse().unwrap()),
+            device: "test".into(),
+            code,
+        };
+        drop::<reply::Registered>(world.call(key, &Request::Register(register), None).unwrap());
+        Self::login(world, key, &[])
+    }
+
+    fn login(world: &mut World, key: &'static str, topics: &[&str]) -> Self {
+        let login = request::Login {
+            topics: topics.iter().map(|topic| topic.parse().unwrap()).collect(),
+            want_stream: true,
+            ..request::Login::default()
+        };
+        let login: reply::Login = world.call(key, &Request::Login(login), None).unwrap();
+        let stream = login.stream.unwrap();
+        Self {
+            key,
+            session: login.session.clone(),
+            stream,
+            number: 0,
+            login,
+        }
+    }
+
+    fn request(&self, number: u64, to: &[&str]) -> request::Send {
+        request::Send {
+            session: self.session.clone(),
+            stream: self.stream,
+            number,
+            settled_below: 1,
+            to: to.iter().map(|name| (*name).to_owned()).collect(),
+            subject: String::new(),
+            content_type: request::default_content_type(),
+            ttl_s: None,
+            parts: None,
+        }
+    }
+
+    fn send(&mut self, world: &mut World, to: &[&str], body: &str) -> Vec<reply::Outcome> {
+        self.number += 1;
+        let request = self.request(self.number, to);
+        let sent: reply::Sent = world
+            .call(self.key, &Request::Send(request), Some(body.as_bytes()))
+            .unwrap();
+        sent.outcomes
+    }
+
+    fn join(&self, world: &mut World, topic: &str, from: From) -> Result<reply::Logs, Code> {
+        let join = request::Join {
+            session: self.session.clone(),
+            topic: topic.parse().unwrap(),
+            from,
+        };
+        world.call(self.key, &Request::Join(join), None)
+    }
+
+    fn leave(&self, world: &mut World, topic: &str) {
+        let leave = request::Leave {
+            session: self.session.clone(),
+            topic: topic.parse().unwrap(),
+        };
+        drop::<reply::Done>(world.call(self.key, &Request::Leave(leave), None).unwrap());
+    }
+
+    fn logs(&self, world: &mut World) -> Vec<reply::LogInfo> {
+        let logs = request::Logs {
+            session: self.session.clone(),
+            after: 0,
+        };
+        world
+            .call::<reply::Logs>(self.key, &Request::Logs(logs), None)
+            .unwrap()
+            .logs
+    }
+
+    fn log(&self, world: &mut World, address: &str) -> reply::LogInfo {
+        let logs = self.logs(world);
+        logs.into_iter()
+            .find(|log| log.address == address)
+            .expect("a log the user reads")
+    }
+
+    fn fetch(&self, world: &mut World, log: &reply::LogInfo) -> (reply::Page, Vec<Vec<u8>>) {
+        self.fetch_after(world, log.log, log.cursor, Some(log.n))
+    }
+
+    fn fetch_after(
+        &self,
+        world: &mut World,
+        log: LogNumber,
+        after: MailId,
+        n: Option<u64>,
+    ) -> (reply::Page, Vec<Vec<u8>>) {
+        let fetch = request::Fetch {
+            session: self.session.clone(),
+            log,
+            after,
+            n,
+            mails: 100,
+            bytes: 1 << 20,
+        };
+        world.ask(self.key, &Request::Fetch(fetch), None);
+        let mut frames = world.told();
+        let bodies = frames.split_off(2);
+        (reply::decode(&frames[1]).unwrap(), bodies)
+    }
+
+    fn ack(&self, world: &mut World, log: LogNumber, id: MailId) {
+        let ack = request::Ack {
+            session: self.session.clone(),
+            logs: vec![(log, id)],
+        };
+        drop::<reply::Done>(world.call(self.key, &Request::Ack(ack), None).unwrap());
+    }
+}
+
+fn id_of(outcome: &reply::Outcome) -> MailId {
+    match outcome {
+        reply::Outcome::Sent { id, .. } => *id,
+        reply::Outcome::Refused { error, .. } => panic!("refused: {error}"),
+    }
+}
+
+fn code_of(outcome: &reply::Outcome) -> Code {
+    match outcome {
+        reply::Outcome::Sent { .. } => panic!("sent"),
+        reply::Outcome::Refused { error, .. } => error.code,
+    }
+}
+
+// -- P1: an ack means on disk --
+
+#[test]
+fn p01_nothing_is_told_before_its_commit_and_nothing_overtakes_it() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    world.held = true;
+    ana.number += 1;
+    let send = Request::Send(ana.request(ana.number, &["ana"]));
+    world.ask("ana", &send, Some(b"one"));
+    assert!(
+        world.replies.is_empty(),
+        "a send is answered after its commit"
+    );
+    world.ask("ana", &send, Some(b"one"));
+    assert!(
+        world.replies.is_empty(),
+        "its retry waits for the same commit"
+    );
+    let topics = request::Topics {
+        session: ana.session.clone(),
+        after: None,
+    };
+    world.ask("ana", &Request::Topics(topics), None);
+    assert!(world.replies.is_empty(), "so does what only reads");
+    assert_eq!(world.under_way.len(), 1);
+    world.settle();
+    assert_eq!(world.replies.len(), 3);
+}
+
+#[test]
+fn p01_no_page_holds_what_is_not_synced() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    ana.send(&mut world, &["ana"], "synced");
+    let log = ana.log(&mut world, "ana");
+    world.held = true;
+    ana.number += 1;
+    let send = Request::Send(ana.request(ana.number, &["ana"]));
+    world.ask("ana", &send, Some(b"on its way"));
+    // The engine may already show the mail to its readers before it is synced.
+    let (_, changes) = world.under_way.front().cloned().unwrap();
+    world.store.commit(&changes).unwrap();
+    let fetch = request::Fetch {
+        session: ana.session.clone(),
+        log: log.log,
+        after: 0,
+        n: Some(0),
+        mails: 10,
+        bytes: 1000,
+    };
+    world.ask("ana", &Request::Fetch(fetch), None);
+    world.settle();
+    let page: reply::Page = reply::decode(&world.told()[1]).unwrap();
+    assert_eq!(page.mails.len(), 1, "only what was synced when it was read");
+    assert_eq!(page.through, page.mails[0].id);
+}
+
+#[test]
+fn p01_a_crash_before_the_sync_leaves_nothing_behind() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    world.held = true;
+    ana.number += 1;
+    let send = Request::Send(ana.request(ana.number, &["ana"]));
+    world.ask("ana", &send, Some(b"lost"));
+    let mut world = world.crash();
+    let again = Device::login(&mut world, "ana", &[]);
+    let log = again.log(&mut world, "ana");
+    assert_eq!(again.fetch(&mut world, &log).0.mails.len(), 0);
+}
+
+// -- P3: once, in order --
+
+#[test]
+fn p03_a_retry_gets_the_first_outcome_whatever_happened_since() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let mut bob = Device::register(&mut world, "bob");
+    let first = ana.send(&mut world, &["bob", "nobody"], "once");
+    assert_eq!(code_of(&first[1]), Code::NoSuchAddress);
+    let log = bob.log(&mut world, "bob");
+    bob.ack(&mut world, log.log, log.head);
+    world.pass(2_000);
+    world.pass(2_000);
+    assert_eq!(
+        bob.fetch_after(&mut world, log.log, 0, Some(1))
+            .0
+            .mails
+            .len(),
+        0,
+        "trimmed"
+    );
+    let mut world = world.crash();
+    let again = Device::login(&mut world, "ana", &[]);
+    let mut retry = ana.request(1, &["bob", "nobody"]);
+    retry.session.clone_from(&again.session);
+    let sent: reply::Sent = world
+        .call("ana", &Request::Send(retry), Some(b"once"))
+        .unwrap();
+    assert_eq!(id_of(&sent.outcomes[0]), id_of(&first[0]));
+    assert!(matches!(
+        sent.outcomes[0],
+        reply::Outcome::Sent {
+            duplicate: true,
+            ..
+        }
+    ));
+    assert_eq!(code_of(&sent.outcomes[1]), Code::NoSuchAddress);
+    bob = Device::login(&mut world, "bob", &[]);
+    assert_eq!(
+        bob.log(&mut world, "bob").head,
+        id_of(&first[0]),
+        "nothing was stored again"
+    );
+}
+
+#[test]
+fn p03_cursors_only_move_forward_and_stand_on_mails() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let ids: Vec<MailId> = (0..5)
+        .map(|n| id_of(&ana.send(&mut world, &["ana"], &n.to_string())[0]))
+        .collect();
+    let log = ana.log(&mut world, "ana");
+    ana.ack(&mut world, log.log, ids[2]);
+    let after = ana.log(&mut world, "ana");
+    assert_eq!((after.cursor, after.n, after.waiting), (ids[2], 3, 2));
+    ana.ack(&mut world, log.log, ids[0]);
+    assert_eq!(ana.log(&mut world, "ana").cursor, ids[2]);
+    ana.ack(&mut world, log.log, MailId::MAX);
+    assert_eq!(ana.log(&mut world, "ana").waiting, 0);
+    assert_eq!(
+        ana.log(&mut world, "ana").cursor,
+        ids[4],
+        "never beyond the head"
+    );
+}
+
+#[test]
+fn p03_prev_and_n_chain_each_log_by_itself() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    for _ in 0..3 {
+        ana.send(&mut world, &["bob", "ana"], "x");
+    }
+    for device in [&ana, &bob] {
+        let log = device.log(&mut world, device.key);
+        let (page, bodies) = device.fetch(&mut world, &log);
+        let (mut prev, mut n) = (0, 0);
+        for mail in &page.mails {
+            assert_eq!((mail.prev, mail.n), (prev, n + 1));
+            (prev, n) = (mail.id, mail.n);
+        }
+        assert_eq!((page.mails.len(), bodies.len()), (3, 3));
+        assert_eq!((page.through, page.n), (prev, 3));
+    }
+}
+
+// -- P5: only the addressee reads --
+
+#[test]
+fn p05_a_subscription_is_granted_only_as_it_should_be() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let _bob = Device::register(&mut world, "bob");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    let keys: Vec<NoticeKey> = ana
+        .logs(&mut world)
+        .iter()
+        .map(|log| NoticeKey::from_hex(&log.key).unwrap())
+        .collect();
+    for key in &keys {
+        assert!(world.subscribe("ana", &key.to_bytes()));
+        assert!(!world.subscribe("bob", &key.to_bytes()), "not his");
+        assert!(
+            !world.subscribe("stranger", &key.to_bytes()),
+            "nobody's key"
+        );
+        assert!(!world.subscribe("ana", &key.to_bytes()[..15]), "a prefix");
+        assert!(
+            !world.subscribe("ana", &[&key.to_bytes()[..], b"x"].concat()),
+            "longer"
+        );
+        let next = NoticeKey {
+            generation: key.generation + 1,
+            ..*key
+        };
+        assert!(
+            !world.subscribe("ana", &next.to_bytes()),
+            "a generation that is not yet"
+        );
+    }
+    assert!(!world.subscribe("ana", b""));
+    assert_eq!(world.granted, keys);
+}
+
+#[test]
+fn p05_leaving_raises_the_generation_and_tells_the_others() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    bob.join(&mut world, "news", From::Now).unwrap();
+    let key = NoticeKey::from_hex(&bob.log(&mut world, "news").key).unwrap();
+    let own = NoticeKey::from_hex(&ana.log(&mut world, "ana").key).unwrap();
+    assert!(world.subscribe("bob", &key.to_bytes()) && world.subscribe("ana", &own.to_bytes()));
+    bob.leave(&mut world, "news");
+    let told = world.notices.iter().any(|(at, notice)| {
+        *at == own && matches!(notice, Notice::Log { info } if info.address == "news")
+    });
+    assert!(told, "ana learns the new key on her own");
+    assert!(
+        !world.subscribe("ana", &key.to_bytes()),
+        "the old key is dead"
+    );
+    let beat = request::Heartbeat {
+        session: ana.session.clone(),
+        known: MailId::MAX,
+    };
+    let beat: reply::Heartbeat = world.call("ana", &Request::Heartbeat(beat), None).unwrap();
+    assert_eq!(
+        beat.behind.len(),
+        1,
+        "and by heartbeat, should the notice be lost"
+    );
+    let new = NoticeKey::from_hex(&beat.behind[0].key).unwrap();
+    assert_eq!(new.generation, key.generation + 1);
+    assert!(world.subscribe("ana", &new.to_bytes()));
+}
+
+#[test]
+fn p05_nobody_reads_or_acknowledges_anothers_log() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    ana.send(&mut world, &["ana"], "secret");
+    let log = ana.log(&mut world, "ana");
+    let fetch = request::Fetch {
+        session: bob.session.clone(),
+        log: log.log,
+        after: 0,
+        n: None,
+        mails: 1,
+        bytes: 1,
+    };
+    let refused = world.call::<reply::Page>("bob", &Request::Fetch(fetch.clone()), None);
+    assert_eq!(refused.unwrap_err(), Code::NoSuchAddress);
+    let stolen = request::Fetch {
+        session: ana.session.clone(),
+        ..fetch
+    };
+    let refused = world.call::<reply::Page>("bob", &Request::Fetch(stolen), None);
+    assert_eq!(
+        refused.unwrap_err(),
+        Code::NoSession,
+        "a session serves only its own key"
+    );
+    bob.ack(&mut world, log.log, log.head);
+    assert_eq!(ana.log(&mut world, "ana").waiting, 1);
+}
+
+// -- P7: nothing is dropped in silence --
+
+#[test]
+fn p07_a_full_mailbox_refuses_until_something_is_read() {
+    let mut world = World::with(|settings| settings.log_mails_max = 2);
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    ana.send(&mut world, &["bob"], "1");
+    ana.send(&mut world, &["bob"], "2");
+    assert_eq!(
+        code_of(&ana.send(&mut world, &["bob"], "3")[0]),
+        Code::MailboxFull
+    );
+    let log = bob.log(&mut world, "bob");
+    bob.ack(&mut world, log.log, log.head);
+    let retry: reply::Sent = world
+        .call("ana", &Request::Send(ana.request(3, &["bob"])), Some(b"3"))
+        .expect("a send refused for the moment leaves its number free");
+    id_of(&retry.outcomes[0]);
+}
+
+#[test]
+fn p07_what_expires_or_is_trimmed_unread_is_counted_and_told() {
+    let mut world = World::with(|settings| settings.log_mails_max = 3);
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    bob.join(&mut world, "news", From::Now).unwrap();
+    for n in 0..5 {
+        ana.send(&mut world, &["news"], &n.to_string());
+    }
+    world.pass(2_000);
+    let news = bob.log(&mut world, "news");
+    assert_eq!(news.waiting, 5, "what is to be told waits as well");
+    let (page, _) = bob.fetch(&mut world, &news);
+    assert_eq!(page.mails.len(), 3);
+    assert_eq!(
+        page.trimmed.map(|t| (t.count, t.from_id)),
+        Some((2, news.cursor))
+    );
+    ana.number += 1;
+    let mut brief = ana.request(ana.number, &["bob"]);
+    brief.ttl_s = Some(1);
+    drop::<reply::Sent>(
+        world
+            .call("ana", &Request::Send(brief), Some(b"brief"))
+            .unwrap(),
+    );
+    ana.send(&mut world, &["bob"], "lasting");
+    world.now.wall_ms += 1_500;
+    let log = bob.log(&mut world, "bob");
+    for _ in 0..2 {
+        let (page, _) = bob.fetch(&mut world, &log);
+        assert_eq!(
+            page.mails.len(),
+            1,
+            "before and after it was made a tombstone"
+        );
+        assert_eq!(page.trimmed.map(|t| t.count), Some(1));
+        world.pass(2_000);
+    }
+}
+
+#[test]
+fn p07_a_reader_holds_topic_mail_and_history_waits_for_newcomers() {
+    let mut world = World::with(|settings| settings.history_mails = 2);
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    bob.join(&mut world, "news", From::Now).unwrap();
+    for n in 0..5 {
+        ana.send(&mut world, &["news"], &n.to_string());
+    }
+    world.pass(2_000);
+    let log = bob.log(&mut world, "news");
+    assert_eq!(
+        bob.fetch(&mut world, &log).0.mails.len(),
+        5,
+        "bob has not read them"
+    );
+    bob.ack(&mut world, log.log, log.head);
+    world.pass(2_000);
+    let eve = Device::register(&mut world, "eve");
+    let joined = eve.join(&mut world, "news", From::Start).unwrap();
+    assert_eq!(joined.logs[0].waiting, 2, "history");
+    let now = Device::register(&mut world, "kim");
+    assert_eq!(
+        now.join(&mut world, "news", From::Now).unwrap().logs[0].waiting,
+        0
+    );
+}
+
+// -- P8: cost follows work --
+
+#[test]
+fn p08_a_send_is_one_append_however_many_subscribe() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    let cost = |world: &mut World, ana: &mut Device| {
+        let before = (world.commits, world.changes);
+        ana.send(world, &["news"], "x");
+        (world.commits - before.0, world.changes - before.1)
+    };
+    let alone = cost(&mut world, &mut ana);
+    for n in 0..200_usize {
+        let name: &'static str = Box::leak(format!("user{n}").into_boxed_str());
+        let user = Device::register(&mut world, name);
+        user.join(&mut world, "news", From::Now).unwrap();
+    }
+    assert_eq!(cost(&mut world, &mut ana), alone);
+}
+
+// -- P9: bad input is answered --
+
+proptest::proptest! {
+    #[test]
+    fn p09_any_frames_get_one_answer(frames in proptest::collection::vec(
+        proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40), 0..5,
+    )) {
+        let mut world = World::new();
+        Device::register(&mut world, "ana");
+        let before = world.replies.len();
+        world.raw("ana", frames.clone());
+        world.raw("stranger", frames);
+        proptest::prop_assert_eq!(world.replies.len(), before + 2);
+    }
+}
+
+// -- P13: restored before served --
+
+#[test]
+fn p13_a_restart_changes_nothing_that_lasts() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    ana.join(&mut world, "lab/*", From::Now).unwrap();
+    let bob = Device::register(&mut world, "bob");
+    bob.join(&mut world, "lab/printer", From::Now).unwrap();
+    ana.send(&mut world, &["news", "lab/printer", "ana", "bob"], "x");
+    let log = ana.log(&mut world, "news");
+    ana.ack(&mut world, log.log, log.head);
+    let before = ana.logs(&mut world);
+    assert_eq!(before.len(), 3, "the prefix brings the printer");
+    let mut world = world.crash();
+    let ana = Device::login(&mut world, "ana", &[]);
+    assert_eq!(ana.login.logs, before);
+}
+
+#[test]
+fn p13_a_cursor_that_a_crash_kept_from_being_written_stands_by_rule() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    ana.send(&mut world, &["ana"], "before");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    ana.send(&mut world, &["news"], "one");
+    bob.join(&mut world, "news", From::Now).unwrap();
+    ana.send(&mut world, &["news"], "two");
+    let news = bob.log(&mut world, "news");
+    let device = bob.login.device;
+    // The directory's batch was there, the cursors' was not.
+    world
+        .store
+        .commit(&[Change::RemoveCursor {
+            device,
+            log: news.log,
+        }])
+        .unwrap();
+    let mut world = world.crash();
+    let bob = Device::login(&mut world, "bob", &[]);
+    let log = bob.log(&mut world, "news");
+    assert_eq!((log.waiting, log.n), (1, 1), "from where he joined");
+    assert_eq!(bob.fetch(&mut world, &log).0.mails.len(), 1);
+}
+
+#[test]
+fn a_removed_user_is_gone_and_the_name_starts_empty() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    bob.join(&mut world, "news", From::Now).unwrap();
+    ana.send(&mut world, &["bob"], "for the old bob");
+    world.admin(AdminWhat::UserRm, Some("bob")).unwrap();
+    assert_eq!(
+        code_of(&ana.send(&mut world, &["bob"], "x")[0]),
+        Code::NoSuchAddress
+    );
+    let register = |code| {
+        Request::Register(request::Register {
+            user: Some("bob".parse().unwrap()),
+            device: String::new(),
+            code,
+        })
+    };
+    let taken = world.call::<reply::Registered>("new", &register(None), None);
+    assert_eq!(taken.unwrap_err(), Code::NameTaken);
+    world.admin(AdminWhat::UserFree, Some("bob")).unwrap();
+    let mut world = world.crash();
+    world.pass(2_000);
+    let new = Device::register_with(&mut world, "new", "bob", None);
+    let log = new.log(&mut world, "bob");
+    assert_eq!((log.head, log.waiting), (0, 0));
+    assert_eq!(new.logs(&mut world).len(), 1);
+}
+
+#[test]
+fn a_peek_changes_nothing() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    ana.send(&mut world, &["ana"], "waiting");
+    let before = (world.changes, ana.logs(&mut world));
+    let rows = world.admin(AdminWhat::QueuePeek, Some("ana")).unwrap().rows;
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].get("body").is_none(), "an envelope");
+    assert_eq!(before, (world.changes, ana.logs(&mut world)));
+    let asked = request::Admin {
+        what: AdminWhat::QueuePeek,
+        after: None,
+        address: Some("ana".into()),
+        body: false,
+    };
+    let denied = world.call::<reply::Rows>("ana", &Request::Admin(asked), None);
+    assert_eq!(denied.unwrap_err(), Code::Denied);
+}
+
+#[test]
+fn nothing_leaks_when_everybody_has_left() {
+    let mut world = World::new();
+    for name in ["ana", "bob"] {
+        let device = Device::register(&mut world, name);
+        device.join(&mut world, "news", From::Now).unwrap();
+        let lease = Request::Lease(request::Lease {
+            session: device.session.clone(),
+        });
+        drop::<reply::Lease>(world.call(name, &lease, None).unwrap());
+        let logout = Request::Logout(request::Logout { forget: true });
+        drop::<reply::Done>(world.call(name, &logout, None).unwrap());
+    }
+    let rows = world.admin(AdminWhat::Stats, None).unwrap().rows;
+    assert_eq!(rows[0]["sessions"], 0);
+    assert_eq!(rows[0]["devices"], 0);
+    assert_eq!(rows[0]["leases_held"], 0);
+    assert!(world.core.is_settled());
+    let snapshot = world.store.load().unwrap();
+    assert!(snapshot.streams.is_empty() && snapshot.cursors.is_empty());
+    assert!(snapshot.devices.is_empty());
+}
