@@ -118,12 +118,15 @@ struct ErrorObject<'a> {
 
 impl From<WireError> for CliError {
     fn from(error: WireError) -> Self {
-        let hint = next_step(error.code);
+        let pause = error.retry_after_ms.map(std::time::Duration::from_millis);
+        let later =
+            pause.map(|pause| format!("try again in {}", humantime::format_duration(pause)));
+        let hints = next_step(error.code).map(str::to_owned).into_iter();
         Self {
             code: Cow::Borrowed(error.code.word()),
             exit: error.code.exit(),
             text: error.text,
-            hints: hint.map(str::to_owned).into_iter().collect(),
+            hints: hints.chain(later).collect(),
             retryable: error.retryable,
             reference: error.reference,
             silent: false,

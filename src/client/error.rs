@@ -60,7 +60,10 @@ pub enum ClientError {
         entry: u64,
     },
     /// A send that was never tried.
-    #[error("{cause}; not sent, kept in the outbox as {entry}: {}", if *.queued { "it goes out when the server is back" } else { "send it with `mailctl outbox retry`" })]
+    #[error(
+        "not sent, kept in the outbox as {entry}: {}; {cause}",
+        if *.queued { "it goes out by itself when the server is back" } else { "a draft, send it with `mailctl outbox retry`" }
+    )]
     NotSent {
         /// Its number in the outbox.
         entry: u64,
