@@ -1,5 +1,10 @@
-//! The main job on mail that nobody here wrote: CPython's RFC 5322 test messages, broken ones
+//! The main job on mail that nobody here wrote: `CPython`'s RFC 5322 test messages, broken ones
 //! included, each sent to a user and to a topic through a SIGKILL of the server half way.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "what happened belongs in the test's output"
+)]
 
 mod common;
 
@@ -15,7 +20,7 @@ use serde_json::Value;
 /// One mail as a reader gets it: its subject (the file's name) and its bytes.
 type Got = (String, Vec<u8>);
 
-/// Returns CPython's test messages, of any Python on this machine that has them.
+/// Returns `CPython`'s test messages, of any Python on this machine that has them.
 fn messages() -> Option<Vec<PathBuf>> {
     let script = "import test.test_email as t; print(t.__path__[0])";
     let found = ["python3", "/usr/bin/python3"]
@@ -142,9 +147,13 @@ fn p02_p03_real_mail_survives_a_kill_byte_for_byte() {
 
     let (first, second) = files.split_at(files.len() / 2);
     let (met, second) = second.split_first().expect("there are many files");
-    first.iter().for_each(|file| send(&ana, file));
+    for file in first {
+        send(&ana, file);
+    }
     send_through_a_kill(&ana, &homes.path().join("ana"), met, &mut server);
-    second.iter().for_each(|file| send(&ana, file));
+    for file in second {
+        send(&ana, file);
+    }
 
     let bytes = |file: &PathBuf| std::fs::read(file).expect("a file reads");
     let sent: Vec<Got> = files.iter().map(|file| (name(file), bytes(file))).collect();

@@ -332,7 +332,7 @@ impl Core {
                 continue;
             }
             if let Some(mark) = self.mark_at_hand(log, id) {
-                self.ack_at(who, log, mark)
+                self.ack_at(who, log, mark);
             } else {
                 let query = Query::MarkAt {
                     log,
@@ -388,7 +388,7 @@ impl Core {
             .map_or(0, |device| device.since);
         let since = self.directory.since(user, &topic).max(made);
         if let Some(mark) = self.mark_at_hand(log, since) {
-            self.logs.place_cursor(device, log, mark)
+            self.logs.place_cursor(device, log, mark);
         } else {
             self.logs.place_cursor(
                 device,

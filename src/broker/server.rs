@@ -2,7 +2,7 @@
 //!
 //! One turn: take what the store finished, answer ZAP, read a bounded number of subscriptions and
 //! requests, drain the core after each, then hand all changes of the turn to the committer as one
-//! batch. Nothing here waits but [`Server::wait`]. `xpub`, `zap` and `committer` are its hands.
+//! batch. Nothing here waits but `Server::wait`. `xpub`, `zap` and `committer` are its hands.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -1,6 +1,6 @@
 //! The interactive shell: the seed's words at a prompt.
 //!
-//! [`table`] lists the words, [`parse`] reads a line, [`compose`] asks for a mail, [`editor`] is the
+//! [`table`] lists the words, [`parse`] reads a line, [`mod@compose`] asks for a mail, [`editor`] is the
 //! terminal. Whatever goes wrong is told, and the prompt stays. What the words do is shared with the
 //! verbs of the same meaning in [`super::commands`].
 
