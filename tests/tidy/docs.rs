@@ -319,6 +319,18 @@ fn promises_are_proved_by_tests_that_exist() {
             ));
         }
     }
+    for (at, _) in code.match_indices("fn p") {
+        let name = code[at + 3..]
+            .split('(')
+            .next()
+            .expect("a split has a first part");
+        if is_proof(name) && !page.text.contains(&format!("`{name}`")) {
+            found.push(format!(
+                "{}:1: {name} is missing: run tools/promises.py",
+                page.path
+            ));
+        }
+    }
     report(&found);
 }
 
