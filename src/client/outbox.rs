@@ -4,13 +4,17 @@
 //! one file; its name says where it stands, its content never changes:
 //!
 //! ```text
-//! outbox/stream.json                       {stream, next, entry}
+//! outbox/stream.json                       the stream in use
 //! outbox/<entry>.draft.mail                never tried; sent by `outbox retry` only
 //! outbox/<entry>.queued.mail               never tried; sent when the server is back (`--queue`)
 //! outbox/<entry>.<stream>-<number>-<settled below>.mail     numbered: tried, or about to be
 //! outbox/<entry>.doubt-<stream>-<number>.mail               the server no longer knows: never sent again
+//! outbox/<entry>.done-<stream>-<number>.mail                the newest that has its outcome
 //! ```
-//! A numbered entry is removed when its outcome is here. Whoever works on an entry holds a lock on the
+//! Numbers are counted by these names alone, so that giving one costs a sync of the entry and one of
+//! the folder. An entry whose outcome is here turns `done`; only the newest of those stays, as the
+//! count's memory. Until that rename is on disk the entry is found again after a power cut, retried,
+//! and answered with its first outcome. Whoever works on an entry holds a lock on the
 //! file, which ends with its process: what a dead process left is claimed by exactly one other. The
 //! lock of the outbox itself is held for bookkeeping only, never while the network is waited for.
 //! This module opens no sockets and decides nothing about time.
@@ -100,6 +104,21 @@ pub struct Claimed {
     lock: File,
 }
 
+impl Standing {
+    fn never_tried(queued: bool) -> Self {
+        if queued { Self::Queued } else { Self::Draft }
+    }
+
+    /// Returns stream and number, where there is one.
+    fn place(&self) -> Option<(u64, u64)> {
+        match *self {
+            Self::InDoubt(at) => Some((at.stream, at.number)),
+            Self::Lost { stream, number } => Some((stream, number)),
+            Self::Draft | Self::Queued => None,
+        }
+    }
+}
+
 impl Claimed {
     /// Returns its place in the stream, if it has one that can still be used.
     pub fn number(&self) -> Option<Number> {
@@ -117,15 +136,67 @@ pub struct Outbox {
     lock: PathBuf,
 }
 
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct StreamFile {
     v: u32,
     /// The stream in use, once the server issued one.
     stream: Option<u64>,
-    /// The next number in it.
-    next: u64,
-    /// The next entry's number.
+}
+
+/// What the names in the folder say.
+#[derive(Debug, Default)]
+struct Names {
+    /// By entry.
+    entries: Vec<(u64, Standing)>,
+    /// The memory of the count: at most one, but for crashes.
+    done: Vec<Done>,
+}
+
+/// An entry that has its outcome. Drafts that were removed have stream and number 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Done {
     entry: u64,
+    stream: u64,
+    number: u64,
+}
+
+impl Names {
+    fn next_entry(&self) -> u64 {
+        let listed = self.entries.iter().map(|(entry, _)| *entry);
+        let done = self.done.iter().map(|done| done.entry);
+        listed.chain(done).max().unwrap_or(0) + 1
+    }
+
+    fn next_number(&self, stream: u64) -> Number {
+        let listed = self.entries.iter().filter_map(|(_, at)| at.place());
+        let done = self.done.iter().map(|done| (done.stream, done.number));
+        let used = listed.chain(done).filter(|(of, _)| *of == stream);
+        let number = used.map(|(_, number)| number).max().unwrap_or(0) + 1;
+        let open = self.entries.iter().filter_map(|(_, at)| match at {
+            Standing::InDoubt(at) if at.stream == stream => Some(at.number),
+            _ => None,
+        });
+        Number {
+            stream,
+            number,
+            settled_below: open.min().unwrap_or(number),
+        }
+    }
+
+    /// Says whether the count is remembered without `done`.
+    fn outranks(&self, done: Done) -> bool {
+        let listed = self
+            .entries
+            .iter()
+            .filter(|(entry, _)| *entry != done.entry);
+        let listed = listed.map(|(entry, at)| (*entry, at.place().unwrap_or((0, 0))));
+        let others = self.done.iter().filter(|other| **other != done);
+        let others = others.map(|other| (other.entry, (other.stream, other.number)));
+        listed.chain(others).any(|(entry, (stream, number))| {
+            entry > done.entry
+                && (done.number == 0 || (stream == done.stream && number > done.number))
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -153,23 +224,23 @@ impl Outbox {
 
     /// Returns the stream to go on with, if the server issued one.
     pub fn stream(&self) -> Result<Option<u64>, FileError> {
-        Ok(self.read_stream()?.stream)
+        let file = files::read_json::<StreamFile>(&self.stream_path())?;
+        Ok(file.and_then(|file| file.stream))
     }
 
     /// Takes over the stream that a login gave, where `asked` is the one the login asked for. When
     /// another process changed the stream meanwhile, its choice stands. Returns the stream in use.
     pub fn adopt_stream(&self, asked: Option<u64>, given: u64) -> Result<u64, FileError> {
         let _lock = files::lock(&self.lock)?;
-        let mut file = self.read_stream()?;
-        if let Some(current) = file
-            .stream
-            .filter(|_| file.stream != asked || asked == Some(given))
-        {
+        let current = self.stream()?;
+        if let Some(current) = current.filter(|_| current != asked || asked == Some(given)) {
             return Ok(current);
         }
-        file.stream = Some(given);
-        file.next = 1;
-        self.write_stream(&file)?;
+        let file = StreamFile {
+            v: 1,
+            stream: Some(given),
+        };
+        files::replace_json(&self.stream_path(), &file)?;
         Ok(given)
     }
 
@@ -185,15 +256,8 @@ impl Outbox {
     pub fn keep(&self, draft: &Draft, queued: bool) -> Result<u64, FileError> {
         let aside = self.write_aside(draft)?;
         let _lock = files::lock(&self.lock)?;
-        let mut file = self.read_stream()?;
-        let entry = self.next_entry(&mut file)?;
-        self.write_stream(&file)?;
-        let standing = if queued {
-            Standing::Queued
-        } else {
-            Standing::Draft
-        };
-        self.rename(aside, entry, &standing)?;
+        let entry = self.names()?.next_entry();
+        self.rename(aside, entry, &Standing::never_tried(queued))?;
         files::sync_folder(&self.folder)?;
         Ok(entry)
     }
@@ -207,14 +271,17 @@ impl Outbox {
         self.number(aside, Some(claimed.entry), claimed.draft)
     }
 
-    /// Turns a numbered entry that was surely never tried back into a draft.
+    /// Turns a numbered entry that was surely never tried back into a draft. Its number stays used.
     pub fn demote(&self, claimed: Claimed, queued: bool) -> Result<u64, FileError> {
-        let standing = if queued {
-            Standing::Queued
-        } else {
-            Standing::Draft
-        };
-        self.restand(claimed, &standing)
+        if let Some((stream, number)) = claimed.standing.place() {
+            let done = Done {
+                entry: claimed.entry,
+                stream,
+                number,
+            };
+            drop(files::create(&self.folder.join(done_name(done)))?);
+        }
+        self.restand(claimed, &Standing::never_tried(queued))
     }
 
     /// Notes that the server does not know any more what became of it: kept, listed, never sent again.
@@ -227,12 +294,34 @@ impl Outbox {
         }
     }
 
-    /// Removes an entry whose outcome is here. The removal is made durable by the next number given,
-    /// before any request can say that this one is settled.
+    /// Removes an entry whose outcome is here. The next number given makes that durable, before any
+    /// request can say that this one is settled.
     pub fn settle(&self, claimed: Claimed) -> Result<(), FileError> {
         let _lock = files::lock(&self.lock)?;
-        files::remove(&claimed.path)?;
-        drop(claimed); // its lock goes after its file
+        let names = self.names()?;
+        let (stream, number) = claimed.standing.place().unwrap_or((0, 0));
+        let done = Done {
+            entry: claimed.entry,
+            stream,
+            number,
+        };
+        if names.outranks(done) {
+            files::remove(&claimed.path)?;
+        } else {
+            let path = self.folder.join(done_name(done));
+            fs::rename(&claimed.path, path).map_err(failed("rename", &claimed.path))?;
+        }
+        drop(claimed); // its lock goes after its name
+        self.forget_older(done)
+    }
+
+    /// Removes what the count no longer needs: its names come back after a crash at worst.
+    fn forget_older(&self, newest: Done) -> Result<(), FileError> {
+        let names = self.names()?;
+        let older = names.done.iter().filter(|done| **done != newest);
+        for done in older.filter(|done| names.outranks(**done)) {
+            files::remove(&self.folder.join(done_name(*done)))?;
+        }
         Ok(())
     }
 
@@ -330,25 +419,32 @@ impl Outbox {
     }
 
     fn entries(&self) -> Result<Vec<(u64, Standing)>, FileError> {
-        let mut entries: Vec<_> = files::names(&self.folder)?
-            .filter_map(|name| parse_name(&name))
-            .collect();
-        entries.sort_unstable_by_key(|(entry, _)| *entry);
-        Ok(entries)
+        Ok(self.names()?.entries)
+    }
+
+    fn names(&self) -> Result<Names, FileError> {
+        let mut names = Names::default();
+        for name in files::names(&self.folder)? {
+            if let Some(done) = parse_done(&name) {
+                names.done.push(done);
+            } else {
+                names.entries.extend(parse_name(&name));
+            }
+        }
+        names.entries.sort_unstable_by_key(|(entry, _)| *entry);
+        Ok(names)
     }
 
     /// Numbers a file that is already written and synced; short, since others wait for the lock.
     fn number(&self, aside: Aside, entry: Option<u64>, draft: Draft) -> Result<Claimed, FileError> {
         let _lock = files::lock(&self.lock)?;
-        let mut file = self.read_stream()?;
-        let entry = match entry {
-            Some(entry) => entry,
-            None => self.next_entry(&mut file)?,
-        };
-        let standing = Standing::InDoubt(self.next_number(&mut file)?);
-        self.write_stream(&file)?;
+        let missing = || damaged(&self.stream_path(), "it names no stream");
+        let stream = self.stream()?.ok_or_else(missing)?;
+        let names = self.names()?;
+        let entry = entry.unwrap_or_else(|| names.next_entry());
+        let standing = Standing::InDoubt(names.next_number(stream));
         let aside = self.rename(aside, entry, &standing)?;
-        // Makes the new name, the counters and every earlier removal durable.
+        // Makes the new name, and with it every earlier change of names, durable.
         files::sync_folder(&self.folder)?;
         Ok(Claimed {
             entry,
@@ -357,37 +453,6 @@ impl Outbox {
             path: aside.path,
             lock: aside.file,
         })
-    }
-
-    fn next_entry(&self, file: &mut StreamFile) -> Result<u64, FileError> {
-        let newest = self.entries()?.last().map_or(0, |(entry, _)| *entry);
-        let entry = file.entry.max(newest + 1).max(1);
-        file.entry = entry + 1;
-        Ok(entry)
-    }
-
-    fn next_number(&self, file: &mut StreamFile) -> Result<Number, FileError> {
-        let missing = || damaged(&self.stream_path(), "it names no stream");
-        let stream = file.stream.ok_or_else(missing)?;
-        let open = self.open_numbers(stream)?;
-        let after_open = open.iter().max().map_or(1, |newest| newest + 1);
-        let number = file.next.max(after_open);
-        file.next = number + 1;
-        Ok(Number {
-            stream,
-            number,
-            settled_below: open.into_iter().min().unwrap_or(number),
-        })
-    }
-
-    fn open_numbers(&self, stream: u64) -> Result<Vec<u64>, FileError> {
-        let entries = self.entries()?.into_iter();
-        Ok(entries
-            .filter_map(|(_, standing)| match standing {
-                Standing::InDoubt(at) if at.stream == stream => Some(at.number),
-                _ => None,
-            })
-            .collect())
     }
 
     fn restand(&self, claimed: Claimed, standing: &Standing) -> Result<u64, FileError> {
@@ -440,20 +505,6 @@ impl Outbox {
     fn stream_path(&self) -> PathBuf {
         self.folder.join("stream.json")
     }
-
-    fn read_stream(&self) -> Result<StreamFile, FileError> {
-        let file = files::read_json(&self.stream_path())?;
-        Ok(file.unwrap_or(StreamFile {
-            v: 1,
-            stream: None,
-            next: 1,
-            entry: 1,
-        }))
-    }
-
-    fn write_stream(&self, file: &StreamFile) -> Result<(), FileError> {
-        files::replace_json(&self.stream_path(), file)
-    }
 }
 
 /// A file of the outbox under some name, locked by this process.
@@ -472,6 +523,23 @@ fn name_of(entry: u64, standing: &Standing) -> String {
         ),
         Standing::Lost { stream, number } => format!("{entry:016}.doubt-{stream}-{number}.mail"),
     }
+}
+
+fn done_name(done: Done) -> String {
+    format!(
+        "{:016}.done-{}-{}.mail",
+        done.entry, done.stream, done.number
+    )
+}
+
+fn parse_done(name: &str) -> Option<Done> {
+    let (entry, place) = name.strip_suffix(".mail")?.split_once(".done-")?;
+    let (stream, number) = place.split_once('-')?;
+    Some(Done {
+        entry: entry.parse().ok()?,
+        stream: stream.parse().ok()?,
+        number: number.parse().ok()?,
+    })
 }
 
 fn parse_name(name: &str) -> Option<(u64, Standing)> {
@@ -644,6 +712,8 @@ mod tests {
         assert_eq!((promoted.entry, numbers(&promoted)), (entry, (1, 1)));
         assert_eq!(outbox.demote(promoted, false).unwrap(), entry);
         assert_eq!(outbox.list().unwrap()[0].standing, Standing::Draft);
+        let next = outbox.enqueue(draft("next")).unwrap();
+        assert_eq!(numbers(&next), (2, 2), "a number is never given out twice");
         assert!(outbox.remove(entry).unwrap());
         assert!(!outbox.remove(entry).unwrap());
     }
@@ -670,26 +740,57 @@ mod tests {
         assert!(!outbox.pending_retries().unwrap().contains(&entry));
     }
 
-    /// Whatever a crash leaves of the counters: no number is given out twice.
+    /// Whatever a crash leaves of the names: no number is given out twice.
     #[test]
-    fn p03_a_crash_between_the_files_reuses_no_number() {
+    fn p03_a_crash_between_the_renames_reuses_no_number() {
         let (folder, outbox) = with_stream(7);
-        let counters = folder.path().join("outbox/stream.json");
-        let before = fs::read(&counters).unwrap();
         let first = outbox.enqueue(draft("1")).unwrap();
-        // The entry got its name, the counters did not.
-        fs::write(&counters, before).unwrap();
-        let second = outbox.enqueue(draft("2")).unwrap();
-        assert_ne!(first.entry, second.entry);
-        assert_eq!(numbers(&second), (2, 1));
-        // The counters moved, the entry got no name: a file of a process that is gone.
+        let (entry, path) = (first.entry, first.path.clone());
+        let bytes = fs::read(&path).unwrap();
         outbox.settle(first).unwrap();
+        // The rename of settling was not on disk yet: the entry is back, and tried again.
+        let done = fs::read_dir(folder.path().join("outbox"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.to_string_lossy().contains(".done-"))
+            .unwrap();
+        fs::remove_file(done).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let again = outbox.claim(entry).unwrap().unwrap();
+        assert_eq!(numbers(&again), (1, 1));
+        // Settled once more while a younger one is open: the younger one remembers the count.
+        let second = outbox.enqueue(draft("2")).unwrap();
+        assert_eq!(numbers(&second), (2, 1));
+        outbox.settle(again).unwrap();
         outbox.settle(second).unwrap();
+        assert_eq!(numbers(&outbox.enqueue(draft("3")).unwrap()), (3, 3));
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_swept_away() {
+        let (folder, outbox) = with_stream(7);
         let aside = folder.path().join("outbox/4194304-0.aside");
         fs::write(&aside, "half an entr").unwrap();
         assert!(outbox.pending_retries().unwrap().is_empty());
-        assert!(!aside.exists(), "swept");
-        assert_eq!(numbers(&outbox.enqueue(draft("3")).unwrap()), (3, 3));
+        assert!(!aside.exists());
+    }
+
+    #[test]
+    fn the_folder_does_not_grow_with_what_was_sent() {
+        let (folder, outbox) = with_stream(7);
+        for _ in 0..20 {
+            let one = outbox.enqueue(draft("1")).unwrap();
+            let two = outbox.enqueue(draft("2")).unwrap();
+            outbox.settle(one).unwrap();
+            outbox.settle(two).unwrap();
+        }
+        let draft = outbox.keep(&draft("d"), false).unwrap();
+        assert!(outbox.remove(draft).unwrap());
+        let left = fs::read_dir(folder.path().join("outbox")).unwrap().count();
+        assert!(
+            left <= 3,
+            "{left} files: the stream and the memory of the counts"
+        );
     }
 
     #[test]
