@@ -188,3 +188,107 @@ fn checksum(key: &[u8], head: &[u8], payload: &[u8]) -> u32 {
 fn as_bytes<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
     to.serialize_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::envelope;
+    use super::super::{CompletionRecord, RecordedOutcome, key};
+    use super::*;
+    use crate::limits::{
+        CONTENT_TYPE_BYTES_MAX, NAME_BYTES_MAX, RECIPIENTS_MAX, SUBJECT_BYTES_MAX,
+    };
+    use crate::protocol::codes::Code;
+
+    fn counters() -> ([u8; 1], Vec<u8>) {
+        let key = key::mail_counters();
+        let mut value = Vec::new();
+        let record = super::super::MailCounters { mail: 7, stream: 8 };
+        encode(Kind::MailCounters, &key, &record, &mut value).unwrap();
+        (key, value)
+    }
+
+    fn failure(kind: Kind, key: &[u8], value: &[u8]) -> CodecError {
+        decode::<super::super::MailCounters>(kind, key, value).unwrap_err()
+    }
+
+    #[test]
+    fn the_largest_records_fit_a_value() {
+        let name = "n".repeat(NAME_BYTES_MAX);
+        let record = MailRecord {
+            from: name.clone(),
+            to: vec![name.clone(); RECIPIENTS_MAX],
+            subject: "s".repeat(SUBJECT_BYTES_MAX),
+            content_type: "c".repeat(CONTENT_TYPE_BYTES_MAX),
+            expires_at_ms: Some(1),
+            ..envelope(1, 2, 3, 4)
+        };
+        let mut value = Vec::new();
+        encode_mail(&key::mail(1, 2), &record, &vec![0; 100_000], &mut value).unwrap();
+        assert!(value.len() <= VALUE_BYTES_MAX);
+        let longest = Code::ALL.iter().max_by_key(|code| code.word().len());
+        let refused = RecordedOutcome::Refused {
+            address: name,
+            code: *longest.unwrap(),
+        };
+        let record = CompletionRecord {
+            digest: [0; 32],
+            outcomes: vec![refused; RECIPIENTS_MAX],
+        };
+        encode(
+            Kind::Completion,
+            &key::completion(1, 2),
+            &record,
+            &mut value,
+        )
+        .unwrap();
+        assert!(value.len() <= VALUE_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let (key, value) = counters();
+        let kind = Kind::MailCounters;
+        assert!(matches!(
+            failure(kind, &key, &value[..11]),
+            CodecError::Short(11)
+        ));
+        let short = failure(kind, &key, &value[..value.len() - 1]);
+        assert!(matches!(short, CodecError::Checksum));
+        assert!(matches!(failure(kind, &[9], &value), CodecError::Checksum));
+        let other = failure(Kind::Meta, &key, &value);
+        assert!(matches!(other, CodecError::Kind(found) if found == kind.byte()));
+        for at in 0..value.len() {
+            let mut broken = value.clone();
+            broken[at] ^= 1;
+            let error = failure(kind, &key, &broken);
+            assert!(
+                matches!(error, CodecError::Checksum | CodecError::Magic(_)),
+                "{at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_told_apart_from_damage() {
+        let (key, mut value) = counters();
+        value[3] = 2;
+        let sum = checksum(&key, &value[..8], &value[ENVELOPE_BYTES..]);
+        value[8..ENVELOPE_BYTES].copy_from_slice(&sum.to_be_bytes());
+        let error = failure(Kind::MailCounters, &key, &value);
+        assert!(matches!(error, CodecError::Version { found: 2, known: 1 }));
+    }
+
+    #[test]
+    fn hostile_lengths_are_errors() {
+        let key = key::mail(1, 2);
+        let mut value = Vec::new();
+        encode_raw(Kind::Mail, &key, &[0xff; 200], &mut value);
+        let error = decode::<MailValue<'_>>(Kind::Mail, &key, &value).unwrap_err();
+        assert!(matches!(error, CodecError::Content(_)));
+        let (key, mut value) = counters();
+        let long = [&value[ENVELOPE_BYTES..], &[0]].concat();
+        encode_raw(Kind::MailCounters, &key, &long, &mut value);
+        let error = failure(Kind::MailCounters, &key, &value);
+        assert!(matches!(error, CodecError::Content(_)));
+    }
+}

@@ -22,7 +22,6 @@ mod golden;
 
 use std::sync::Arc;
 
-pub use self::sled::disk_low;
 use crate::protocol::{LogNumber, MailId, PublicKey};
 pub use record::{
     AddressKind, AddressRecord, AddressState, CodeRecord, CompletionRecord, DeviceRecord,

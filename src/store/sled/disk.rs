@@ -1,7 +1,7 @@
 //! What the store asks of the file system beside sled: free space, a ballast, directories on disk.
 //!
-//! sled can neither go on nor be opened again on a full disk. So new mail is refused while there is
-//! still room ([`disk_low`]), and a file of real blocks lies ready to be given up at the next start.
+//! sled can neither go on nor be opened again on a full disk. So the server refuses new mail while
+//! there is still room, and a file of real blocks lies ready to be given up at the next start.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -13,18 +13,8 @@ use rustix::fs::FallocateFlags;
 /// Bytes of the ballast: what sled needs to open and to write its first segments, with room.
 pub(super) const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Most bytes kept free; on a small file system a twentieth of it.
+/// Most bytes left free beside the ballast; on a small file system a twentieth of it.
 const RESERVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// Says whether the file system of `path` has less free than the reserve (the smaller of 64 MiB and
-/// 5 % of it): then no new mail is taken, while reads and acknowledgements go on.
-///
-/// # Errors
-/// `path` is not there, or its file system does not answer.
-pub fn disk_low(path: &Path) -> io::Result<bool> {
-    let (free, total) = space(path)?;
-    Ok(free < reserve(total))
-}
 
 /// Gives the ballast up when the disk is so full that sled might not open.
 pub(super) fn release_ballast(data: &Path, ballast: &Path) -> io::Result<()> {
@@ -119,10 +109,5 @@ mod tests {
         assert_eq!(file.len(), BALLAST_BYTES);
         assert!(file.blocks() * 512 >= BALLAST_BYTES);
         assert_eq!(file.mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_missing_path_is_an_error() {
-        assert!(disk_low(Path::new("/nowhere/at/all")).is_err());
     }
 }

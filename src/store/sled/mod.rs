@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::disk::BALLAST_BYTES;
-pub use self::disk::disk_low;
 use self::seal::{Found, Reach, Seal};
 use self::trees::{Batches, Trees, at, guarded, in_use};
 use super::kv::Kv;

@@ -1,5 +1,8 @@
 //! Loss, damage and other hands on the files.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::super::conformance::{body, envelope};
 use super::super::key::{self, Tree};
 use super::*;
@@ -217,4 +220,69 @@ fn flipped_bits_are_noticed() {
             assert_eq!(report.records, whole.records, "byte {at}");
         }
     }
+}
+
+/// A reader pages through a log while it grows and is trimmed. Every mail up to the last synced id
+/// comes once, in order, and none is taken for damaged because it went meanwhile.
+#[test]
+fn p03_a_reader_beside_the_commits_misses_nothing() {
+    const MAILS: u64 = 3_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SledStore::open(dir.path()).unwrap();
+    let reader = store.reader();
+    let synced = Arc::new(AtomicU64::new(0));
+    let read = Arc::new(AtomicU64::new(0));
+    let (synced_here, read_here) = (Arc::clone(&synced), Arc::clone(&read));
+    let writing = std::thread::spawn(move || {
+        let mut mark = Mark::ZERO;
+        let mut trimmed = 0;
+        while mark.id < MAILS {
+            let mut changes = Vec::new();
+            for _ in 0..7 {
+                let size = if mark.id.is_multiple_of(5) { 9000 } else { 300 };
+                let record = envelope(mark.id, mark.count + 1, mark.bytes + size as u64, size);
+                mark = record.mark(mark.id + 1);
+                changes.push(Change::AppendMail {
+                    log: 3,
+                    id: mark.id,
+                    record,
+                    body: body(size),
+                });
+            }
+            while trimmed + 20 < read_here.load(Ordering::SeqCst) {
+                trimmed += 1;
+                changes.push(Change::RemoveMail {
+                    log: 3,
+                    id: trimmed,
+                });
+            }
+            store.commit(&changes).unwrap();
+            synced_here.store(mark.id, Ordering::SeqCst);
+        }
+        store
+    });
+    let mut last = 0;
+    while last < MAILS {
+        let upto = synced.load(Ordering::SeqCst);
+        let query = Query::Page {
+            log: 3,
+            after: last.saturating_sub(30),
+            upto,
+            mails: u32::MAX,
+            bytes: u64::MAX,
+        };
+        let Answer::Mails { mails, .. } = reader.read(&query).unwrap() else {
+            panic!("not mails");
+        };
+        let seen = last;
+        for mail in mails.iter().filter(|mail| mail.id > seen) {
+            assert_eq!((mail.id, mail.record.prev), (last + 1, last));
+            let size = if last.is_multiple_of(5) { 9000 } else { 300 };
+            assert_eq!(mail.body.as_deref(), Some(&*body(size)));
+            last = mail.id;
+        }
+        assert_eq!(last, upto.max(last), "the page ended too early");
+        read.store(last, Ordering::SeqCst);
+    }
+    writing.join().unwrap().close().unwrap();
 }
