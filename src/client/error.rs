@@ -144,7 +144,7 @@ impl ClientError {
             | Self::NoAnswer { .. }
             | Self::File(FileError::Full { .. }) => true,
             Self::Refused(error) => error.retryable,
-            Self::NotSent { cause, .. } => cause.retryable(),
+            Self::NotSent { cause, queued, .. } => !queued && cause.retryable(),
             _ => false,
         }
     }
