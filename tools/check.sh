@@ -13,8 +13,8 @@ step 'cargo doc, private items too'
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --document-private-items --lib
 
 if ! cargo deny --version >/dev/null 2>&1; then
-  step 'cargo-deny is missing: building it, once, which takes some minutes'
-  cargo install --quiet --locked cargo-deny
+  step 'cargo-deny is missing: building it, once, which takes a few minutes'
+  cargo install --quiet --locked --debug cargo-deny
 fi
 step 'cargo deny check bans licenses sources'
 cargo deny --log-level error check bans licenses sources
