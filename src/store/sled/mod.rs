@@ -47,7 +47,7 @@ impl SledStore {
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Damaged`] and
-    /// [`StoreError::Lost`], all before anything is written.
+    /// [`StoreError::Lost`], all before a record is written.
     pub fn open(data: &Path) -> Result<Self, StoreError> {
         Self::open_as(data, Loss::Refused)
     }
