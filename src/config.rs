@@ -507,6 +507,15 @@ pub fn parse_environment(lookup: impl Fn(&str) -> Option<String>) -> Vec<Setting
         .collect()
 }
 
+/// Returns those of some variables' names that look like settings and are none.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let known =
+        |name: &str| name == "MAILSERVER_CONFIG" || KEYS.iter().any(|key| key.variable() == name);
+    names
+        .filter(|name| name.starts_with("MAILSERVER_") && !known(name))
+        .collect()
+}
+
 fn syntax_problem(text: &str, error: &toml::de::Error) -> String {
     let line = error
         .span()
@@ -599,6 +608,18 @@ mod tests {
             text.contains("\"colour\"") && !text.contains("mean"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn variables_that_set_nothing_are_noticed() {
+        let names = [
+            "MAILSERVER_BIND",
+            "MAILSERVER_BNID",
+            "MAILSERVER_CONFIG",
+            "PATH",
+        ];
+        let unknown = unknown_variables(names.iter().map(ToString::to_string));
+        assert_eq!(unknown, ["MAILSERVER_BNID"]);
     }
 
     #[test]

@@ -381,6 +381,28 @@ fn p09_oversize_frames_cut_off_their_sender_only() {
 }
 
 #[test]
+fn p09_clients_that_leave_or_never_read_harm_nobody() {
+    let running = Running::start();
+    let url = running.url();
+    let good = Client::connect(&url);
+    assert_eq!(good.hello()["ok"], true);
+    for _ in 0..20 {
+        let leaver = Client::connect(&url);
+        assert_eq!(leaver.hello()["ok"], true);
+        leaver.socket.send_multipart([b"l", HELLO], 0).unwrap();
+    }
+    // More replies than libzmq queues for one peer and both kernels' buffers hold.
+    let deaf = Client::connect(&url);
+    deaf.socket.set_rcvhwm(1).unwrap();
+    deaf.socket.set_sndtimeo(100).unwrap();
+    let asked = (0..30_000)
+        .take_while(|_| deaf.socket.send_multipart([b"d", HELLO], 0).is_ok())
+        .count();
+    assert!(asked > 5_000, "{asked}");
+    assert_eq!(good.hello()["ok"], true);
+}
+
+#[test]
 fn p09_too_many_frames_are_answered() {
     let running = Running::start();
     let client = Client::connect(&running.url());

@@ -126,7 +126,10 @@ fn call(matches: &ArgMatches) -> Call {
     });
     Call {
         verb,
-        config_file: inner.get_one::<PathBuf>("config").cloned(),
+        config_file: inner
+            .get_one::<PathBuf>("config")
+            .filter(|path| !path.as_os_str().is_empty())
+            .cloned(),
         flags: flags.collect(),
     }
 }

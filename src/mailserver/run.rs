@@ -15,7 +15,7 @@ use super::watch::Watch;
 use super::{Failure, say};
 use crate::auth::keys::KeyPair;
 use crate::broker::server::{Server, Sockets};
-use crate::config::{Config, Endpoint, LogFormat};
+use crate::config::{self, Config, Endpoint, LogFormat};
 use crate::protocol::codes::exit;
 use crate::protocol::url::ServerUrl;
 use crate::store::sled::SledStore;
@@ -24,6 +24,7 @@ use crate::store::{Store, StoreError};
 /// Serves until a signal says stop.
 pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
     start_log(config)?;
+    warn_of_variables();
     raise_open_files();
     let folder = Folder::open(&config.data_dir)?;
     let mut store = open_store(&folder, accept_loss)?;
@@ -203,6 +204,14 @@ fn start_log(config: &Config) -> Result<(), Failure> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// A misspelt variable sets nothing: better to say so than to wonder.
+fn warn_of_variables() {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in config::unknown_variables(names) {
+        tracing::warn!(%name, "no setting has this variable");
+    }
 }
 
 /// One client is one open file: take as many as the system gives.
