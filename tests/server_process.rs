@@ -393,13 +393,12 @@ fn p09_clients_that_leave_or_never_read_harm_nobody() {
     }
     // More replies than libzmq queues for one peer and both kernels' buffers hold.
     let deaf = Client::connect(&url);
-    deaf.socket.set_rcvhwm(1).unwrap();
-    deaf.socket.set_sndtimeo(100).unwrap();
-    let asked = (0..30_000)
-        .take_while(|_| deaf.socket.send_multipart([b"d", HELLO], 0).is_ok())
-        .count();
-    assert!(asked > 5_000, "{asked}");
-    assert_eq!(good.hello()["ok"], true);
+    for _ in 0..20_000 {
+        deaf.socket.send_multipart([b"d", HELLO], 0).unwrap();
+    }
+    for _ in 0..2_000 {
+        assert_eq!(good.hello()["ok"], true);
+    }
 }
 
 #[test]
