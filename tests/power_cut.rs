@@ -78,6 +78,33 @@ fn control_plain_flush_loses_acknowledged_data() {
     panic!("no cut lost anything: this test would not see a missing sync");
 }
 
+/// A store that was being made when the power went opens: as a new one, or with what was
+/// acknowledged.
+#[test]
+fn p02_power_cut_in_the_first_start_leaves_a_store_that_opens() {
+    for file in ["lock", "store", "store/conf", "store/db", "seal", "ballast"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let Some(disk) = disk_or_skip(&folder, "power_cut") else {
+            return;
+        };
+        let mut writer = spawn("store", disk.path());
+        let file = disk.path().join("data").join(file);
+        while !file.exists() {
+            let ended = writer.child.try_wait().expect("the writer is our child");
+            assert_eq!(ended, None, "the writer ended without {}", file.display());
+            std::thread::yield_now();
+        }
+        stop(&writer.child);
+        let after = disk
+            .after_a_cut(folder.path(), "cut")
+            .expect("the copy mounts");
+        kill(&mut writer.child);
+        let acked = writer.last_ack();
+        drop(SledStore::open(&after.path().join("data")).expect("the store opens after the cut"));
+        check(after.path(), &mut Replay::new(), acked);
+    }
+}
+
 /// A disk that runs full ends the store with an error and loses nothing; the ballast lets it open
 /// again while the disk is still full.
 #[test]
