@@ -31,7 +31,7 @@ pub(crate) fn place(context: &Context<'_>) -> Result<Place, CliError> {
         return Ok(named);
     }
     let Some(account) = context.home()?.default_account()? else {
-        return Ok(Place::read("data".as_ref())?);
+        return Ok(Place::read("data/server.url".as_ref())?);
     };
     let saved = account.place();
     // The file may name another server by now: then that is the one to log in at.

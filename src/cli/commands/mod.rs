@@ -6,7 +6,7 @@ use crate::cli::error::CliError;
 use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
-use crate::client::home::{Account, Home, Place};
+use crate::client::home::{Account, Home, HomeError, Place};
 use crate::client::session::{Options, Session, Which};
 use crate::protocol::names::UserName;
 
@@ -62,13 +62,15 @@ impl Context<'_> {
 
     /// Returns the server that was named, if one was.
     pub fn named_place(&self) -> Result<Option<Place>, CliError> {
-        let named = self.globals.server.as_deref();
+        let named = said(self.globals.server.as_deref());
         Ok(named.map(Place::parse).transpose()?)
     }
 
     /// Returns the user that was named, if one was.
     pub fn named_user(&self) -> Result<Option<UserName>, CliError> {
-        self.globals.user.as_deref().map(user_name).transpose()
+        said(self.globals.user.as_deref())
+            .map(user_name)
+            .transpose()
     }
 
     /// Returns the account to act as: at the server and of the user that were named, else the home's
@@ -76,12 +78,25 @@ impl Context<'_> {
     pub fn account(&self) -> Result<Account, CliError> {
         let (place, user) = (self.named_place()?, self.named_user()?);
         let home = self.home()?;
-        let account = home.account(place.as_ref().map(|place| &place.url.key), user.as_ref())?;
+        let key = place.as_ref().map(|place| &place.url.key);
+        let account = home
+            .account(key, user.as_ref())
+            .map_err(|error| self.named(error))?;
         Ok(match place {
             // The same server, perhaps at another address by now.
             Some(place) => account.at(place),
             None => account,
         })
+    }
+
+    /// Puts the server as it was named into an error about it.
+    fn named(&self, error: HomeError) -> HomeError {
+        match (error, said(self.globals.server.as_deref())) {
+            (HomeError::OtherServer { .. }, Some(named)) => HomeError::OtherServer {
+                place: named.to_owned(),
+            },
+            (error, _) => error,
+        }
     }
 
     /// Returns the options of a session that a one-shot verb opens.
@@ -120,6 +135,11 @@ impl Context<'_> {
         }
         Ok(session)
     }
+}
+
+/// An option given as nothing (an empty variable in a script) counts as not given.
+fn said(option: Option<&str>) -> Option<&str> {
+    option.filter(|text| !text.is_empty())
 }
 
 /// Reads a user's name from the command line.
