@@ -287,3 +287,19 @@ fn a_retry_that_is_refused_says_so_and_is_over() {
     assert!(world.states().is_empty());
     assert_eq!(world.ana.run(&["outbox", "retry", "1"]).code, 65);
 }
+
+#[test]
+fn a_server_that_hangs_is_waited_for_no_longer_than_the_timeout() {
+    let world = World::new();
+    world.server.signal(rustix::process::Signal::STOP);
+    let begin = common::now();
+    let send = world
+        .ana
+        .run(&["--timeout", "1", "send", "bob", "-b", "draft"]);
+    let took = begin.elapsed();
+    world.server.signal(rustix::process::Signal::CONT);
+    assert_eq!(send.code, 69, "{}", send.err);
+    assert!(took.as_secs() < 5, "--timeout 1 took {took:?}");
+    assert_eq!(world.states(), ["draft"]);
+    assert!(world.bodies_of_bob().is_empty());
+}

@@ -598,6 +598,27 @@ fn watch_shows_what_arrives_and_marks_nothing() {
 }
 
 #[test]
+fn logout_ends_standing_sessions_and_frees_their_ports() {
+    let world = World::new();
+    let mut watch = watching(&world.bob, &[]);
+    world.bob.ok(&["logout"]);
+    assert!(json_of(&world.ana, &["admin", "session", "ls"]).is_empty());
+    let ended = watch.wait().expect("it ends by itself");
+    assert_eq!(ended.code(), Some(77));
+    let leases = json_of(&world.ana, &["admin", "lease", "ls"]);
+    assert!(
+        leases.iter().all(|lease| lease["state"] != "held"),
+        "{leases:?}"
+    );
+    world.ana.ok(&["send", "bob", "-b", "waits"]);
+    assert_eq!(
+        json_of(&world.bob, &["refresh"]).len(),
+        1,
+        "mail goes on waiting"
+    );
+}
+
+#[test]
 fn watch_runs_a_command_for_each_mail() {
     let world = World::new();
     let out = world.folder.path().join("out");

@@ -72,6 +72,9 @@ pub enum ClientError {
         /// Why it was not tried.
         cause: Box<ClientError>,
     },
+    /// Somebody logged this device out meanwhile.
+    #[error("this device was logged out; start again to be logged in")]
+    LoggedOut,
     /// The server refused, with a code.
     #[error(transparent)]
     Refused(#[from] WireError),
@@ -110,6 +113,7 @@ impl ClientError {
             Self::WrongServer { .. } | Self::ServerChanged { .. } | Self::Key(_) => exit::CONFIG,
             Self::InDoubt { .. } | Self::Lost { .. } => exit::TEMPORARY,
             Self::NotSent { cause, .. } => cause.exit_code(),
+            Self::LoggedOut => exit::DENIED,
             Self::Refused(error) => error.code.exit(),
             Self::Malformed { .. } | Self::Zmq { .. } => exit::SOFTWARE,
             Self::File(_) => exit::IO,
@@ -127,6 +131,7 @@ impl ClientError {
             Self::InDoubt { .. } => "in_doubt",
             Self::Lost { .. } => "lost_outcome",
             Self::NotSent { cause, .. } => cause.code(),
+            Self::LoggedOut => "logged_out",
             Self::Refused(error) => error.code.word(),
             Self::Malformed { .. } => "malformed",
             Self::File(FileError::Full { .. }) => "client_disk_full",

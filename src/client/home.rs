@@ -417,6 +417,19 @@ impl Account {
         Mailbox::open(&self.folder, &hex::encode(self.server_key())[..16])
     }
 
+    /// Returns how often this device was logged out: a standing session that finds another number than
+    /// at its start was ended on purpose and stays so.
+    pub fn logouts(&self) -> Result<u64, FileError> {
+        let read = files::read_json(&self.folder.join("logouts.json"))?;
+        Ok(read.unwrap_or(0))
+    }
+
+    /// Counts a logout, before the server is asked for it.
+    pub(super) fn count_logout(&self) -> Result<(), FileError> {
+        let count = self.logouts()? + 1;
+        files::replace_json(&self.folder.join("logouts.json"), &count)
+    }
+
     fn name(&self) -> AccountName {
         AccountName {
             server: hex::encode(self.server_key()),

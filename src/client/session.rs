@@ -98,6 +98,8 @@ pub struct Session {
     mailbox: Mailbox,
     lease: lease::Lease,
     watch: watch::Watch,
+    /// The account's logouts when the session was opened.
+    logouts: u64,
 }
 
 impl Session {
@@ -105,6 +107,7 @@ impl Session {
     pub fn open(account: &Account, options: Options) -> Result<Self, ClientError> {
         let outbox = account.outbox()?;
         let mailbox = account.mailbox()?;
+        let logouts = account.logouts()?;
         let patience = options.patience.min(options.timeout);
         let mut connection = Connection::open(account.place(), account.keys(), patience)?;
         let deadline_ms = connection.deadline_ms(options.timeout);
@@ -123,6 +126,7 @@ impl Session {
             mailbox,
             lease: lease::Lease::default(),
             watch: watch::Watch::default(),
+            logouts,
         };
         session.logged_in(asked)?;
         session.start_watch()?;
@@ -245,6 +249,7 @@ impl Session {
     pub fn logout(mut self, forget: bool) -> Result<(), ClientError> {
         let deadline_ms = self.deadline_ms();
         let request = Request::Logout(request::Logout { forget });
+        self.account.count_logout()?;
         self.connection
             .call::<reply::Done>(&request, None, deadline_ms)?;
         Ok(())
@@ -323,6 +328,9 @@ impl Session {
 
     /// Opens the session anew, going on with the old one where the server still has it.
     fn login_again(&mut self, deadline_ms: u64) -> Result<(), ClientError> {
+        if self.account.logouts()? != self.logouts {
+            return Err(ClientError::LoggedOut);
+        }
         let asked = self.outbox.stream()?;
         let resume = Some(self.login.session.clone());
         let request = login_request(&self.account, &self.options, resume, asked);
@@ -400,16 +408,6 @@ pub fn admin(
     timeout: Duration,
     request: request::Admin,
 ) -> Result<reply::Rows, ClientError> {
-    ask_as(place, keys, timeout, &Request::Admin(request))
-}
-
-/// Does one of an administrator's deeds (remove, free, create) with a key of its own.
-pub fn admin_deed(
-    place: &Place,
-    keys: &KeyPair,
-    timeout: Duration,
-    request: request::Admin,
-) -> Result<reply::Done, ClientError> {
     ask_as(place, keys, timeout, &Request::Admin(request))
 }
 

@@ -3,7 +3,7 @@
 //! When the server was named by its file and an `admin.key` that we may read lies beside it, that key
 //! asks; else the account's own.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Context, login};
 use crate::auth::keys::{KeyError, KeyPair};
@@ -16,7 +16,7 @@ use crate::cli::show::{self, Column, cell};
 use crate::cli::untrusted::visible;
 use crate::client::home::Place;
 use crate::client::session;
-use crate::protocol::request::{Admin, AdminWhat};
+use crate::protocol::request::AdminWhat;
 
 const USERS: &[Column] = &[
     ("User", "user"),
@@ -160,18 +160,12 @@ fn deed(
     name: &str,
     done: &str,
 ) -> Result<(), CliError> {
-    let (place, keys) = identity(context)?;
-    let request = Admin {
-        what,
-        after: None,
-        address: Some(bare(name).to_owned()),
-        body: false,
-    };
-    let told = session::admin_deed(&place, &keys, context.globals.timeout, request)?;
-    let fields = json!({"name": bare(name), "done": done, "durability": told.durability});
-    context
-        .ui
-        .result(&object(fields), format_args!("{done} {}", bare(name)))
+    for mut row in rows(context, what, Some(name), false)? {
+        row["done"] = done.into();
+        let human = format!("{done} {}", visible(&cell("address", &row["address"])));
+        context.ui.result(&object(row), human)?;
+    }
+    Ok(())
 }
 
 /// Returns the server and the key to ask with.
