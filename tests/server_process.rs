@@ -56,8 +56,12 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let ground = tempfile::tempdir().unwrap();
-        let mut running = Self::start_in(&ground.path().join("data"), &[]);
+        let mut running = Self::start_in(&ground.path().join("data"), more);
         running.ground = Some(ground);
         running
     }
@@ -192,6 +196,17 @@ fn sigterm_and_sigint_end_with_0_within_two_seconds() {
         assert!(!running.data.join("server.url").exists());
         assert!(!running.data.join("server.json").exists());
     }
+}
+
+#[test]
+fn nobody_listening_to_its_words_is_no_reason_to_stop() {
+    let mut running = Running::start_with(&["--log", "debug"]);
+    drop(running.child.stderr.take());
+    let client = Client::connect(&running.url());
+    for _ in 0..3 {
+        assert_eq!(client.hello()["ok"], true);
+    }
+    assert_eq!(running.stop(Signal::TERM).0.code(), Some(0));
 }
 
 #[test]

@@ -274,6 +274,28 @@ mod tests {
     }
 
     #[test]
+    fn a_subscription_ends_and_begins_again() {
+        let ground = Ground::new();
+        let (live, endpoint) = live(&ground);
+        let keys = KeyPair::generate().unwrap();
+        let client = ground.client(zmq::SUB, &keys, &endpoint);
+        let granted = |topic: &[u8]| {
+            client.set_subscribe(topic).unwrap();
+            let asked = subscription(&ground, &live, &[keys.public]);
+            assert_eq!(asked.topic, topic);
+            live.grant(NoticeKey::from_bytes(topic).unwrap()).unwrap();
+        };
+        granted(&ANA.to_bytes());
+        client.set_unsubscribe(&ANA.to_bytes()).unwrap();
+        // The frames of one client come in order: with this one, the end of the other is in force.
+        granted(&BOB.to_bytes());
+        live.publish(ANA, b"missed", None).unwrap();
+        granted(&ANA.to_bytes());
+        live.publish(ANA, b"again", None).unwrap();
+        assert_eq!(client.recv_multipart(0).unwrap()[1], b"again");
+    }
+
+    #[test]
     fn p09_strangers_and_garbage_leave_the_live_socket_whole() {
         let ground = Ground::new();
         let (live, endpoint) = live(&ground);
