@@ -6,7 +6,9 @@ use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::UserName;
 use crate::protocol::{FEATURES, LogNumber, MAGIC, VERSION, VERSION_OLDEST, reply, request, time};
-use crate::store::{AddressKind, AddressState, CodeRecord, DeviceRecord, code_digest};
+use crate::store::{
+    AddressKind, AddressRecord, AddressState, CodeRecord, DeviceRecord, code_digest,
+};
 
 /// What a registration may do.
 enum Admission {
@@ -173,7 +175,14 @@ impl Core {
         user: LogNumber,
         wanted: Option<&UserName>,
     ) -> Result<Admission, WireError> {
-        let name = self.directory.name_of(user);
+        let is_live = |address: &&AddressRecord| address.state == AddressState::Live;
+        let Some(address) = self.directory.address(user).filter(is_live) else {
+            return Err(WireError::new(
+                Code::BadCode,
+                "the user this code is for was removed",
+            ));
+        };
+        let name = &address.name;
         if wanted.is_some_and(|wanted| wanted.as_str() != name) {
             return Err(WireError::new(
                 Code::BadCode,

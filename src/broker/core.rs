@@ -198,10 +198,15 @@ impl Core {
     // -- the start --
 
     /// Places every cursor that must exist: written ones as they are, and by rule those that a crash
-    /// kept from being written.
+    /// kept from being written. One that a crash kept from being removed would hold mail back for ever.
     fn restore_cursors(&mut self, cursors: Vec<(u64, LogNumber, crate::store::Mark)>) {
         for (device, log, mark) in cursors {
-            self.logs.place_cursor(device, log, mark);
+            let owner = self.directory.device(device).map(|device| device.user);
+            if owner.is_some_and(|user| self.directory.reads(user, log)) {
+                self.logs.place_cursor(device, log, mark);
+            } else {
+                self.changes.push(Change::RemoveCursor { device, log });
+            }
         }
         let devices: Vec<(u64, LogNumber)> = self
             .directory

@@ -378,7 +378,8 @@ impl Core {
     pub(super) fn place_unwritten_cursor(&mut self, device: u64, user: LogNumber, log: LogNumber) {
         let record = self.logs.record(log);
         if log == user {
-            self.logs.place_cursor(device, log, record.floor);
+            self.logs
+                .put_cursor(device, log, record.floor, &mut self.changes);
             return;
         }
         let topic = self.directory.name_of(log).to_owned();
@@ -388,7 +389,8 @@ impl Core {
             .map_or(0, |device| device.since);
         let since = self.directory.since(user, &topic).max(made);
         if let Some(mark) = self.mark_at_hand(log, since) {
-            self.logs.place_cursor(device, log, mark);
+            // Written: `since` may name ids that the crash took back and that are given out again.
+            self.logs.put_cursor(device, log, mark, &mut self.changes);
         } else {
             self.logs.place_cursor(
                 device,

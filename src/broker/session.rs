@@ -127,6 +127,7 @@ impl Core {
 
     /// Keeps a session, and says which of its logs have something new.
     pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Option<Vec<u8>> {
+        self.device_is_back(who.device);
         let lease = self
             .leases
             .of_session(&who.session)

@@ -699,6 +699,36 @@ fn p07_a_reader_holds_topic_mail_and_history_waits_for_newcomers() {
     );
 }
 
+#[test]
+fn p07_a_device_that_was_heard_of_lately_holds_mail_however_long_ago_it_logged_in() {
+    const MONTH_MS: u64 = 30 * 24 * 3_600_000;
+    let mut world = World::with(|settings| {
+        settings.lease_ttl_ms = 2 * MONTH_MS;
+        settings.history_mails = 0;
+    });
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    bob.join(&mut world, "news", From::Now).unwrap();
+    for _ in 0..4 {
+        world.pass(MONTH_MS);
+        let beat = request::Heartbeat {
+            session: bob.session.clone(),
+            known: 0,
+        };
+        drop::<reply::Heartbeat>(world.call("bob", &Request::Heartbeat(beat), None).unwrap());
+    }
+    let close = Request::Close(request::Close {
+        session: bob.session.clone(),
+    });
+    drop::<reply::Done>(world.call("bob", &close, None).unwrap());
+    ana = Device::login(&mut world, ana.key, &[]);
+    ana.send(&mut world, &["news"], "for bob");
+    world.pass(2_000_000);
+    let bob = Device::login(&mut world, "bob", &[]);
+    let log = bob.log(&mut world, "news");
+    assert_eq!(bob.fetch(&mut world, &log).0.mails.len(), 1);
+}
+
 // -- P8: cost follows work --
 
 #[test]
@@ -781,6 +811,117 @@ fn p13_a_cursor_that_a_crash_kept_from_being_written_stands_by_rule() {
     let log = bob.log(&mut world, "news");
     assert_eq!((log.waiting, log.n), (1, 1), "from where he joined");
     assert_eq!(bob.fetch(&mut world, &log).0.mails.len(), 1);
+}
+
+/// Which of a commit's changes lie in the directory, which is written first.
+fn is_of_directory(change: &Change) -> bool {
+    use crate::store::Change::{
+        PutAddress, PutDevice, PutDirectoryCounters, PutSubscription, RemoveAddress, RemoveDevice,
+        RemoveSubscription,
+    };
+    matches!(
+        change,
+        PutAddress(_)
+            | PutDevice(_)
+            | PutDirectoryCounters(_)
+            | PutSubscription(_)
+            | RemoveAddress(_)
+            | RemoveDevice(_)
+            | RemoveSubscription { .. }
+    )
+}
+
+/// The power goes when only the directory's part of what is under way was written.
+fn crash_after_the_directory(mut world: World) -> World {
+    let changes = std::mem::take(&mut world.under_way);
+    let written: Vec<Change> = changes
+        .into_iter()
+        .flat_map(|(_, changes)| changes)
+        .filter(is_of_directory)
+        .collect();
+    world.store.commit(&written).unwrap();
+    world.crash()
+}
+
+#[test]
+fn p13_a_cursor_that_a_crash_kept_from_being_removed_holds_nothing() {
+    let mut world = World::with(|settings| settings.history_mails = 0);
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    let kim = Device::register(&mut world, "kim");
+    bob.join(&mut world, "news", From::Now).unwrap();
+    kim.join(&mut world, "news", From::Now).unwrap();
+    ana.send(&mut world, &["news"], "unread");
+    world.held = true;
+    let leave = request::Leave {
+        session: bob.session.clone(),
+        topic: "news".parse().unwrap(),
+    };
+    world.ask("bob", &Request::Leave(leave), None);
+    let logout = Request::Logout(request::Logout { forget: true });
+    world.ask("kim", &logout, None);
+    let mut world = crash_after_the_directory(world);
+    world.pass(2_000);
+    let rows = world.admin(AdminWhat::TopicLs, None).unwrap().rows;
+    assert_eq!(rows[0]["mails"], 0, "nobody is left to read it");
+    let cursors = world.store.load().unwrap().cursors;
+    assert_eq!(cursors.len(), 2, "ana's and bob's own: {cursors:?}");
+}
+
+#[test]
+fn p03_ids_that_a_crash_took_back_are_not_skipped_by_who_joined_then() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    world.held = true;
+    for number in 1..=3 {
+        let send = Request::Send(ana.request(number, &["ana"]));
+        world.ask("ana", &send, Some(b"lost before its ack"));
+    }
+    let join = request::Join {
+        session: bob.session,
+        topic: "news".parse().unwrap(),
+        from: From::Now,
+    };
+    world.ask("bob", &Request::Join(join), None);
+    let mut world = crash_after_the_directory(world);
+    let mut ana = Device::login(&mut world, "ana", &[]);
+    let id = id_of(&ana.send(&mut world, &["news"], "for bob too")[0]);
+    assert_eq!(id, 1, "the ids are given out again");
+    let mut world = world.crash();
+    let bob = Device::login(&mut world, "bob", &[]);
+    assert_eq!(bob.log(&mut world, "news").waiting, 1);
+}
+
+#[test]
+fn p05_a_code_for_a_device_ends_with_its_user() {
+    let mut world = World::new();
+    let bob = Device::register(&mut world, "bob");
+    let invite = |session: String| {
+        Request::Invite(request::Invite {
+            session,
+            user: None,
+            device: true,
+        })
+    };
+    let first: reply::Invited = world
+        .call("bob", &invite(bob.session.clone()), None)
+        .unwrap();
+    let second: reply::Invited = world.call("bob", &invite(bob.session), None).unwrap();
+    let register = |user: Option<&str>, invited: reply::Invited| {
+        Request::Register(request::Register {
+            user: user.map(|user| user.parse().unwrap()),
+            device: String::new(),
+            code: Some(invited.code),
+        })
+    };
+    world.admin(AdminWhat::UserRm, Some("bob")).unwrap();
+    let reserved = world.call::<reply::Registered>("back", &register(Some("bob"), first), None);
+    assert_eq!(reserved.unwrap_err(), Code::BadCode);
+    world.admin(AdminWhat::UserFree, Some("bob")).unwrap();
+    let freed = world.call::<reply::Registered>("back", &register(None, second), None);
+    assert_eq!(freed.unwrap_err(), Code::BadCode);
 }
 
 #[test]

@@ -46,10 +46,11 @@ impl Core {
         log: LogNumber,
         mark: Mark,
     ) {
-        // The caller may have left again while the mark was looked up.
+        // The caller may have left again, or be gone, while the mark was looked up.
         let floor = self.logs.record(log).floor;
         let mark = if mark.id < floor.id { floor } else { mark };
-        if self.directory.has_pattern(who.user, pattern) {
+        let is_here = self.directory.device(who.device).is_some();
+        if is_here && self.directory.has_pattern(who.user, pattern) {
             self.logs
                 .put_cursor(who.device, log, mark, &mut self.changes);
         }
