@@ -474,3 +474,111 @@ fn p03_eight_at_once_show_each_mail_once() {
     assert_eq!(shown.len(), total, "each was shown");
     assert_eq!(once.len(), total, "each was shown once");
 }
+
+#[test]
+fn a_server_that_moves_is_found_again_by_its_file() {
+    let server = Server::start();
+    let ana = Person::new(&server, "ana");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.url");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut url = server.url();
+    url.port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    std::fs::write(&file, url.to_string()).unwrap();
+    let account = ana.account.clone().at(Place::read(&file).unwrap());
+    let opening = std::thread::spawn(move || Session::open(&account, patient()));
+    std::fs::write(&file, server.url().to_string()).unwrap();
+    opening.join().unwrap().unwrap().close().unwrap();
+    // The file now names another server: said, not followed.
+    url.key[0] ^= 1;
+    std::fs::write(&file, url.to_string()).unwrap();
+    let mut place = Place::read(&file).unwrap();
+    place.url.key = server.url().key;
+    let moved = Session::open(&ana.account.clone().at(place), patient()).unwrap_err();
+    assert!(
+        matches!(moved, ClientError::ServerChanged { .. }),
+        "{moved}"
+    );
+}
+
+/// A full disk at the reader: a clear error, nothing acknowledged that is not stored, and everything
+/// there once there is room.
+#[test]
+fn p02_a_full_client_disk_acknowledges_nothing_it_does_not_hold() {
+    let name = "p02_a_full_client_disk_acknowledges_nothing_it_does_not_hold";
+    let server = Server::start();
+    let ana = Person::new(&server, "ana");
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path(), "size=700k") else {
+        return common::skip(name, "a tmpfs cannot be mounted here");
+    };
+    let home = Home::open(Some(&folder.path().join("home"))).unwrap();
+    let user = UserName::parse("bob").unwrap();
+    let account = home
+        .create_account(&Place::read(&server.url_file()).unwrap(), &user)
+        .unwrap();
+    session::register(&account, "small", None, Duration::from_secs(30)).unwrap();
+    let mut sender = ana.open();
+    let mut sent = Vec::new();
+    for _ in 0..12 {
+        let done = sender.send(draft(&["bob"], vec![b'y'; 100_000])).unwrap();
+        sent.push(id_of(&done.outcomes[0]));
+    }
+    let mut session = Session::open(&account, patient()).unwrap();
+    let full = session.refresh().unwrap_err();
+    assert_eq!(
+        (full.code(), full.exit_code()),
+        ("client_disk_full", 74),
+        "{full}"
+    );
+    let mut shown = ids(&show_all(&session));
+    drop(session);
+    // What does not fit a send is said too, before anything was tried.
+    let mut other = Session::open(&account, patient()).unwrap();
+    let refused = other
+        .send(draft(&["ana"], vec![b'z'; 700_000]))
+        .unwrap_err();
+    assert_eq!(refused.code(), "client_disk_full", "{refused}");
+    assert!(other.outbox().list().unwrap().is_empty());
+    drop(other);
+    disk.resize("size=20m");
+    let mut session = Session::open(&account, patient()).unwrap();
+    session.refresh().unwrap();
+    shown.extend(ids(&show_all(&session)));
+    assert_eq!(shown, sent);
+}
+
+/// A file system with little room.
+struct SmallDisk {
+    path: std::path::PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(path: &std::path::Path, size: &str) -> Option<Self> {
+        let path = path.to_owned();
+        mount(&["-t", "tmpfs", "-o", size, "tmpfs"], &path).then_some(Self { path })
+    }
+
+    fn resize(&self, size: &str) {
+        assert!(mount(&["-o", &format!("remount,{size}")], &self.path));
+    }
+}
+
+fn mount(args: &[&str], path: &std::path::Path) -> bool {
+    std::process::Command::new("mount")
+        .args(args)
+        .arg(path)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount")
+            .arg(&self.path)
+            .status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}

@@ -177,6 +177,8 @@ impl Requests {
 pub enum LinkEvent {
     /// TCP could not be connected; it is tried again.
     Refused,
+    /// TCP connected: somebody listens.
+    Connected,
     /// TCP connected, but the other side does not prove the key, or speaks something else.
     HandshakeFailed,
     /// Encrypted and ready.
@@ -200,17 +202,31 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct Link {
     up: bool,
+    /// Somebody listens, as far as is known.
+    heard: bool,
     handshakes_failed: u32,
+    /// The connection that breaks next was counted as failed already.
+    counted: bool,
 }
 
 impl Link {
     /// Takes one event.
     pub fn handle(&mut self, event: LinkEvent) {
-        self.up = event == LinkEvent::Up;
+        let was_up = std::mem::replace(&mut self.up, event == LinkEvent::Up);
+        self.heard = event != LinkEvent::Refused && (self.heard || event == LinkEvent::Connected);
         match event {
-            LinkEvent::HandshakeFailed => self.handshakes_failed += 1,
-            LinkEvent::Refused | LinkEvent::Up => self.handshakes_failed = 0,
-            LinkEvent::Down => {}
+            LinkEvent::Connected => {}
+            LinkEvent::HandshakeFailed => {
+                self.handshakes_failed += 1;
+                self.counted = true;
+            }
+            // Closed before it was up: what listens there speaks something else.
+            LinkEvent::Down if !was_up && !self.counted => self.handshakes_failed += 1,
+            LinkEvent::Down => self.counted = false,
+            LinkEvent::Refused | LinkEvent::Up => {
+                self.handshakes_failed = 0;
+                self.counted = false;
+            }
         }
     }
 
@@ -226,10 +242,12 @@ impl Link {
 
     /// Says what it means that no answer came.
     pub fn verdict(&self) -> Verdict {
-        match (self.up, self.handshakes_failed) {
-            (true, _) => Verdict::Silent,
-            (false, 0) => Verdict::Unreachable,
-            (false, _) => Verdict::WrongServer,
+        if self.handshakes_failed > 0 {
+            Verdict::WrongServer
+        } else if self.up || self.heard {
+            Verdict::Silent
+        } else {
+            Verdict::Unreachable
         }
     }
 }
@@ -299,7 +317,7 @@ impl Positions {
 
 #[cfg(test)]
 mod tests {
-    use super::LinkEvent::{Down, HandshakeFailed, Refused, Up};
+    use super::LinkEvent::{Connected, Down, HandshakeFailed, Refused, Up};
     use super::*;
     use proptest::prelude::*;
 
@@ -374,7 +392,8 @@ mod tests {
         assert_eq!(after(&[]), (Verdict::Unreachable, false));
         assert_eq!(after(&[Refused, Refused]), (Verdict::Unreachable, false));
         assert_eq!(after(&[Up]), (Verdict::Silent, false));
-        assert_eq!(after(&[Up, Down]), (Verdict::Unreachable, false));
+        assert_eq!(after(&[Connected]), (Verdict::Silent, false));
+        assert_eq!(after(&[Connected, Up]), (Verdict::Silent, false));
         assert_eq!(after(&[HandshakeFailed]), (Verdict::WrongServer, false));
         let failed = [
             HandshakeFailed,
@@ -384,6 +403,8 @@ mod tests {
             HandshakeFailed,
         ];
         assert_eq!(after(&failed), (Verdict::WrongServer, true));
+        assert_eq!(after(&[Down, Down, Down]), (Verdict::WrongServer, true));
+        assert_eq!(after(&[Up, Down, Refused]), (Verdict::Unreachable, false));
         let restarted = [HandshakeFailed, HandshakeFailed, Refused, HandshakeFailed];
         assert_eq!(after(&restarted), (Verdict::WrongServer, false));
     }
