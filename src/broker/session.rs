@@ -132,7 +132,9 @@ impl Core {
             .leases
             .of_session(&who.session)
             .map(|lease| self.lease_info(lease));
-        let rekeyed = self.take_rekeyed(&who.session);
+        let mut rekeyed = self.take_rekeyed(&who.session);
+        // What was left since it was joined is none of the caller's logs any more.
+        rekeyed.retain(|log| self.directory.reads(who.user, *log));
         let is_other = |log: &&LogNumber| !rekeyed.contains(log);
         let room = limits::ROWS_MAX - rekeyed.len();
         let (rows, through) = self.behind(who.user, beat.known, room);

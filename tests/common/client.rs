@@ -579,7 +579,7 @@ impl RawClient {
         &mut self,
         what: request::AdminWhat,
         address: &str,
-    ) -> Result<reply::Done, Trouble> {
+    ) -> Result<reply::Rows, Trouble> {
         self.ask(&Request::Admin(request::Admin {
             what,
             after: None,
