@@ -38,7 +38,7 @@ impl Report {
         self.faults_total == 0
     }
 
-    fn fault(&mut self, what: String) {
+    pub(super) fn fault(&mut self, what: String) {
         self.faults_total += 1;
         if self.faults.len() < FAULTS_MAX {
             self.faults.push(what);

@@ -66,8 +66,15 @@ impl SledStore {
     pub fn verify(data: &Path) -> Result<Report, StoreError> {
         let path = Paths::of(data).store.join("db");
         std::fs::metadata(&path).map_err(at("open", &path))?;
-        let store = Self::open(data)?;
-        guarded(&store.trees.path, || verify::verify(&store.trees))
+        let mut store = Self::open(data)?;
+        let mut report = guarded(&store.trees.path, || verify::verify(&store.trees))?;
+        if report.is_whole() {
+            match store.load() {
+                Err(StoreError::Damaged { what, .. }) => report.fault(what),
+                other => drop(other?),
+            }
+        }
+        Ok(report)
     }
 
     /// Writes the seal and closes the store. Dropping does the same, but tells nobody of a failure.
@@ -195,6 +202,7 @@ impl Store for SledStore {
     fn load(&mut self) -> Result<Snapshot, StoreError> {
         guarded(&self.trees.path, || {
             let snapshot = read::snapshot(&self.trees)?;
+            self.trees.check_counters(&snapshot)?;
             self.trees.check_heads(&snapshot)?;
             Ok(snapshot)
         })
@@ -249,7 +257,7 @@ fn check(trees: &Trees, new: bool, reach: Reach, found: Found) -> Result<(), Sto
             reach.epoch, sealed.epoch
         ),
         Found::Damaged => "neither half of its seal can be read".to_owned(),
-        _ if new && (matches!(found, Found::Reach(_)) || !trees.are_empty()) => {
+        _ if new && (matches!(found, Found::Reach(_)) || !trees.are_empty()?) => {
             "its identity is missing".to_owned()
         }
         _ => return Ok(()),

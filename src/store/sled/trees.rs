@@ -34,6 +34,7 @@ pub(super) struct Trees {
 
 impl Trees {
     pub(super) fn open(path: &Path, lock: File) -> Result<Self, StoreError> {
+        wait_for_release(path).map_err(at("lock", path))?;
         guarded(path, || {
             let db = ::sled::Config::new()
                 .path(path)
@@ -72,8 +73,10 @@ impl Trees {
         Ok(())
     }
 
-    pub(super) fn are_empty(&self) -> bool {
-        self.each.iter().all(::sled::Tree::is_empty)
+    pub(super) fn are_empty(&self) -> Result<bool, StoreError> {
+        guarded(&self.path, || {
+            Ok(self.each.iter().all(::sled::Tree::is_empty))
+        })
     }
 
     /// Returns the store's identity, unless it is new.
@@ -103,6 +106,40 @@ impl Trees {
             mail: mail.mail,
             epoch: directory.epoch,
         })
+    }
+
+    /// Compares the counters with the numbers in use: one that is lower would give a number out again.
+    pub(super) fn check_counters(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let Snapshot {
+            directory_counters: directory,
+            mail_counters: mail,
+            ..
+        } = snapshot;
+        let addresses = snapshot.addresses.iter().map(|address| address.number);
+        let devices = snapshot.devices.iter().map(|device| device.number);
+        let epochs = snapshot.leases.iter().map(|lease| lease.epoch);
+        let heads = snapshot.logs.iter().map(|(_, totals)| totals.head.id);
+        let streams = snapshot.streams.iter().map(|stream| stream.number);
+        let pairs = [
+            ("address", directory.address, addresses.max()),
+            ("device", directory.device, devices.max()),
+            ("lease epoch", directory.epoch, epochs.max()),
+            ("mail", mail.mail, heads.max()),
+            ("stream", mail.stream, streams.max()),
+        ];
+        match pairs
+            .into_iter()
+            .find(|(_, last, used)| *used > Some(*last))
+        {
+            Some((what, last, used)) => Err(StoreError::Damaged {
+                path: self.path(),
+                what: format!(
+                    "its last {what} number should be {last}, but {} is in use",
+                    used.unwrap_or_default()
+                ),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Compares each log's totals with its newest mail: one look per log, whatever its depth.
@@ -161,6 +198,19 @@ impl Sink for Batches {
     fn remove(&mut self, tree: Tree, key: &[u8]) {
         self.of(tree).remove(key);
     }
+}
+
+/// Waits until nobody holds sled's own lock. No other mailserver can, since the data directory's is
+/// ours; but sled's threads keep the file open a little longer than its last handle lives.
+fn wait_for_release(path: &Path) -> io::Result<()> {
+    let Ok(file) = File::open(path.join("db")) else {
+        return Ok(());
+    };
+    if file.try_lock().is_err() {
+        tracing::info!(path = %path.display(), "waiting for the store to be let go");
+        file.lock()?;
+    }
+    Ok(())
 }
 
 /// Runs what calls sled. sled panics on much of what is wrong with its files; here that becomes an
