@@ -6,6 +6,8 @@
 )]
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -76,14 +78,7 @@ impl Running {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut ready).unwrap();
         if ready.is_empty() {
-            let mut said = String::new();
-            child
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut said)
-                .unwrap();
-            panic!("not ready: {said}");
+            panic!("not ready: {:?}", child.wait_with_output());
         }
         Self {
             child,
@@ -103,6 +98,14 @@ impl Running {
         serde_json::from_slice(&text).unwrap()
     }
 
+    /// Reads what it said on standard error, once it has ended.
+    fn last_words(&mut self) -> String {
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        said
+    }
+
     fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         let pid = Pid::from_child(&self.child);
         let begin = Instant::now();
@@ -116,6 +119,28 @@ impl Drop for Running {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Makes every sync of a running process fail. Nothing where it cannot be traced.
+fn fail_syncs(pid: u32) -> Option<Child> {
+    let mut strace = Command::new("strace")
+        .args(["-f", "-e", "trace=fdatasync,fsync,sync_file_range"])
+        .args(["-e", "inject=fdatasync:error=EIO"])
+        .args(["-p", &pid.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    let mut said = BufReader::new(strace.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    // Else nobody reads what it says, and it stops.
+    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    if line.contains("attached") {
+        return Some(strace);
+    }
+    strace.wait().unwrap();
+    None
 }
 
 /// A client that speaks the wire by hand.
@@ -207,6 +232,41 @@ fn nobody_listening_to_its_words_is_no_reason_to_stop() {
         assert_eq!(client.hello()["ok"], true);
     }
     assert_eq!(running.stop(Signal::TERM).0.code(), Some(0));
+}
+
+#[test]
+fn p01_a_failed_sync_ends_the_process_with_74_and_no_ack() {
+    let mut running = Running::start();
+    let client = Client::connect(&running.url());
+    assert_eq!(client.hello()["ok"], true);
+    let Some(mut strace) = fail_syncs(running.child.id()) else {
+        let test = "p01_a_failed_sync_ends_the_process_with_74_and_no_ack";
+        return common::skip(test, "strace cannot trace other processes here");
+    };
+    let register: &[u8] = br#"{"verb":"register","user":"ana"}"#;
+    client.socket.send_multipart([b"r", register], 0).unwrap();
+    let status = running.child.wait().unwrap();
+    strace.wait().unwrap();
+    assert_eq!(status.code(), Some(74));
+    assert_eq!(running.last_words().lines().count(), 1);
+    client.socket.set_rcvtimeo(200).unwrap();
+    assert_eq!(
+        client.socket.recv_bytes(0),
+        Err(zmq::Error::EAGAIN),
+        "no ack"
+    );
+    assert!(!running.data.join("server.url").exists());
+}
+
+#[test]
+fn p08_too_much_memory_ends_the_process_with_75() {
+    let mut running = Running::start_with(&["--memory-max", "1 MiB"]);
+    assert_eq!(running.child.wait().unwrap().code(), Some(75));
+    let said = running.last_words();
+    assert!(
+        said.lines().count() == 1 && said.contains("memory-max"),
+        "{said}"
+    );
 }
 
 #[test]
