@@ -77,9 +77,8 @@ impl Running {
         let mut ready = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut ready).unwrap();
-        if ready.is_empty() {
-            panic!("not ready: {:?}", child.wait_with_output());
-        }
+        let said_so = !ready.is_empty();
+        assert!(said_so, "not ready: {:?}", child.wait_with_output());
         Self {
             child,
             data: data.to_owned(),
