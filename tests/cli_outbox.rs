@@ -32,14 +32,14 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let held = Arc::new(AtomicU8::new(NOTHING));
-        let (to, hold) = (server.url().port, Arc::clone(&held));
+        let (to, shared) = (server.url().port, Arc::clone(&held));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
                     continue;
                 };
-                pass(&client, &server, REQUESTS, &hold, &outbox);
-                pass(&server, &client, REPLIES, &hold, &outbox);
+                pass(&client, &server, REQUESTS, &shared, &outbox);
+                pass(&server, &client, REPLIES, &shared, &outbox);
             }
         });
         Self { port, held }
@@ -57,7 +57,7 @@ fn pass(from: &TcpStream, to: &TcpStream, side: u8, held: &Arc<AtomicU8>, outbox
     );
     let (held, outbox) = (Arc::clone(held), outbox.to_owned());
     thread::spawn(move || {
-        let mut bytes = [0; 64 * 1024];
+        let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
             let holds = held.load(Ordering::SeqCst) == side && has_numbered(&outbox);
             if !holds && to.write_all(&bytes[..count]).is_err() {

@@ -570,6 +570,24 @@ fn p12_hostile_strings_never_act() {
 }
 
 #[test]
+fn p07_what_expired_unread_is_told_once() {
+    let world = World::new();
+    let (ana, bob) = (&world.ana, &world.bob);
+    ana.ok(&["send", "bob", "-b", "gone", "--ttl", "1"]);
+    ana.ok(&["send", "bob", "-b", "kept"]);
+    common::eventually("the expiry", || {
+        let stats = json_of(ana, &["admin", "stats"]);
+        stats[0]["expired"].as_u64().filter(|expired| *expired > 0)
+    });
+    let told = json_of(bob, &["refresh"]);
+    let expect = json!({"v": 1, "kind": "trimmed", "address": "bob", "count": 1, "from_id": 0});
+    assert_eq!(told[0], expect);
+    assert_eq!(told[1]["body"], "kept");
+    assert_eq!(told.len(), 2);
+    assert!(json_of(bob, &["refresh"]).is_empty());
+}
+
+#[test]
 fn watch_shows_what_arrives_and_marks_nothing() {
     let world = World::new();
     let (ana, bob) = (&world.ana, &world.bob);

@@ -76,6 +76,13 @@ impl CliError {
         self
     }
 
+    /// Changes the exit code.
+    #[must_use]
+    pub fn exits(mut self, exit: u8) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -85,21 +85,21 @@ fn body_lines(body: &[u8], width: Option<usize>) -> Vec<String> {
 
 /// Prints that mails went unread.
 pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError> {
-    let (what, verb) = counted(gone.count, "mail");
     let human = format!(
-        "{what} to {} after {} {verb} no more: expired or trimmed before you read",
+        "{} to {} went unread: expired or trimmed, after mail {}",
+        counted(gone.count, "mail"),
         visible(address),
         gone.from_id
     );
     ui.result(&json::trimmed(address, gone), human)
 }
 
-/// Returns `1 mail` or `2 mails`, and `is` or `are` to go with it.
-pub fn counted(count: u64, noun: &str) -> (String, &'static str) {
+/// Returns `1 mail` or `2 mails`.
+pub fn counted(count: u64, noun: &str) -> String {
     if count == 1 {
-        (format!("1 {noun}"), "is")
+        format!("1 {noun}")
     } else {
-        (format!("{count} {noun}s"), "are")
+        format!("{count} {noun}s")
     }
 }
 

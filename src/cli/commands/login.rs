@@ -123,7 +123,7 @@ fn tell(
         .collect();
     let mut human = format!("logged in as {user} at {}", url.endpoint(url.port));
     if waiting > 0 {
-        let (mails, _) = counted(waiting, "mail");
+        let mails = counted(waiting, "mail");
         human.extend(["; ", &mails, " waiting: mailctl refresh"]);
     }
     context.ui.result(

@@ -56,8 +56,8 @@ fn agree(context: &mut Context<'_>, account: &Account, yes: bool) -> Result<(), 
         "this removes {}: the key of {} at this device, all mail received here ({} not shown yet), and {} in the outbox",
         account.folder().display(),
         account.user(),
-        counted(unseen, "mail").0,
-        counted(open, "mail").0,
+        counted(unseen, "mail"),
+        counted(open, "mail"),
     );
     context.ui.note(&loss);
     if yes {

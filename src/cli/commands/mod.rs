@@ -8,6 +8,7 @@ use crate::cli::ui::Ui;
 use crate::client::ClientError;
 use crate::client::home::{Account, Home, HomeError, Place};
 use crate::client::session::{Options, Session, Which};
+use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 
 mod admin;
@@ -57,7 +58,19 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
 impl Context<'_> {
     /// Opens the home.
     pub fn home(&self) -> Result<Home, CliError> {
-        Ok(Home::open(self.globals.home.as_deref())?)
+        let root = self
+            .globals
+            .home
+            .as_deref()
+            .filter(|path| !path.as_os_str().is_empty());
+        Home::open(root).map_err(|error| {
+            let error = CliError::from(error);
+            if error.exit == exit::IO {
+                error.exits(exit::CANT_CREATE)
+            } else {
+                error
+            }
+        })
     }
 
     /// Returns the server that was named, if one was.
@@ -120,9 +133,7 @@ impl Context<'_> {
         let settles = options.want_stream;
         let mut session = self.connect(account, options)?;
         if settles {
-            for retried in session.retry_outbox(Which::Pending)? {
-                self.ui.report(send::report(&retried));
-            }
+            settle(self.ui, &mut session)?;
         }
         Ok(session)
     }
@@ -145,6 +156,14 @@ fn said(option: Option<&str>) -> Option<&str> {
 /// Reads a user's name from the command line.
 pub fn user_name(text: &str) -> Result<UserName, CliError> {
     UserName::parse(bare(text)).map_err(|e| CliError::from(e).about(text))
+}
+
+/// Retries what is in doubt or queued, and reports what became of it on stderr.
+pub fn settle(ui: &mut Ui, session: &mut Session) -> Result<(), ClientError> {
+    for retried in session.retry_outbox(Which::Pending)? {
+        ui.report(send::report(&retried));
+    }
+    Ok(())
 }
 
 /// Ends a session. That it could not be told to the server harms nothing: it ends there by itself.

@@ -62,7 +62,7 @@ pub(crate) fn show_unseen(
     let total = unseen.len();
     let shown = limit.unwrap_or(total).min(total);
     heading(ui, account, shown, total)?;
-    let told = tell_trimmed(ui, &mailbox)?;
+    let told = tell_trimmed(ui, &mailbox, total > 0)?;
     let mut done = 0;
     for (id, log) in unseen {
         if done == shown {
@@ -96,7 +96,7 @@ fn heading(ui: &mut Ui, account: &Account, shown: usize, total: usize) -> Result
         return Ok(());
     }
     let user = account.user();
-    let (mails, _) = counted(total as u64, "mail");
+    let mails = counted(total as u64, "mail");
     if shown < total {
         ui.line(format_args!("{shown} of {mails} for {user}"))
     } else {
@@ -108,10 +108,13 @@ fn separate(ui: &mut Ui) -> Result<(), CliError> {
     if ui.is_json() { Ok(()) } else { ui.line("") }
 }
 
-fn tell_trimmed(ui: &mut Ui, mailbox: &Mailbox) -> Result<usize, CliError> {
+fn tell_trimmed(ui: &mut Ui, mailbox: &Mailbox, below: bool) -> Result<usize, CliError> {
     let Some(claim) = mailbox.claim_trimmed()? else {
         return Ok(0);
     };
+    if below {
+        separate(ui)?;
+    }
     for notice in &claim.notices {
         trimmed(ui, notice)?;
     }

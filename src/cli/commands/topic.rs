@@ -60,7 +60,7 @@ pub(crate) fn join(
     let waiting: u64 = logs.iter().map(|log| log.waiting).sum();
     let mut human = format!("joined {topic}");
     if waiting > 0 {
-        human.extend(["; ", &counted(waiting, "mail").0, " waiting"]);
+        human.extend(["; ", &counted(waiting, "mail"), " waiting"]);
     }
     let fields = json!({"topic": topic.as_str(), "subscribed": true, "waiting": waiting});
     ui.result(&object(fields), human)
@@ -69,6 +69,13 @@ pub(crate) fn join(
 /// Leaves a topic or prefix and tells so.
 pub(crate) fn leave(ui: &mut Ui, session: &mut Session, topic: &Pattern) -> Result<(), CliError> {
     session.leave(topic)?;
+    let left = topic.topic();
+    let info = left.and_then(|topic| session.topic(topic.as_str()).ok());
+    if info.is_some_and(|info| info.subscribed) {
+        ui.report(format_args!(
+            "you still read {topic} through a prefix: mailctl topic ls"
+        ));
+    }
     let fields = json!({"topic": topic.as_str(), "subscribed": false});
     ui.result(&object(fields), format_args!("left {topic}"))
 }

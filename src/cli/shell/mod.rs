@@ -42,7 +42,7 @@ fn greet(ui: &mut Ui, session: &Session) {
         "{} at {}, {} waiting\n@name writes, !topic joins, refresh reads, help explains, Ctrl-D leaves",
         session.account().user(),
         url.endpoint(url.port),
-        counted(waiting, "mail").0
+        counted(waiting, "mail")
     ));
 }
 
@@ -65,8 +65,12 @@ fn converse(ui: &mut Ui, session: &mut Session, terminal: &mut Terminal) -> Resu
             Ok(Command::Quit) => return Ok(()),
             Ok(command) => {
                 terminal.remember(&line);
-                if let Err(error) = act(ui, session, terminal, command) {
-                    ui.error(&error);
+                let asks = !matches!(command, Command::Nothing | Command::Help(_));
+                match act(ui, session, terminal, command) {
+                    // The server is there: what an earlier line left in doubt settles now.
+                    Ok(()) if asks => drop(commands::settle(ui, session)),
+                    Ok(()) => {}
+                    Err(error) => ui.error(&error),
                 }
                 terminal.learn(names(session));
             }
