@@ -1,0 +1,201 @@
+//! Tests of the outbox: what a crash between any two steps leaves.
+
+use super::*;
+
+fn outbox() -> (tempfile::TempDir, Outbox) {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(folder.path()).unwrap();
+    (folder, outbox)
+}
+
+fn with_stream(stream: u64) -> (tempfile::TempDir, Outbox) {
+    let (folder, outbox) = outbox();
+    assert_eq!(outbox.adopt_stream(None, stream).unwrap(), stream);
+    (folder, outbox)
+}
+
+fn draft(body: &str) -> Draft {
+    Draft {
+        to: vec!["bob".to_owned()],
+        subject: "a\nb".to_owned(),
+        content_type: "text/plain".to_owned(),
+        ttl_s: Some(5),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+fn numbers(claimed: &Claimed) -> (u64, u64) {
+    let number = claimed.number().unwrap();
+    (number.number, number.settled_below)
+}
+
+#[test]
+fn numbers_rise_and_settled_is_what_has_no_entry() {
+    let (_folder, outbox) = with_stream(7);
+    let one = outbox.enqueue(draft("1")).unwrap();
+    let two = outbox.enqueue(draft("2")).unwrap();
+    assert_eq!((numbers(&one), numbers(&two)), ((1, 1), (2, 1)));
+    outbox.settle(one).unwrap();
+    let three = outbox.enqueue(draft("3")).unwrap();
+    assert_eq!(numbers(&three), (3, 2));
+    outbox.settle(two).unwrap();
+    outbox.settle(three).unwrap();
+    assert_eq!(numbers(&outbox.enqueue(draft("4")).unwrap()), (4, 4));
+}
+
+#[test]
+fn what_a_dead_process_left_is_claimed_by_one() {
+    let (folder, outbox) = with_stream(7);
+    let left = outbox.enqueue(draft("body\nwith lines\n")).unwrap();
+    let other = Outbox::open(folder.path()).unwrap();
+    assert!(
+        other.claim(left.entry).unwrap().is_none(),
+        "its owner lives"
+    );
+    assert!(other.list().unwrap()[0].busy);
+    let entry = left.entry;
+    drop(left); // as when the process dies: the lock goes, the file stays
+    assert_eq!(other.pending_retries().unwrap(), [entry]);
+    let claimed = other.claim(entry).unwrap().unwrap();
+    assert!(
+        outbox.claim(entry).unwrap().is_none(),
+        "one claim at a time"
+    );
+    assert_eq!(claimed.draft, draft("body\nwith lines\n"));
+    assert_eq!(numbers(&claimed), (1, 1));
+    other.settle(claimed).unwrap();
+    assert!(outbox.list().unwrap().is_empty());
+}
+
+#[test]
+fn drafts_use_no_number_until_they_are_sent() {
+    let (_folder, outbox) = outbox();
+    let entry = outbox.keep(&draft("d"), false).unwrap();
+    let queued = outbox.keep(&draft("q"), true).unwrap();
+    assert_eq!(outbox.queued().unwrap(), [queued]);
+    assert_eq!(outbox.drafts().unwrap(), [entry, queued]);
+    assert!(outbox.pending_retries().unwrap().is_empty());
+    outbox.adopt_stream(None, 3).unwrap();
+    let claimed = outbox.claim(entry).unwrap().unwrap();
+    let promoted = outbox.promote(claimed).unwrap();
+    assert_eq!((promoted.entry, numbers(&promoted)), (entry, (1, 1)));
+    assert_eq!(outbox.demote(promoted, false).unwrap(), entry);
+    assert_eq!(outbox.list().unwrap()[0].standing, Standing::Draft);
+    let next = outbox.enqueue(draft("next")).unwrap();
+    assert_eq!(numbers(&next), (2, 2), "a number is never given out twice");
+    assert!(outbox.remove(entry).unwrap());
+    assert!(!outbox.remove(entry).unwrap());
+}
+
+#[test]
+fn a_new_stream_starts_over_and_strands_the_old_entries() {
+    let (_folder, outbox) = with_stream(7);
+    let old = outbox.enqueue(draft("old")).unwrap();
+    assert_eq!(outbox.adopt_stream(Some(7), 7).unwrap(), 7);
+    assert_eq!(outbox.adopt_stream(Some(7), 9).unwrap(), 9);
+    assert_eq!(
+        outbox.adopt_stream(Some(7), 10).unwrap(),
+        9,
+        "another process was first"
+    );
+    assert_eq!(numbers(&outbox.enqueue(draft("new")).unwrap()), (1, 1));
+    let entry = outbox.lose(old).unwrap();
+    let lost = Standing::Lost {
+        stream: 7,
+        number: 1,
+    };
+    let listed = outbox.list().unwrap();
+    assert_eq!((listed[0].entry, listed[0].standing), (entry, lost));
+    assert!(!outbox.pending_retries().unwrap().contains(&entry));
+}
+
+/// Whatever a crash leaves of the names: no number is given out twice.
+#[test]
+fn p03_a_crash_between_the_renames_reuses_no_number() {
+    let (folder, outbox) = with_stream(7);
+    let first = outbox.enqueue(draft("1")).unwrap();
+    let (entry, path) = (first.entry, first.path.clone());
+    let bytes = fs::read(&path).unwrap();
+    outbox.settle(first).unwrap();
+    // The rename of settling was not on disk yet: the entry is back, and tried again.
+    let done = fs::read_dir(folder.path().join("outbox"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains(".done-"))
+        .unwrap();
+    fs::remove_file(done).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let again = outbox.claim(entry).unwrap().unwrap();
+    assert_eq!(numbers(&again), (1, 1));
+    // Settled once more while a younger one is open: the younger one remembers the count.
+    let second = outbox.enqueue(draft("2")).unwrap();
+    assert_eq!(numbers(&second), (2, 1));
+    outbox.settle(again).unwrap();
+    outbox.settle(second).unwrap();
+    assert_eq!(numbers(&outbox.enqueue(draft("3")).unwrap()), (3, 3));
+}
+
+#[test]
+fn what_a_killed_process_was_writing_is_swept_away() {
+    let (folder, outbox) = with_stream(7);
+    let aside = folder.path().join("outbox/4194304-0.aside");
+    fs::write(&aside, "half an entr").unwrap();
+    assert!(outbox.pending_retries().unwrap().is_empty());
+    assert!(!aside.exists());
+}
+
+#[test]
+fn the_folder_does_not_grow_with_what_was_sent() {
+    let (folder, outbox) = with_stream(7);
+    for _ in 0..20 {
+        let one = outbox.enqueue(draft("1")).unwrap();
+        let two = outbox.enqueue(draft("2")).unwrap();
+        outbox.settle(one).unwrap();
+        outbox.settle(two).unwrap();
+    }
+    let draft = outbox.keep(&draft("d"), false).unwrap();
+    assert!(outbox.remove(draft).unwrap());
+    let left = fs::read_dir(folder.path().join("outbox")).unwrap().count();
+    assert!(
+        left <= 3,
+        "{left} files: the stream and the memory of the counts"
+    );
+}
+
+#[test]
+fn a_file_cut_short_is_said_and_never_sent() {
+    let (folder, outbox) = with_stream(7);
+    let claimed = outbox.enqueue(draft("a body")).unwrap();
+    let (path, entry) = (claimed.path.clone(), claimed.entry);
+    drop(claimed);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(matches!(
+        outbox.claim(entry),
+        Err(FileError::Damaged { .. })
+    ));
+    drop(folder);
+}
+
+#[test]
+fn many_at_once_get_numbers_of_their_own() {
+    let (folder, _outbox) = with_stream(7);
+    let given = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let outbox = Outbox::open(folder.path()).unwrap();
+                for _ in 0..5 {
+                    let claimed = outbox.enqueue(draft("x")).unwrap();
+                    let (number, settled_below) = numbers(&claimed);
+                    assert!(settled_below <= number);
+                    given.lock().unwrap().push(number);
+                    outbox.settle(claimed).unwrap();
+                }
+            });
+        }
+    });
+    let mut given = given.into_inner().unwrap();
+    given.sort_unstable();
+    assert_eq!(given, (1..=40).collect::<Vec<u64>>());
+}
