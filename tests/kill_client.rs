@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::ctl::{Ctl, Run};
 use common::rng::Rng;
 use common::server::Server;
-use common::{Timed, eventually, pause, scale};
+use common::{Timed, eventually, now, pause, scale};
 use serde_json::Value;
 
 const WRITERS: usize = 4;
@@ -40,20 +40,41 @@ struct Showing {
     killed: bool,
 }
 
-/// Lets a process run, and kills it at a random instant every other time.
-fn run_or_kill(mut child: Child, rng: &mut Rng, tally: &Tally) -> (Run, bool) {
-    if rng.below(2) == 0 {
-        pause(Duration::from_micros(rng.below(120_000)));
-        drop(child.kill());
+/// Runs processes and kills every other one, at instants spread over as long as one takes here.
+struct Reaper {
+    rng: Rng,
+    usual: Duration,
+}
+
+impl Reaper {
+    fn new(rng: Rng) -> Self {
+        Self {
+            rng,
+            usual: Duration::from_millis(40),
+        }
     }
-    let run = Run::from(child.wait_with_output().expect("it ends"));
-    let killed = run.code == -1;
-    tally.kills.fetch_add(usize::from(killed), Ordering::SeqCst);
-    (run, killed)
+
+    /// Lets a process run to its end, or not; says which.
+    fn run(&mut self, mut child: Child, tally: &Tally) -> (Run, bool) {
+        let begin = now();
+        if self.rng.below(2) == 0 {
+            let most = u64::try_from(self.usual.as_micros() * 5 / 4).expect("short");
+            pause(Duration::from_micros(self.rng.below(most)));
+            drop(child.kill());
+        }
+        let run = Run::from(child.wait_with_output().expect("it ends"));
+        let killed = run.code == -1;
+        if !killed {
+            self.usual = (self.usual * 3 + begin.elapsed()) / 4;
+        }
+        tally.kills.fetch_add(usize::from(killed), Ordering::SeqCst);
+        (run, killed)
+    }
 }
 
 /// Sends until told to stop; returns what was acknowledged and how many sends there were.
 fn write(ctl: &Ctl, nth: usize, mut rng: Rng, tally: &Tally) -> (Vec<Acked>, usize) {
+    let mut reaper = Reaper::new(rng.fork());
     let (mut acked, mut sends) = (Vec::new(), 0);
     let targets: [&[&str]; 4] = [
         &["reader-0"],
@@ -66,7 +87,7 @@ fn write(ctl: &Ctl, nth: usize, mut rng: Rng, tally: &Tally) -> (Vec<Acked>, usi
         let body = format!("{nth} {sends}");
         let mut words = vec!["send", "--json", "-b", &body];
         words.extend(*rng.pick(&targets));
-        let (run, killed) = run_or_kill(ctl.spawn(&words), &mut rng, tally);
+        let (run, killed) = reaper.run(ctl.spawn(&words), tally);
         assert!(killed || run.code == 0, "send: {} {}", run.code, run.err);
         for outcome in run.objects() {
             acked.push(Acked {
@@ -79,10 +100,11 @@ fn write(ctl: &Ctl, nth: usize, mut rng: Rng, tally: &Tally) -> (Vec<Acked>, usi
     (acked, sends)
 }
 
-fn read(ctl: &Ctl, mut rng: Rng, tally: &Tally) -> Vec<Showing> {
+fn read(ctl: &Ctl, rng: Rng, tally: &Tally) -> Vec<Showing> {
+    let mut reaper = Reaper::new(rng);
     let mut showings = Vec::new();
     while !tally.stop.load(Ordering::SeqCst) {
-        let (run, killed) = run_or_kill(ctl.spawn(&["refresh", "--json"]), &mut rng, tally);
+        let (run, killed) = reaper.run(ctl.spawn(&["refresh", "--json"]), tally);
         assert!(killed || run.code == 0, "refresh: {} {}", run.code, run.err);
         showings.push(Showing {
             mails: mails(&run),
@@ -226,9 +248,13 @@ fn check(reader: usize, acked: &[&Acked], showings: &[Showing]) {
             closed.extend(this_run);
         }
     }
+    let cut = showings
+        .iter()
+        .filter(|showing| showing.killed && !showing.mails.is_empty());
     println!(
-        "reader {reader}: {} mails, {again} shown again after a kill",
-        seen.len()
+        "reader {reader}: {} mails, {} refreshes killed while showing, {again} mails shown again",
+        seen.len(),
+        cut.count(),
     );
     for Acked { address, id, body } in acked {
         let mail = seen
@@ -239,4 +265,62 @@ fn check(reader: usize, acked: &[&Acked], showings: &[Showing]) {
             (&(**address).into(), &(**body).into())
         );
     }
+}
+
+/// Bytes that a pipe holds.
+const PIPE_BYTES: u64 = 65_536;
+
+/// Nobody reads what this refresh writes, so it stands still in the middle of showing, and is killed.
+/// What it had written by then was shown.
+fn show_into_a_full_pipe(ctl: &Ctl) -> Run {
+    let mut child = ctl.spawn(&["refresh", "--json"]);
+    let pipe = child.stdout.as_ref().expect("a pipe");
+    eventually("a full pipe", || {
+        let held = rustix::io::ioctl_fionread(pipe).expect("a pipe can be asked");
+        (held > PIPE_BYTES - 8_000).then_some(())
+    });
+    drop(child.kill());
+    Run::from(child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn p03_a_refresh_killed_while_showing_shows_again_only_what_it_was_showing() {
+    const MAILS: usize = 120;
+    let server = Server::start();
+    let homes = tempfile::tempdir().expect("a folder");
+    let bob = Ctl::new(&server, homes.path());
+    bob.ok(&["login", "bob"]);
+    let mut ana = common::client::RawClient::user(&server, "ana");
+    let ids: Vec<u64> = (0..MAILS)
+        .map(|nth| ana.mail("bob", format!("{nth:<4000}").as_bytes()))
+        .collect();
+    let ids_of = |mails: &[Value]| -> Vec<u64> {
+        mails
+            .iter()
+            .map(|mail| mail["id"].as_u64().expect("an id"))
+            .collect()
+    };
+    let (mut shown, mut again) = (Vec::new(), 0);
+    for _ in 0..5 {
+        let now_shown = ids_of(&mails(&show_into_a_full_pipe(&bob)));
+        assert!(!now_shown.is_empty());
+        let first = now_shown[0];
+        again += shown.iter().filter(|id| **id >= first).count();
+        assert!(
+            again <= 5,
+            "more than one mail a kill is shown again: {again}"
+        );
+        shown.retain(|id| *id < first);
+        shown.extend(now_shown);
+    }
+    let rest = ids_of(&mails(&bob.ok(&["refresh", "--json"])));
+    again += shown.iter().filter(|id| rest.contains(id)).count();
+    shown.retain(|id| !rest.contains(id));
+    shown.extend(rest);
+    println!("{again} of {MAILS} mails shown again after 5 kills");
+    assert!(
+        again <= 5,
+        "more than one mail a kill is shown again: {again}"
+    );
+    assert_eq!(shown, ids, "all, in order");
 }
