@@ -209,6 +209,9 @@ impl Store for SledStore {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let Self { trees, scratch, .. } = self;
         guarded(&trees.path, || {
             let mut batches = Batches::default();
