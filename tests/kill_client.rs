@@ -267,17 +267,18 @@ fn check(reader: usize, acked: &[&Acked], showings: &[Showing]) {
     }
 }
 
-/// Bytes that a pipe holds.
-const PIPE_BYTES: u64 = 65_536;
-
 /// Nobody reads what this refresh writes, so it stands still in the middle of showing, and is killed.
 /// What it had written by then was shown.
 fn show_into_a_full_pipe(ctl: &Ctl) -> Run {
     let mut child = ctl.spawn(&["refresh", "--json"]);
     let pipe = child.stdout.as_ref().expect("a pipe");
+    let mut before = 0;
     eventually("a full pipe", || {
         let held = rustix::io::ioctl_fionread(pipe).expect("a pipe can be asked");
-        (held > PIPE_BYTES - 8_000).then_some(())
+        let is_stuck = held > 0 && held == before;
+        before = held;
+        pause(Duration::from_millis(100));
+        is_stuck.then_some(())
     });
     drop(child.kill());
     Run::from(child.wait_with_output().expect("it ends"))
