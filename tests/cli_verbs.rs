@@ -352,6 +352,28 @@ fn invitations_make_users_and_devices() {
 }
 
 #[test]
+fn where_registration_is_by_invitation_the_admin_key_invites_the_first() {
+    let server = Server::start_with(4, &["--registration", "invite"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    let refused = error_of(&ana, &["login", "ana"], 77);
+    assert!(
+        refused["text"]
+            .as_str()
+            .expect("a text")
+            .contains("mailctl join"),
+        "{refused}"
+    );
+    let admin = Ctl::new(&server, &folder.path().join("admin"));
+    let code = admin.ok(&["invite", "ana"]).out;
+    ana.ok(&["join", code.trim()]);
+    let next = json_of(&ana, &["invite"]);
+    let bob = Ctl::new(&server, &folder.path().join("bob"));
+    bob.ok(&["join", next[0]["code"].as_str().expect("a code"), "bob"]);
+    ana.ok(&["send", "bob", "-b", "welcome"]);
+}
+
+#[test]
 fn a_home_holds_several_users() {
     let world = World::new();
     let ana = &world.ana;
@@ -634,6 +656,20 @@ fn logout_ends_standing_sessions_and_frees_their_ports() {
         1,
         "mail goes on waiting"
     );
+}
+
+#[test]
+fn watch_outlives_the_server() {
+    let mut world = World::new();
+    let mut watch = watching(&world.bob, &["--json"]);
+    world.server.kill9();
+    world.server.restart();
+    world.ana.ok(&["send", "bob", "-b", "after"]);
+    let line = read_lines(&mut watch, 1);
+    let mail: Value = serde_json::from_str(&line).expect("a line of JSON");
+    assert_eq!(mail["body"], "after");
+    stop(&mut watch);
+    assert_eq!(json_of(&world.bob, &["refresh"]).len(), 1);
 }
 
 #[test]

@@ -219,7 +219,7 @@ pub enum Outbox {
     Ls,
     /// Send drafts now (all of them, or N)
     Retry(Entry),
-    /// Throw a draft away; a send in doubt stays, since it may have arrived
+    /// Throw an entry away; what was tried may have arrived all the same
     Rm(TheEntry),
 }
 
