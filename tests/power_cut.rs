@@ -159,7 +159,8 @@ fn disk_or_skip(folder: &tempfile::TempDir, test: &str) -> Option<Disk> {
         Err(reason) => {
             let forced = std::env::var_os("CORREIO_NO_SKIP").is_some_and(|value| value == "1");
             assert!(!forced, "{test} cannot be skipped: {reason}");
-            say(&format!("SKIPPED: {test}, {reason}"));
+            // On a line of its own: the harness may have begun one.
+            say(&format!("\nSKIPPED: {test}, {reason}"));
             None
         }
     }
