@@ -162,6 +162,24 @@ fn one_unknown_recipient_does_not_sink_the_others() {
 }
 
 #[test]
+fn one_session_refreshes_again_and_again() {
+    let server = Server::start();
+    let (ana, bob) = (Person::new(&server, "ana"), Person::new(&server, "bob"));
+    let (mut sender, mut reader) = (ana.open(), bob.open());
+    let news = Pattern::parse("news").unwrap();
+    for round in 0..3 {
+        reader.refresh().unwrap();
+        assert!(show_all(&reader).is_empty());
+        let first = sender.send(draft(&["bob"], vec![round; 10])).unwrap();
+        bob.open().join(&news, From::Now).unwrap(); // another process of the device
+        let second = sender.send(draft(&["news"], vec![round; 10])).unwrap();
+        reader.refresh().unwrap();
+        let sent = [id_of(&first.outcomes[0]), id_of(&second.outcomes[0])];
+        assert_eq!(ids(&show_all(&reader)), sent);
+    }
+}
+
+#[test]
 fn looking_changes_nothing() {
     let server = Server::start();
     let (ana, bob) = (Person::new(&server, "ana"), Person::new(&server, "bob"));

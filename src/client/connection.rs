@@ -60,7 +60,6 @@ pub struct Connection {
     started: Instant,
     reread_ms: u64,
     skew: Option<chrono::Duration>,
-    patience: Duration,
 }
 
 struct LiveSocket {
@@ -125,7 +124,6 @@ impl Connection {
             started: now(),
             reread_ms: 0,
             skew: None,
-            patience,
         };
         connection.connect()?;
         connection.greet(patience)?;
@@ -485,11 +483,6 @@ impl Connection {
             }
         }
         Ok(())
-    }
-
-    /// Returns how long an opening connection is waited for.
-    pub fn patience(&self) -> Duration {
-        self.patience
     }
 }
 

@@ -359,7 +359,11 @@ impl Session {
             self.mailbox
                 .meet(&logs, self.connection.hello().incarnation)?;
         }
+        for info in &logs {
+            self.watch_log(info)?; // the server may have changed a key meanwhile
+        }
         self.logs = logs.into_iter().map(|info| (info.log, info)).collect();
+        self.through = self.login.through;
         if self.options.standing && self.options.want_port {
             self.take_lease()?;
         }

@@ -17,6 +17,9 @@ const PAGE_MAILS: u32 = 200;
 /// Body bytes written under one hold of the mailbox's lock.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Body bytes over a page's own that are held at once.
+const LARGE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Pages that may come without progress (a body that went away meanwhile) before it is an error.
 const STALLS_MAX: u32 = 5;
 
@@ -109,17 +112,13 @@ impl Session {
                 before,
             })
         })?;
-        Ok(self.complete(page.log, page.mails, frames)?.0)
+        self.complete(page.log, page.mails, frames, u64::MAX)
     }
 
     /// Returns the logs that have something the mailbox has not, and up to where that answer is
     /// complete.
     fn behind(&mut self) -> Result<(Vec<LogNumber>, MailId), ClientError> {
-        let through = if self.through == 0 && !self.options.standing {
-            self.login.through // the login has just told
-        } else {
-            self.ask_heads()?
-        };
+        let through = self.ask_heads()?;
         let marks = self.mailbox.marks()?;
         let is_behind = |info: &&LogInfo| marks.get(&info.log).is_none_or(|at| at.id < info.head);
         let behind = self.logs.values().filter(is_behind);
@@ -191,28 +190,35 @@ impl Session {
             Err(error) => return Err(error),
         };
         let envelopes = std::mem::take(&mut page.mails);
-        let (mails, gone) = self.complete(log, envelopes, frames)?;
-        if let Some(gone) = gone {
-            // It expired while it was read: the next page counts it among the missing.
-            let last = mails.last().map_or(mark, |mail| mark_at(&mail.envelope));
-            (page.through, page.n, page.more) = (last.id, last.n.unwrap_or(page.n), true);
-            page.trimmed = page
-                .trimmed
-                .filter(|_| gone != mark.id && !mails.is_empty());
+        let whole = envelopes.len();
+        let mails = self.complete(log, envelopes, frames, LARGE_BYTES_MAX)?;
+        if mails.len() < whole {
+            cut_short(&mut page, mark, &mails);
         }
         Ok(Some((page, mails)))
     }
 
-    /// Puts bodies to envelopes. Stops before a mail whose body went away meanwhile, and names it.
+    /// Puts bodies to envelopes. Stops before a mail whose body went away meanwhile, and after
+    /// `large_max` bytes of bodies that had to be asked for: the next page goes on from there.
     fn complete(
         &mut self,
         log: LogNumber,
         envelopes: Vec<Envelope>,
         frames: Vec<Vec<u8>>,
-    ) -> Result<(Vec<Mail>, Option<MailId>), ClientError> {
+        large_max: u64,
+    ) -> Result<Vec<Mail>, ClientError> {
         let mut frames = frames.into_iter();
         let mut mails = Vec::with_capacity(envelopes.len());
+        let mut large = 0;
         for envelope in envelopes {
+            if large > large_max {
+                break;
+            }
+            large += if envelope.frames == 0 {
+                envelope.size
+            } else {
+                0
+            };
             let body = match envelope.frames {
                 0 => self.large_body(log, &envelope)?,
                 _ => frames.next(),
@@ -224,10 +230,10 @@ impl Session {
                     body,
                 }),
                 Some(_) => return Err(malformed("a body is not as long as its envelope says")),
-                None => return Ok((mails, Some(envelope.id))),
+                None => break,
             }
         }
-        Ok((mails, None))
+        Ok(mails)
     }
 
     /// Reads a body piece by piece; nothing when the mail is gone.
@@ -400,6 +406,20 @@ fn mark_at(envelope: &Envelope) -> Mark {
     }
 }
 
+/// Ends a page at the last mail that is here; what is missing up to there follows from the counts.
+fn cut_short(page: &mut Page, mark: Mark, mails: &[Mail]) {
+    let last = mails.last().map_or(mark, |mail| mark_at(&mail.envelope));
+    let missing = match (mark.n, last.n) {
+        (Some(from), Some(to)) => to.saturating_sub(from).saturating_sub(mails.len() as u64),
+        _ => 0,
+    };
+    page.trimmed = (missing > 0).then_some(Trimmed {
+        count: missing,
+        from_id: mark.id,
+    });
+    (page.through, page.n, page.more) = (last.id, last.n.unwrap_or(page.n), true);
+}
+
 fn malformed(what: &str) -> ClientError {
     ClientError::Malformed {
         verb: "fetch",
@@ -494,4 +514,102 @@ fn batches(mails: &[Mail]) -> Vec<&[Mail]> {
         batches.push(&mails[start..]);
     }
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The `n`th mail of a log whose ids are 10, 20, 30 ...
+    fn mail(n: u64, size: usize) -> Mail {
+        Mail {
+            log: 1,
+            envelope: Envelope {
+                id: n * 10,
+                prev: (n - 1) * 10,
+                n,
+                address: "news".to_owned(),
+                from: "ana".to_owned(),
+                to: vec!["news".to_owned()],
+                subject: String::new(),
+                sent_at: String::new(),
+                expires_at: None,
+                content_type: String::new(),
+                size: size as u64,
+                frames: 1,
+            },
+            body: vec![0; size],
+        }
+    }
+
+    fn page(after: u64, through: u64, missing: u64) -> Page {
+        Page {
+            log: 1,
+            address: "news".to_owned(),
+            after: after * 10,
+            through: through * 10,
+            n: through,
+            more: false,
+            trimmed: (missing > 0).then_some(Trimmed {
+                count: missing,
+                from_id: after * 10,
+            }),
+            mails: Vec::new(),
+        }
+    }
+
+    /// Returns what each piece says is missing, after which id.
+    fn missing(pieces: &[Piece<'_>]) -> Vec<Option<(u64, MailId)>> {
+        let told = |piece: &Piece<'_>| piece.trimmed.map(|told| (told.count, told.from_id));
+        pieces.iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_page_without_mails_still_moves_the_mark() {
+        let page = page(3, 9, 6);
+        let pieces = pieces(&page, &[]);
+        assert_eq!(pieces.len(), 1);
+        assert_eq!((pieces[0].after, pieces[0].through), (30, page_mark(&page)));
+        assert_eq!(missing(&pieces), [Some((6, 30))]);
+    }
+
+    #[test]
+    fn pieces_follow_each_other_and_end_where_the_page_ends() {
+        let mails: Vec<Mail> = (1..=120).map(|n| mail(n, 10)).collect();
+        let page = page(0, 125, 5);
+        let pieces = pieces(&page, &mails);
+        let lens: Vec<usize> = pieces.iter().map(|piece| piece.mails.len()).collect();
+        assert_eq!(lens, [50, 50, 20]);
+        assert_eq!(pieces[0].after, 0);
+        assert!(
+            pieces
+                .windows(2)
+                .all(|pair| pair[0].through.id == pair[1].after)
+        );
+        assert_eq!(pieces[2].through, page_mark(&page));
+        assert_eq!(missing(&pieces), [None, None, Some((5, 1000))]);
+    }
+
+    #[test]
+    fn p07_what_is_missing_is_told_once_in_the_piece_it_is_missing_in() {
+        let big = BATCH_BYTES_MAX / 2 + 1;
+        // 3 and 4 are gone, and 6; three pieces, since two bodies do not fit one.
+        let mails = [mail(2, big), mail(5, big), mail(7, big)];
+        let page = page(1, 7, 3);
+        let pieces = pieces(&page, &mails);
+        assert_eq!(missing(&pieces), [None, Some((2, 20)), Some((1, 50))]);
+    }
+
+    #[test]
+    fn a_page_cut_short_counts_only_up_to_where_it_ends() {
+        let mut cut = page(1, 9, 5);
+        let start = Mark { id: 10, n: Some(1) };
+        cut_short(&mut cut, start, &[mail(3, 1), mail(4, 1)]);
+        assert_eq!((cut.through, cut.n, cut.more), (40, 4, true));
+        let told = cut.trimmed.map(|told| (told.count, told.from_id));
+        assert_eq!(told, Some((1, 10)));
+        let mut stuck = page(1, 9, 5);
+        cut_short(&mut stuck, start, &[]);
+        assert_eq!((stuck.through, stuck.trimmed), (10, None));
+    }
 }

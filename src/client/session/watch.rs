@@ -65,7 +65,9 @@ impl Session {
         let deadline_ms = self.connection.deadline_ms(patience);
         loop {
             self.notice_link();
-            self.take_notices()?;
+            if self.watch.events.is_empty() {
+                self.take_notices()?;
+            }
             if let Some(event) = self.watch.events.pop_front() {
                 return Ok(event);
             }
