@@ -41,6 +41,9 @@ install_wanted() {
 setup_build() {
   missing_apt=() missing_brew=()
   have cargo || die "no Rust here; get the stable toolchain from https://rustup.rs, then try again"
+  local minor
+  minor=$(cargo --version | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
+  [ "${minor:-999}" -ge 89 ] || die "Rust 1.$minor is too old, 1.89 is needed; try: rustup update stable"
   have cc || want build-essential -
   have pkg-config || want pkg-config pkg-config
   { have pkg-config && pkg-config --exists 'libzmq >= 4.2'; } || want libzmq3-dev zeromq
@@ -57,7 +60,7 @@ setup_test() {
   if ! has_zmq; then
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || want python3-venv -
   fi
-  has_test_mail python3 || [ -e /usr/lib/python3/dist-packages/test ] || want libpython3-testsuite -
+  has_test_mail python3 || has_test_mail /usr/bin/python3 || want libpython3-testsuite -
   if [ "$(uname -s)" = Linux ]; then
     have strace || want strace -
     have mkfs.ext4 || [ -x /usr/sbin/mkfs.ext4 ] || want e2fsprogs -
