@@ -75,8 +75,9 @@ pub const DEVICES_PER_USER_MAX: usize = 64;
 /// Mails in one page, whatever credit the client gives.
 pub const PAGE_MAILS_MAX: u32 = 500;
 
-/// Bytes of bodies in one page, unless its first mail alone is larger.
-pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of bodies in one page. libzmq holds as many pages for a client that asks and does not read as
+/// it holds messages, so this bounds what one such client costs (`broker::xpub`: some 160 MB).
+pub const PAGE_BYTES_MAX: usize = 128 * 1024;
 
 /// Bytes of a JSON header the broker will write; rows stop before it, so that it fits a frame.
 pub const HEADER_BYTES_MAX: usize = 60 * 1024;

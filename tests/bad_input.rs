@@ -213,3 +213,62 @@ fn p09_garbage_on_every_socket_harms_nobody() {
         "and nothing else got in"
     );
 }
+
+#[test]
+fn p08_a_client_that_asks_and_never_reads_costs_bounded_memory() {
+    use correio::protocol::request::{self, Request};
+    let server = Server::start();
+    let mut eve = RawClient::user(&server, "eve");
+    let mut ana = RawClient::user(&server, "ana");
+    for _ in 0..8 {
+        ana.mail("eve", &[b'x'; 64_000]);
+    }
+    let log = eve.log("eve").log;
+    let deaf = deaf_socket(&server, &eve.key);
+    let before = server.rss_kib();
+    for nth in 0..4_000 {
+        let fetch = Request::Fetch(request::Fetch {
+            session: eve.session.clone(),
+            log,
+            after: 0,
+            n: None,
+            mails: 500,
+            bytes: 512 * 1024,
+        });
+        let frames = vec![format!("{nth}").into_bytes(), fetch.encode()];
+        deaf.send_multipart(frames, 0).expect("it can be asked");
+    }
+    let mut most = before;
+    for nth in 0..100 {
+        ana.mail("ana", format!("mail {nth}").as_bytes());
+        most = most.max(server.rss_kib());
+        common::pause(Duration::from_millis(50));
+    }
+    println!(
+        "resident {} MiB before, {} MiB at most",
+        before >> 10,
+        most >> 10
+    );
+    assert!(
+        most - before < 200 * 1024,
+        "one deaf client takes {} MiB",
+        (most - before) >> 10
+    );
+}
+
+/// A connection whose client takes next to nothing off the network.
+fn deaf_socket(server: &Server, key: &KeyPair) -> zmq::Socket {
+    let url = server.url();
+    let socket = context().socket(zmq::DEALER).expect("a socket");
+    socket.set_linger(0).expect("an option");
+    socket.set_rcvhwm(1).expect("an option");
+    socket.set_sndhwm(10_000).expect("an option");
+    socket.set_rcvbuf(4_096).expect("an option");
+    socket.set_curve_serverkey(&url.key).expect("an option");
+    socket.set_curve_publickey(&key.public).expect("an option");
+    socket.set_curve_secretkey(key.secret()).expect("an option");
+    socket
+        .connect(&url.endpoint(url.port))
+        .expect("a connection");
+    socket
+}

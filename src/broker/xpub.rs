@@ -19,8 +19,9 @@ const ZMQ_TCP_MAXRT: c_int = 80;
 const ZMQ_ZAP_ENFORCE_DOMAIN: c_int = 93;
 
 /// Messages libzmq holds for one peer that does not read. Above a stream's window, so that the
-/// replies to a full window that one sync completes all find room.
-const SEND_QUEUE_MAX: i32 = 2 * 1024;
+/// replies to a full window that one sync completes all find room; not much above, since a client
+/// that asks for pages and reads none makes the server hold so many.
+const SEND_QUEUE_MAX: i32 = 1_280;
 
 /// Messages libzmq reads ahead from one peer: with [`limits::FRAME_BYTES_MAX`] a bound on memory.
 const RECEIVE_QUEUE_MAX: i32 = 64;
