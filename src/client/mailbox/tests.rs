@@ -1,0 +1,262 @@
+//! Storing and showing, with a crash between every two steps.
+
+use super::*;
+use proptest::prelude::*;
+
+const LOG: LogNumber = 4;
+
+fn mailbox() -> (tempfile::TempDir, Mailbox) {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = Mailbox::open(folder.path(), "srv").unwrap();
+    mailbox.meet(&[info(LOG, 0)], 1).unwrap();
+    (folder, mailbox)
+}
+
+fn info(log: LogNumber, cursor: MailId) -> LogInfo {
+    LogInfo {
+        log,
+        address: "news".to_owned(),
+        kind: "topic".to_owned(),
+        key: String::new(),
+        head: 0,
+        cursor,
+        n: 0,
+        waiting: 0,
+    }
+}
+
+/// The `n`th mail of the log: ids are 10, 20, 30 ...
+fn mail(n: u64) -> Mail {
+    let body = format!("body {n}\n\nwith\0bytes").into_bytes();
+    Mail {
+        log: LOG,
+        envelope: Envelope {
+            id: n * 10,
+            prev: (n - 1) * 10,
+            n,
+            address: "news".to_owned(),
+            from: "ana".to_owned(),
+            to: vec!["news".to_owned()],
+            subject: String::new(),
+            sent_at: "2026-11-22T14:00:00.123Z".to_owned(),
+            expires_at: None,
+            content_type: "text/plain".to_owned(),
+            size: body.len() as u64,
+            frames: 1,
+        },
+        body,
+    }
+}
+
+fn mark(n: u64) -> Mark {
+    Mark {
+        id: n * 10,
+        n: Some(n),
+    }
+}
+
+fn piece(after: u64, through: u64, mails: &[Mail]) -> Piece<'_> {
+    Piece {
+        log: LOG,
+        address: "news",
+        after: after * 10,
+        through: mark(through),
+        trimmed: None,
+        mails,
+    }
+}
+
+/// Shows everything unseen and returns which mails that were.
+fn show(mailbox: &Mailbox) -> Vec<u64> {
+    let mut shown = Vec::new();
+    for (id, log) in mailbox.unseen().unwrap() {
+        if let Some(claim) = mailbox.claim(id, log).unwrap() {
+            assert_eq!(claim.read().unwrap(), mail(id / 10));
+            shown.push(id / 10);
+            mailbox.shown(vec![claim]).unwrap();
+        }
+    }
+    shown
+}
+
+#[test]
+fn pages_are_stored_shown_once_and_found_again() {
+    let (_folder, mailbox) = mailbox();
+    let mails = [mail(1), mail(2), mail(4)];
+    let stored = mailbox.store_page(&piece(0, 4, &mails)).unwrap();
+    assert_eq!(stored, Stored::Upto(mark(4)));
+    assert_eq!(mailbox.marks().unwrap()[&LOG], mark(4));
+    let again = mailbox.store_page(&piece(0, 4, &mails)).unwrap();
+    assert_eq!(again, Stored::Upto(mark(4)));
+    assert_eq!(show(&mailbox), [1, 2, 4]);
+    assert!(show(&mailbox).is_empty());
+    assert_eq!(mailbox.get(20).unwrap(), Some(mail(2)));
+    assert_eq!(mailbox.get(21).unwrap(), None);
+}
+
+#[test]
+fn live_mail_fits_the_mark_or_is_left() {
+    let (_folder, mailbox) = mailbox();
+    let moved = mailbox.store_live(&[mail(1), mail(2), mail(4)]).unwrap();
+    assert_eq!(moved, BTreeMap::from([(LOG, mark(2))]));
+    assert!(mailbox.store_live(&[mail(2), mail(4)]).unwrap().is_empty());
+    assert_eq!(
+        mailbox.store_page(&piece(3, 4, &[mail(4)])).unwrap(),
+        Stored::Elsewhere(mark(2)),
+        "a page beyond the mark leaves a hole"
+    );
+    assert_eq!(show(&mailbox), [1, 2]);
+}
+
+#[test]
+fn a_killed_shower_leaves_its_mail_to_the_next() {
+    let (folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1)]).unwrap();
+    let other = Mailbox::open(folder.path(), "srv").unwrap();
+    let claim = mailbox.claim(10, LOG).unwrap().unwrap();
+    assert!(other.claim(10, LOG).unwrap().is_none());
+    assert!(show(&other).is_empty());
+    drop(claim); // killed while showing
+    assert_eq!(show(&other), [1]);
+    assert!(mailbox.claim(10, LOG).unwrap().is_none());
+}
+
+/// A crash after any of the steps of storing: nothing is seen before its mark moved, and fetching
+/// again stores everything once.
+#[test]
+fn p02_a_crash_between_the_steps_loses_and_doubles_nothing() {
+    let (folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1)]).unwrap();
+    let (two, three) = (mail(2), mail(3));
+    // Written aside, half of one.
+    let aside = folder.path().join("mail/tmp").join(name_of(20, LOG));
+    fs::write(&aside, "From: half").unwrap();
+    assert_eq!(mailbox.unseen().unwrap(), [(10, LOG)]);
+    // Renamed, the mark not moved.
+    mailbox.write_mails(&[&two, &three], 0).unwrap();
+    assert_eq!(mailbox.unseen().unwrap(), [(10, LOG)]);
+    // The marks written aside, half.
+    fs::write(folder.path().join("marks.json.tmp"), "{").unwrap();
+    assert_eq!(show(&mailbox), [1]);
+    let mails = [two, three];
+    mailbox.store_page(&piece(1, 3, &mails)).unwrap();
+    // Stored, the acknowledgement lost: the page comes again.
+    mailbox.store_page(&piece(1, 3, &mails)).unwrap();
+    assert_eq!(show(&mailbox), [2, 3]);
+    assert!(show(&mailbox).is_empty());
+}
+
+#[test]
+fn a_rewind_brings_back_only_what_is_not_here() {
+    let (folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1), mail(2), mail(3)]).unwrap();
+    assert_eq!(show(&mailbox), [1, 2, 3]);
+    let gone = folder.path().join("mail/cur").join(seen_name(20, LOG));
+    fs::remove_file(gone).unwrap();
+    mailbox.rewind(LOG, mark(0)).unwrap();
+    let mails = [mail(1), mail(2), mail(3), mail(4)];
+    mailbox.store_page(&piece(0, 4, &mails)).unwrap();
+    assert_eq!(show(&mailbox), [2, 4]);
+}
+
+#[test]
+fn p07_what_was_trimmed_is_told_once() {
+    let (_folder, mailbox) = mailbox();
+    let mails = [mail(5)];
+    let trimmed = Trimmed {
+        count: 4,
+        from_id: 0,
+    };
+    let piece = Piece {
+        trimmed: Some(trimmed),
+        ..piece(0, 5, &mails)
+    };
+    mailbox.store_page(&piece).unwrap();
+    mailbox.store_page(&piece).unwrap();
+    let claim = mailbox.claim_trimmed().unwrap().unwrap();
+    assert_eq!(claim.notices.len(), 1);
+    assert_eq!((claim.notices[0].count, claim.notices[0].from_id), (4, 0));
+    assert!(mailbox.claim_trimmed().unwrap().is_none(), "one tells");
+    drop(claim); // killed while telling
+    let claim = mailbox.claim_trimmed().unwrap().unwrap();
+    mailbox.told(claim).unwrap();
+    assert!(mailbox.claim_trimmed().unwrap().is_none());
+}
+
+#[test]
+fn a_restored_server_makes_counts_start_over() {
+    let (_folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1)]).unwrap();
+    mailbox.meet(&[info(LOG, 0), info(9, 30)], 2).unwrap();
+    let marks = mailbox.marks().unwrap();
+    assert_eq!(marks[&LOG], Mark { id: 10, n: None });
+    assert_eq!(marks[&9].id, 30, "a new log starts at its cursor");
+}
+
+#[test]
+fn a_full_disk_is_named_and_moves_no_mark() {
+    let (folder, mailbox) = mailbox();
+    let error = failed("write", folder.path())(ErrorKind::StorageFull.into());
+    assert!(matches!(error, FileError::Full { .. }));
+    // Stands for a disk that refuses: the place of the file is taken by a folder.
+    fs::create_dir(folder.path().join("mail/tmp").join(name_of(20, LOG))).unwrap();
+    assert!(mailbox.store_live(&[mail(1), mail(2)]).is_err());
+    assert_eq!(mailbox.marks().unwrap()[&LOG].id, 0);
+    assert!(mailbox.unseen().unwrap().is_empty());
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A notice of this mail arrives.
+    Live(u64),
+    /// A page from the mark (or from behind it) arrives.
+    Page { back: u64, mails: u64 },
+    /// A crash after the files were renamed and before the mark moved.
+    Crash(u64),
+    /// Somebody reads.
+    Show,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (1_u64..12).prop_map(Step::Live),
+        2 => (0_u64..3, 0_u64..5).prop_map(|(back, mails)| Step::Page { back, mails }),
+        1 => (1_u64..4).prop_map(Step::Crash),
+        1 => Just(Step::Show),
+    ];
+    prop::collection::vec(step, 1..14)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// P3: in whatever way twelve mails come, each is stored and shown once, in order.
+    #[test]
+    fn p03_any_interleaving_stores_each_mail_once_in_order(steps in steps()) {
+        let (_folder, mailbox) = mailbox();
+        let mut shown = Vec::new();
+        let at = |mailbox: &Mailbox| mailbox.marks().unwrap()[&LOG].id / 10;
+        for step in steps {
+            match step {
+                Step::Live(n) => drop(mailbox.store_live(&[mail(n)]).unwrap()),
+                Step::Page { back, mails } => {
+                    let after = at(&mailbox).saturating_sub(back);
+                    let through = (after + mails).min(12);
+                    let page: Vec<Mail> = (after + 1..=through).map(mail).collect();
+                    mailbox.store_page(&piece(after, through, &page)).unwrap();
+                }
+                Step::Crash(count) => {
+                    let from = at(&mailbox) + 1;
+                    let page: Vec<Mail> = (from..(from + count).min(13)).map(mail).collect();
+                    mailbox.write_mails(&page.iter().collect::<Vec<_>>(), 0).unwrap();
+                }
+                Step::Show => shown.extend(show(&mailbox)),
+            }
+        }
+        let after = at(&mailbox);
+        let rest: Vec<Mail> = (after + 1..=12).map(mail).collect();
+        mailbox.store_page(&piece(after, 12, &rest)).unwrap();
+        shown.extend(show(&mailbox));
+        prop_assert_eq!(shown, (1..=12).collect::<Vec<u64>>());
+    }
+}
