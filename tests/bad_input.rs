@@ -189,9 +189,9 @@ fn p09_garbage_on_every_socket_harms_nobody() {
         })
         .collect();
     stop.store(true, Ordering::SeqCst);
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().expect("every reply was a coded one"));
+    for thread in threads {
+        thread.join().expect("every reply was a coded one");
+    }
     took.sort_unstable();
     println!(
         "{} odd requests answered; a bystander's send took {:?} (median), {:?} (95 %), {:?} (most)",
@@ -221,7 +221,7 @@ fn p08_a_client_that_asks_and_never_reads_costs_bounded_memory() {
     let mut eve = RawClient::user(&server, "eve");
     let mut ana = RawClient::user(&server, "ana");
     for _ in 0..8 {
-        ana.mail("eve", &[b'x'; 64_000]);
+        ana.mail("eve", &vec![b'x'; 64_000]);
     }
     let log = eve.log("eve").log;
     let deaf = deaf_socket(&server, &eve.key);

@@ -1,5 +1,7 @@
 //! Several `mailctl` processes of one device at once: nothing lost, doubled or held up.
 
+#![allow(clippy::print_stdout, reason = "figures belong in a test's output")]
+
 mod common;
 
 use std::collections::HashMap;
@@ -50,7 +52,7 @@ fn crowd(
 ) -> (Crowd, Vec<u64>) {
     let stop = Arc::new(AtomicBool::new(false));
     let before = standing(server);
-    let watches: Vec<_> = homes[..WATCHES]
+    let standing_by: Vec<_> = homes[..WATCHES]
         .iter()
         .map(|home| watch(home, mails))
         .collect();
@@ -73,7 +75,7 @@ fn crowd(
             )
         })
         .collect();
-    let watched = watches.into_iter().map(end_of).collect();
+    let watched = standing_by.into_iter().map(end_of).collect();
     stop.store(true, Ordering::SeqCst);
     let mut crowd = Crowd {
         shown: HashMap::new(),
