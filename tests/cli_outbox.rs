@@ -20,6 +20,9 @@ const NOTHING: u8 = 0;
 const REQUESTS: u8 = 1;
 const REPLIES: u8 = 2;
 
+/// Or: it lets one reply pass, swallows the next and cuts the connection, once.
+const CUT: u8 = 3;
+
 /// A relay on a port of its own. A send is saved under its number before its first try, so what
 /// passes after that file is there belongs to the send, and what passed before did not.
 struct Relay {
@@ -58,7 +61,15 @@ fn pass(from: &TcpStream, to: &TcpStream, side: u8, held: &Arc<AtomicU8>, outbox
     let (held, outbox) = (Arc::clone(held), outbox.to_owned());
     thread::spawn(move || {
         let mut bytes = [0; 4096];
+        let mut passed = false;
         while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if side == REPLIES && held.load(Ordering::SeqCst) == CUT && has_numbered(&outbox) {
+                if passed {
+                    held.store(NOTHING, Ordering::SeqCst);
+                    break;
+                }
+                passed = true;
+            }
             let holds = held.load(Ordering::SeqCst) == side && has_numbered(&outbox);
             if !holds && to.write_all(&bytes[..count]).is_err() {
                 break;
@@ -86,7 +97,7 @@ struct World {
     bob: Ctl,
     relay: Relay,
     relayed: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -111,7 +122,7 @@ impl World {
             bob,
             relay,
             relayed: url.to_string(),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -183,6 +194,33 @@ fn p03_a_send_whose_answer_was_lost_gets_the_first_outcome() {
     );
     assert!(world.states().is_empty());
     assert!(world.bodies_of_bob().is_empty(), "and has it once");
+}
+
+#[test]
+fn p03_an_upload_that_is_cut_off_is_begun_anew() {
+    let world = World::new();
+    let body = "x".repeat(1_000_000);
+    let file = world.folder.path().join("body");
+    std::fs::write(&file, &body).expect("a file");
+    world.relay.hold(CUT);
+    let file = file.to_str().expect("a path");
+    let send = world.ana.run(&[
+        "--server",
+        &world.relayed,
+        "--timeout",
+        "60",
+        "send",
+        "bob",
+        "-f",
+        file,
+    ]);
+    assert_eq!(
+        world.relay.held.load(Ordering::SeqCst),
+        NOTHING,
+        "it was cut"
+    );
+    assert_eq!((send.code, send.out.as_str()), (0, "sent to bob: 1\n"));
+    assert_eq!(world.bodies_of_bob(), [body]);
 }
 
 #[test]

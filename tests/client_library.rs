@@ -48,6 +48,22 @@ impl Person {
         }
     }
 
+    /// Another device of a user, with a home of its own.
+    fn other_device(server: &Server, first: &Self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(Some(&folder.path().join("home"))).unwrap();
+        let place = Place::read(&server.url_file()).unwrap();
+        let account = home.create_account(&place, first.account.user()).unwrap();
+        let code = first.open().invite(None, true).unwrap().code;
+        session::register(&account, "other", Some(code), Duration::from_secs(30)).unwrap();
+        home.confirm(&account).unwrap();
+        Self {
+            _folder: folder,
+            home,
+            account,
+        }
+    }
+
     fn open(&self) -> Session {
         Session::open(&self.account, patient()).unwrap()
     }
@@ -374,6 +390,64 @@ fn topics_are_joined_rewound_and_left() {
     sender.send(draft(&["news"], "unheard")).unwrap();
     reader.refresh().unwrap();
     assert_eq!(show_all(&reader).len(), 0);
+}
+
+#[test]
+fn who_joins_again_starts_at_the_head_again() {
+    let server = Server::start();
+    let (ana, bob) = (Person::new(&server, "ana"), Person::new(&server, "bob"));
+    let news = Pattern::parse("news").unwrap();
+    let mut sender = ana.open();
+    let mut reader = bob.standing();
+    reader.join(&news, From::Now).unwrap();
+    let mut send = |text: &str| {
+        let done = sender.send(draft(&["news"], text)).unwrap();
+        id_of(&done.outcomes[0])
+    };
+    let first = send("heard");
+    reader.refresh().unwrap();
+    assert_eq!(ids(&show_all(&reader)), [first]);
+    reader.leave(&news).unwrap();
+    send("unheard");
+    reader.join(&news, From::Now).unwrap();
+    let last = send("heard again");
+    reader.refresh().unwrap();
+    assert_eq!(ids(&show_all(&reader)), [last]);
+    assert_eq!(watched(&mut reader, last), [first, last]);
+}
+
+/// Returns the ids of the mails that a watcher tells, up to one.
+fn watched(session: &mut Session, last: MailId) -> Vec<MailId> {
+    let mut seen = Vec::new();
+    common::eventually("the last mail", || {
+        if let Event::Mail(mail) = session.next_event(Duration::from_millis(100)).unwrap() {
+            seen.push(mail.envelope.id);
+        }
+        seen.contains(&last).then_some(())
+    });
+    seen
+}
+
+#[test]
+fn p03_a_device_that_hears_of_a_topic_by_its_new_key_misses_none_of_its_mail() {
+    let server = Server::start();
+    let (ana, bob) = (Person::new(&server, "ana"), Person::new(&server, "bob"));
+    let other = Person::other_device(&server, &ana);
+    let news = Pattern::parse("news").unwrap();
+    let mut standing = other.standing();
+    // The heartbeat of the beginning is behind it.
+    while standing.next_event(Duration::from_millis(10)).unwrap() != Event::Quiet {}
+    let mut first = ana.open();
+    first.join(&news, From::Now).unwrap();
+    let sent = first.send(draft(&["news"], "one")).unwrap();
+    let id = id_of(&sent.outcomes[0]);
+    // Bob was granted the topic, so his leaving gives it a new key, of which all readers are told.
+    let mut leaver = bob.standing();
+    leaver.join(&news, From::Now).unwrap();
+    leaver.next_event(Duration::from_millis(500)).unwrap();
+    leaver.leave(&news).unwrap();
+    assert_eq!(watched(&mut standing, id), [id]);
+    assert_eq!(ids(&show_all(&standing)), [id]);
 }
 
 #[test]

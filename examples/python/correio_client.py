@@ -363,7 +363,9 @@ class Client:
 
     def _notice(self, _key, header, *bodies):
         notice = json.loads(header)
-        if notice["kind"] == "log":
+        if notice["kind"] == "log" and str(notice["info"]["log"]) not in self.home.state["marks"]:
+            yield from self._heartbeat()  # the notice is one for all devices: ask for the row of this one
+        elif notice["kind"] == "log":
             self._learn_log(notice["info"])
             yield from self._read(notice["info"]["log"])
         elif notice["kind"] == "mail":

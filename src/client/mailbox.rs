@@ -144,6 +144,9 @@ struct LogMark {
     /// The highest mark there ever was: below it, after a rewind, a mail may be here already.
     #[serde(default)]
     highest: MailId,
+    /// This user does not read it any more: should he again, that starts where the server says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    left: bool,
 }
 
 impl LogMark {
@@ -191,13 +194,14 @@ impl Mailbox {
             .collect())
     }
 
-    /// Gets to know logs: one without a mark starts where the server says this device stands. After a
-    /// change of `incarnation` no count of before is trusted.
-    pub fn meet(&self, logs: &[LogInfo], incarnation: u64) -> Result<(), FileError> {
+    /// Gets to know logs: one without a mark, or that was left before, starts where the server says
+    /// this device stands. Returns those whose mark moved so. After a change of `incarnation` no count
+    /// of before is trusted.
+    pub fn meet(&self, logs: &[LogInfo], incarnation: u64) -> Result<Vec<LogNumber>, FileError> {
         let known = self.read_marks()?;
-        let all_known = logs.iter().all(|info| known.logs.contains_key(&info.log));
-        if all_known && known.incarnation == incarnation {
-            return Ok(());
+        let is_known = |info: &LogInfo| known.logs.get(&info.log).is_some_and(|at| !at.left);
+        if logs.iter().all(is_known) && known.incarnation == incarnation {
+            return Ok(Vec::new());
         }
         let _lock = self.lock()?;
         let mut marks = self.read_marks()?;
@@ -205,8 +209,30 @@ impl Mailbox {
             marks.incarnation = incarnation;
             marks.logs.values_mut().for_each(|log| log.n = None);
         }
+        let mut moved = Vec::new();
         for info in logs {
-            marks.logs.entry(info.log).or_insert_with(|| starting(info));
+            let at = marks.logs.entry(info.log).or_insert_with(|| starting(info));
+            let again = std::mem::take(&mut at.left);
+            if again && info.cursor > at.id {
+                let (id, n) = (info.cursor, Some(info.n));
+                at.advance(Mark { id, n });
+                moved.push(info.log);
+            }
+        }
+        self.write_marks(&marks)?;
+        Ok(moved)
+    }
+
+    /// Notes which logs this user does not read any more.
+    pub fn leave(&self, is_left: impl Fn(LogNumber) -> bool) -> Result<(), FileError> {
+        let is_news = |(log, at): (&LogNumber, &LogMark)| !at.left && is_left(*log);
+        if !self.read_marks()?.logs.iter().any(is_news) {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mut marks = self.read_marks()?;
+        for (log, at) in &mut marks.logs {
+            at.left |= is_left(*log);
         }
         self.write_marks(&marks)
     }
@@ -466,6 +492,7 @@ fn starting(info: &LogInfo) -> LogMark {
         id: info.cursor,
         n: Some(info.n),
         highest: info.cursor,
+        left: false,
     }
 }
 

@@ -188,8 +188,7 @@ impl Session {
                 from,
             })
         })?;
-        self.mailbox
-            .meet(&reply.logs, self.connection.hello().incarnation)?;
+        self.meet(&reply.logs)?;
         if from != From::Now {
             self.rewind(&reply.logs)?;
         }
@@ -206,7 +205,10 @@ impl Session {
                 session,
                 topic: topic.clone(),
             })
-        })
+        })?;
+        let is_left = |info: &LogInfo| info.kind == "topic" && topic.matches(&info.address);
+        let left = |log| self.logs.get(&log).is_some_and(is_left);
+        Ok(self.mailbox.leave(left)?)
     }
 
     /// Lists topics by name: a page after `after`.
@@ -310,6 +312,8 @@ impl Session {
             ClientError::Refused(told) if !late && told.code == Code::NoSession => {
                 self.login_again(deadline_ms)
             }
+            // A part went twice on its way through a reconnect, or the server forgot the upload.
+            ClientError::Refused(told) if !late && told.code == Code::PartsMissing => Ok(()),
             ClientError::Refused(told) if !late && passes(told) => {
                 let pause_ms = told.retry_after_ms.unwrap_or(100).clamp(10, 2_000);
                 self.pause(pause_ms, deadline_ms)
@@ -356,14 +360,16 @@ impl Session {
             more = page.more_after;
         }
         if !self.options.no_ack {
-            self.mailbox
-                .meet(&logs, self.connection.hello().incarnation)?;
+            self.meet(&logs)?;
         }
         for info in &logs {
             self.watch_log(info)?; // the server may have changed a key meanwhile
         }
         self.logs = logs.into_iter().map(|info| (info.log, info)).collect();
         self.through = self.login.through;
+        if !self.options.no_ack {
+            self.mailbox.leave(|log| !self.logs.contains_key(&log))?;
+        }
         if self.options.standing && self.options.want_port {
             self.take_lease()?;
         }
@@ -379,6 +385,16 @@ impl Session {
         let request = make(self.login.session.clone());
         let (reply, _) = self.connection.call(&request, None, deadline_ms)?;
         Ok(reply)
+    }
+
+    /// Brings the mailbox to know logs; a watcher starts anew in those that were left meanwhile.
+    fn meet(&mut self, logs: &[LogInfo]) -> Result<(), ClientError> {
+        let incarnation = self.connection.hello().incarnation;
+        let moved = self.mailbox.meet(logs, incarnation)?;
+        for info in logs.iter().filter(|info| moved.contains(&info.log)) {
+            self.watch.pass(info.log, info.cursor);
+        }
+        Ok(())
     }
 
     /// Gets to know a log that is new or has another key.

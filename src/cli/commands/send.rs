@@ -9,7 +9,6 @@ use crate::cli::error::CliError;
 use crate::cli::json;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
-use crate::client::home::Account;
 use crate::client::outbox::Draft;
 use crate::client::session::{Retried, Session};
 use crate::limits::BODY_BYTES_CEILING;
@@ -35,35 +34,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
         }
         Err(error) => return Err(error.into()),
     };
-    let sent = session.send(draft);
+    let sent = session.send_or_queue(draft, args.queue);
     close(session);
-    match sent {
-        Ok(sent) => show(context.ui, &sent.outcomes),
-        Err(error) => Err(queued(&account, error, args.queue)?.into()),
-    }
-}
-
-/// With `--queue` a mail that was not tried waits for the server instead of for its owner.
-fn queued(account: &Account, error: ClientError, queue: bool) -> Result<ClientError, CliError> {
-    let ClientError::NotSent {
-        entry,
-        queued: false,
-        cause,
-    } = error
-    else {
-        return Ok(error);
-    };
-    let outbox = account.outbox()?;
-    let claimed = if queue { outbox.claim(entry)? } else { None };
-    let queued = claimed.is_some();
-    if let Some(claimed) = claimed {
-        outbox.demote(claimed, true)?;
-    }
-    Ok(ClientError::NotSent {
-        entry,
-        queued,
-        cause,
-    })
+    show(context.ui, &sent?.outcomes)
 }
 
 /// Sends a mail in an open session and shows each recipient's outcome; the error is the first

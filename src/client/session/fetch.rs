@@ -130,8 +130,7 @@ impl Session {
         loop {
             let beat: reply::Heartbeat =
                 self.ask(|session| Request::Heartbeat(request::Heartbeat { session, known }))?;
-            self.mailbox
-                .meet(&beat.behind, self.connection.hello().incarnation)?;
+            self.meet(&beat.behind)?;
             for info in beat.behind {
                 self.learn(info)?;
             }

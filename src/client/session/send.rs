@@ -49,9 +49,19 @@ pub enum Which {
 /// What one try of a send came to.
 enum Try {
     Done(Vec<Outcome>),
-    Again,
     Lost,
     Failed(Failure),
+}
+
+/// What was so before a delivery began.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    /// It may have been carried out by an earlier try.
+    tried: bool,
+    /// It lay in the outbox: its owner is not waiting for this try.
+    kept: bool,
+    /// It is to go out by itself.
+    queued: bool,
 }
 
 /// Opens a session and sends; when the server cannot be reached the mail is kept in the outbox, as a
@@ -74,7 +84,7 @@ pub fn send_or_keep(
         }
         Err(error) => return Err(error),
     };
-    let sent = session.send(draft)?;
+    let sent = session.send_or_queue(draft, queued)?;
     Ok((session, sent))
 }
 
@@ -87,8 +97,22 @@ impl Session {
     /// settles by itself. [`ClientError::NotSent`] when it was surely not tried: it stays as a draft.
     /// [`ClientError::Refused`] when the server refused it as a whole.
     pub fn send(&mut self, draft: Draft) -> Result<Sent, ClientError> {
+        self.send_or_queue(draft, false)
+    }
+
+    /// Sends a mail as [`Session::send`] does. What was surely not tried, or was refused for the moment,
+    /// goes out by itself later if it is `queued`.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub fn send_or_queue(&mut self, draft: Draft, queued: bool) -> Result<Sent, ClientError> {
         let claimed = self.outbox.enqueue(draft)?;
-        self.deliver(claimed, true)
+        let before = Before {
+            kept: queued,
+            queued,
+            ..Before::default()
+        };
+        self.deliver(claimed, before)
     }
 
     /// Takes up again what is in the outbox and nobody works on, oldest first. Each keeps its number;
@@ -127,20 +151,31 @@ impl Session {
         let to = claimed.draft.to.clone();
         let result = match claimed.standing {
             Standing::Lost { .. } => Err(ClientError::Lost { entry }),
-            Standing::Draft | Standing::Queued => self.take_up(claimed, true),
-            Standing::InDoubt(_) => self.take_up(claimed, false),
+            Standing::Draft | Standing::Queued => self.take_up_untried(claimed),
+            Standing::InDoubt(_) => self.take_up(claimed),
         };
         Ok(Some(Retried { entry, to, result }))
     }
 
-    fn take_up(&mut self, claimed: Claimed, fresh: bool) -> Result<Sent, ClientError> {
-        if fresh {
-            let claimed = self.outbox.promote(claimed)?;
-            return self.deliver(claimed, true);
-        }
+    fn take_up_untried(&mut self, claimed: Claimed) -> Result<Sent, ClientError> {
+        let before = Before {
+            kept: true,
+            queued: claimed.standing == Standing::Queued,
+            ..Before::default()
+        };
+        let claimed = self.outbox.promote(claimed)?;
+        self.deliver(claimed, before)
+    }
+
+    fn take_up(&mut self, claimed: Claimed) -> Result<Sent, ClientError> {
         let current = self.outbox.stream()?;
+        let before = Before {
+            tried: true,
+            kept: true,
+            ..Before::default()
+        };
         match claimed.number() {
-            Some(number) if Some(number.stream) == current => self.deliver(claimed, false),
+            Some(number) if Some(number.stream) == current => self.deliver(claimed, before),
             _ => self.lose(claimed),
         }
     }
@@ -150,15 +185,14 @@ impl Session {
         Err(ClientError::Lost { entry })
     }
 
-    /// Tries an entry until its outcome is here or time is up. `fresh` ones were never tried before.
-    fn deliver(&mut self, claimed: Claimed, fresh: bool) -> Result<Sent, ClientError> {
+    /// Tries an entry until its outcome is here or time is up.
+    fn deliver(&mut self, claimed: Claimed, mut before: Before) -> Result<Sent, ClientError> {
         let deadline_ms = self.deadline_ms();
         let Some(number) = claimed.number() else {
             return self.lose(claimed);
         };
         let body: Arc<[u8]> = claimed.draft.body.as_slice().into();
         let entry = claimed.entry;
-        let mut tried = !fresh;
         loop {
             match self.try_once(&claimed.draft, number, &body, deadline_ms) {
                 Try::Done(outcomes) => {
@@ -166,42 +200,44 @@ impl Session {
                     return Ok(Sent { entry, outcomes });
                 }
                 Try::Lost => return self.lose(claimed),
-                Try::Again => tried = true,
                 Try::Failed(failure) => {
-                    tried |= failure.tried;
+                    let tried = failure.tried;
                     match self.overcome(failure.error, deadline_ms) {
-                        Ok(()) => {}
-                        Err(error) => return self.give_up(claimed, tried, error),
+                        Ok(()) => before.tried |= tried,
+                        Err(error) => return self.give_up(claimed, before, tried, error),
                     }
                 }
             }
         }
     }
 
-    /// Ends a delivery without an outcome, or with a refusal of the whole.
+    /// Ends a delivery without an outcome, or with a refusal of the whole. `tried` says whether the send
+    /// itself went out in the last try.
     fn give_up(
         &mut self,
         claimed: Claimed,
+        before: Before,
         tried: bool,
         error: ClientError,
     ) -> Result<Sent, ClientError> {
         let entry = claimed.entry;
-        match error {
-            // The server carried nothing out under this number.
-            ClientError::Refused(told) if is_final(told.code) => {
-                self.outbox.settle(claimed)?;
-                Err(ClientError::Refused(told))
-            }
-            _ if tried => Err(ClientError::InDoubt { entry }),
-            cause => {
-                self.outbox.demote(claimed, false)?;
-                Err(ClientError::NotSent {
-                    entry,
-                    queued: false,
-                    cause: Box::new(cause),
-                })
-            }
+        let refusal = match &error {
+            ClientError::Refused(told) if is_sure(told.code) => Some(told.code),
+            _ => None,
+        };
+        if refusal.is_some_and(|code| ends(code, before, tried)) {
+            self.outbox.settle(claimed)?;
+            return Err(error);
         }
+        if before.tried || (tried && refusal.is_none()) {
+            return Err(ClientError::InDoubt { entry });
+        }
+        self.outbox.demote(claimed, before.queued)?;
+        Err(ClientError::NotSent {
+            entry,
+            queued: before.queued,
+            cause: Box::new(error),
+        })
     }
 
     fn try_once(
@@ -237,11 +273,11 @@ impl Session {
         {
             Ok((sent, _)) => Try::Done(sent.outcomes),
             Err(failure) => match &failure.error {
-                ClientError::Refused(told) => match told.code {
-                    Code::PartsMissing => Try::Again,
-                    Code::StreamUnknown | Code::Settled => Try::Lost,
-                    _ => Try::Failed(failure),
-                },
+                ClientError::Refused(told)
+                    if matches!(told.code, Code::StreamUnknown | Code::Settled) =>
+                {
+                    Try::Lost
+                }
                 _ => Try::Failed(failure),
             },
         }
@@ -309,7 +345,60 @@ impl Session {
     }
 }
 
-/// Says whether a refusal of the whole leaves no doubt that nothing was carried out.
-fn is_final(code: Code) -> bool {
-    !matches!(code, Code::NoSession | Code::Internal | Code::Unknown)
+/// Says whether a refusal of the whole leaves no doubt that this try carried nothing out. The others
+/// are given before the server looks at what it did under the number.
+fn is_sure(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::NoSession | Code::ShuttingDown | Code::Internal | Code::Unknown
+    )
+}
+
+/// Says whether a refusal is the last word on an entry. After an earlier try it is only when the send
+/// itself was refused for good; what nobody waits for outlives a refusal for the moment.
+fn ends(code: Code, before: Before, tried: bool) -> bool {
+    if before.tried {
+        tried && !code.retryable()
+    } else {
+        !before.kept || !code.retryable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: Before = Before {
+        tried: false,
+        kept: false,
+        queued: false,
+    };
+    const QUEUED: Before = Before {
+        kept: true,
+        queued: true,
+        ..FRESH
+    };
+    const IN_DOUBT: Before = Before {
+        tried: true,
+        kept: true,
+        ..FRESH
+    };
+
+    #[test]
+    fn a_refusal_for_the_moment_ends_only_what_its_owner_waits_for() {
+        assert!(ends(Code::DiskFull, FRESH, true));
+        assert!(!ends(Code::DiskFull, QUEUED, true));
+        assert!(!ends(Code::WindowFull, QUEUED, true));
+        assert!(ends(Code::BadRequest, QUEUED, true));
+    }
+
+    #[test]
+    fn p03_a_refused_upload_says_nothing_of_an_earlier_try() {
+        assert!(!ends(Code::DiskFull, IN_DOUBT, false));
+        assert!(!ends(Code::TooLarge, IN_DOUBT, false));
+        assert!(!ends(Code::DiskFull, IN_DOUBT, true));
+        assert!(ends(Code::NumberReused, IN_DOUBT, true));
+        assert!(ends(Code::TooLarge, FRESH, false));
+        assert!(!is_sure(Code::ShuttingDown), "it is said before any look");
+    }
 }

@@ -58,6 +58,13 @@ pub(super) struct Watch {
     lease: Option<LeaseInfo>,
 }
 
+impl Watch {
+    /// Moves past what is not to be shown.
+    pub(super) fn pass(&mut self, log: LogNumber, through: MailId) {
+        self.positions.pass(log, through);
+    }
+}
+
 impl Session {
     /// Waits for the next event, `patience` long at most; keeps the session and its lease meanwhile.
     /// For sessions opened with [`super::Options::standing`].
@@ -192,7 +199,7 @@ impl Session {
                         whole,
                     ));
                 }
-                Notice::Log { info } => self.learn_live(info)?,
+                Notice::Log { info } => self.learn_noticed(info)?,
                 Notice::Refresh => self.watch.beat_ms = 0,
                 _ => {}
             }
@@ -227,11 +234,20 @@ impl Session {
         None
     }
 
+    /// Takes another key of a known log. The notice is one for all devices, so where this one stands it
+    /// does not say: for a log that is new here a heartbeat asks.
+    fn learn_noticed(&mut self, info: LogInfo) -> Result<(), ClientError> {
+        let Some(known) = self.logs.get(&info.log) else {
+            self.watch.beat_ms = 0;
+            return Ok(());
+        };
+        let (cursor, n) = (known.cursor, known.n);
+        self.learn(LogInfo { cursor, n, ..info })
+    }
+
     fn learn_live(&mut self, info: LogInfo) -> Result<(), ClientError> {
         if !self.options.no_ack {
-            let incarnation = self.connection.hello().incarnation;
-            self.mailbox
-                .meet(std::slice::from_ref(&info), incarnation)?;
+            self.meet(std::slice::from_ref(&info))?;
         }
         self.learn(info)
     }
