@@ -3,16 +3,12 @@
 use serde_json::{Value, json};
 
 use super::core::{Call, Core, Ruling, told};
-use super::read::{Asked, Pending};
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Address;
 use crate::protocol::request::{Admin, AdminWhat};
-use crate::protocol::{LogNumber, reply, time};
-use crate::store::{
-    AddressKind, AddressRecord, AddressState, LeaseRecord, LeaseState, MailState, Mark, Query,
-    StoredMail,
-};
+use crate::protocol::{reply, time};
+use crate::store::{AddressKind, AddressRecord, AddressState, LeaseRecord, LeaseState, Mark};
 
 impl Core {
     pub(super) fn admin(&mut self, call: &Call, admin: &Admin) -> Ruling {
@@ -25,8 +21,8 @@ impl Core {
         match admin.what {
             AdminWhat::UserLs => Ok(self.user_ls(admin)),
             AdminWhat::TopicLs => Ok(self.topic_ls(admin)),
-            AdminWhat::QueueLs => self.queue_ls(admin),
-            AdminWhat::QueueShow => self.queue_show(admin),
+            AdminWhat::QueueLs => self.queue_ls(call, admin),
+            AdminWhat::QueueShow => self.queue_show(call, admin),
             AdminWhat::QueuePeek => self.queue_peek(call, admin),
             AdminWhat::LeaseLs => Ok(self.lease_ls(admin)),
             AdminWhat::SessionLs => Ok(self.session_ls(admin)),
@@ -79,65 +75,6 @@ impl Core {
         self.directory
             .addresses_after(admin.after.as_deref())
             .filter(move |a| a.kind == kind)
-    }
-
-    /// Lists every queue, that is, every log a device reads, by address and device.
-    fn queue_ls(&self, admin: &Admin) -> Ruling {
-        let (after, device_after) = queue_cursor(admin.after.as_deref())?;
-        // The address of the cursor itself may have devices left, so it is asked for again.
-        let named = after.as_deref().and_then(|name| self.directory.live(name));
-        let rest = self.directory.addresses_after(after.as_deref());
-        let queues = named
-            .into_iter()
-            .chain(rest)
-            .flat_map(|address| self.queues_of(address));
-        let is_after = move |(address, device): &(&AddressRecord, u64)| {
-            after
-                .as_deref()
-                .is_none_or(|name| address.name.as_str() > name || *device > device_after)
-        };
-        Ok(rows(
-            queues.filter(is_after).map(|queue| self.queue_row(queue)),
-        ))
-    }
-
-    fn queue_show(&self, admin: &Admin) -> Ruling {
-        let address = self.meant(admin)?;
-        Ok(rows(
-            self.queues_of(address).map(|queue| self.queue_row(queue)),
-        ))
-    }
-
-    fn queues_of<'a>(
-        &'a self,
-        address: &'a AddressRecord,
-    ) -> impl Iterator<Item = (&'a AddressRecord, u64)> + 'a {
-        let own = (address.kind == AddressKind::User).then_some(address.number);
-        let users = own
-            .into_iter()
-            .chain(self.directory.readers(address.number));
-        let mut devices: Vec<u64> = users
-            .flat_map(|user| self.directory.devices_of(user))
-            .collect();
-        devices.sort_unstable();
-        devices.into_iter().map(move |device| (address, device))
-    }
-
-    fn queue_row(&self, (address, device): (&AddressRecord, u64)) -> (Value, String) {
-        let waiting = self.logs.waiting(device, address.number);
-        let user = self
-            .directory
-            .device(device)
-            .map_or(0, |device| device.user);
-        let row = json!({
-            "address": address.name,
-            "user": self.directory.name_of(user),
-            "device": device,
-            "waiting": waiting.count,
-            "bytes": waiting.bytes,
-            "oldest": (waiting.count > 0).then_some(waiting.id),
-        });
-        (row, format!("{} {device}", address.name))
     }
 
     fn lease_ls(&self, admin: &Admin) -> Option<Vec<u8>> {
@@ -253,72 +190,6 @@ impl Core {
         })
     }
 
-    // -- looking into a queue --
-
-    /// Shows the envelopes that wait at an address, from the slowest reader on. No cursor moves.
-    fn queue_peek(&mut self, call: &Call, admin: &Admin) -> Ruling {
-        if admin.body {
-            return Err(WireError::new(
-                Code::Unsupported,
-                "bodies are shown only with an audit trail, which this version does not keep",
-            ));
-        }
-        let log = self.meant(admin)?.number;
-        let slowest = self
-            .logs
-            .slowest(log)
-            .unwrap_or(self.logs.record(log).floor);
-        let after = admin
-            .after
-            .as_deref()
-            .and_then(|id| id.parse().ok())
-            .unwrap_or(slowest.id);
-        let mails = u32::try_from(limits::ROWS_MAX).unwrap_or(u32::MAX);
-        let query = Query::Page {
-            log,
-            after,
-            upto: self.synced(),
-            mails,
-            bytes: 0,
-        };
-        self.load(query, Pending::Peek(Asked::by(call), log));
-        Ok(None)
-    }
-
-    pub(super) fn tell_peeked(
-        &mut self,
-        call: &Call,
-        log: LogNumber,
-        mails: &[StoredMail],
-        more: bool,
-    ) {
-        let mut page = Vec::new();
-        let mut room = limits::HEADER_BYTES_MAX;
-        let mut more = more;
-        let mut last = None;
-        for mail in mails {
-            let envelope = self.envelope(log, mail.id, &mail.record);
-            let mut row = serde_json::to_value(&envelope).unwrap_or_default();
-            row["state"] = match mail.record.state {
-                MailState::Live => "live".into(),
-                MailState::Expired => "expired".into(),
-            };
-            let Some(left) = room.checked_sub(row.to_string().len() + 1) else {
-                more = true;
-                break;
-            };
-            room = left;
-            last = Some(mail.id);
-            page.push(row);
-        }
-        let more_after = last.filter(|_| more).map(|id| id.to_string());
-        let header = reply::encode(&reply::Rows {
-            rows: page,
-            more_after,
-        });
-        self.reply(call, header, Vec::new());
-    }
-
     // -- deeds --
 
     /// Removes a user: mail, devices, subscriptions and streams go; the name stays reserved.
@@ -391,7 +262,7 @@ impl Core {
         Ok(deed(&name))
     }
 
-    fn meant(&self, admin: &Admin) -> Result<&AddressRecord, WireError> {
+    pub(super) fn meant(&self, admin: &Admin) -> Result<&AddressRecord, WireError> {
         let name = parsed(admin)?;
         self.directory
             .live(name.as_str())
@@ -432,21 +303,8 @@ fn free_row(port: u16) -> Value {
     })
 }
 
-/// Reads a queue listing's cursor, `address device`.
-fn queue_cursor(after: Option<&str>) -> Result<(Option<String>, u64), WireError> {
-    let Some(after) = after else {
-        return Ok((None, 0));
-    };
-    let parsed = after
-        .rsplit_once(' ')
-        .and_then(|(name, device)| Some((name.to_owned(), device.parse::<u64>().ok()?)));
-    parsed
-        .map(|(name, device)| (Some(name), device))
-        .ok_or_else(|| WireError::new(Code::BadRequest, "that is no cursor of this listing"))
-}
-
 /// Makes a page of rows; each comes with the cursor that stands for it.
-fn rows(all: impl Iterator<Item = (Value, String)>) -> Option<Vec<u8>> {
+pub(super) fn page_of(all: impl Iterator<Item = (Value, String)>) -> reply::Rows {
     let mut page = Vec::new();
     let mut room = limits::HEADER_BYTES_MAX;
     let mut last: Option<String> = None;
@@ -461,8 +319,12 @@ fn rows(all: impl Iterator<Item = (Value, String)>) -> Option<Vec<u8>> {
         page.push(row);
         last = Some(cursor);
     }
-    told(&reply::Rows {
+    reply::Rows {
         rows: page,
         more_after,
-    })
+    }
+}
+
+fn rows(all: impl Iterator<Item = (Value, String)>) -> Option<Vec<u8>> {
+    told(&page_of(all))
 }

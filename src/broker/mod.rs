@@ -2,7 +2,7 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `admin`; what happens by itself: `upkeep`; state: `directory`, `logs`,
+//!   `topic`, `lease`, `admin`, `queue`; what happens by itself: `upkeep`; state: `directory`, `logs`,
 //!   `streams`, `sessions`, `leases`. No sockets, files, clocks, threads or randomness.
 //! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
 //!   the store thread.
@@ -16,6 +16,7 @@ pub mod io;
 mod lease;
 mod leases;
 mod logs;
+mod queue;
 mod read;
 mod send;
 pub mod server;

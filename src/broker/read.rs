@@ -5,6 +5,7 @@
 
 use super::core::{Call, Core, Ruling, Who, frame};
 use super::io::{Frame, Peer};
+use super::queue::QueuePage;
 use crate::auth::policy;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
@@ -26,6 +27,8 @@ pub(super) enum Pending {
     Ack(Asked, Who, LogNumber, Vec<(LogNumber, MailId)>),
     /// Join with a start that is not the head.
     Join(Asked, Who, Pattern, LogNumber),
+    /// Find when a queue's oldest mail was sent.
+    Oldest(Asked, Box<QueuePage>),
     /// Answer an administrator's peek.
     Peek(Asked, LogNumber),
     /// Put a cursor right that a crash kept from being written.
@@ -100,7 +103,10 @@ impl Core {
 
     pub(super) fn history(&mut self, call: &Call, who: Who, asked: &request::History) -> Ruling {
         let log = self.named(&asked.address)?.number;
-        self.may_read(who, log)?;
+        if self.may_read(who, log).is_err() {
+            let text = format!("{}'s mail is read by nobody else", asked.address);
+            return Err(WireError::new(Code::NoSuchAddress, text));
+        }
         let upto = self.synced();
         let wanted = Wanted {
             log,
@@ -170,6 +176,9 @@ impl Core {
             }
             (Pending::Join(asked, who, pattern, log), Answer::Mark(mark)) => {
                 self.joined_at(&asked.call(), who, &pattern, log, mark);
+            }
+            (Pending::Oldest(asked, queues), Answer::Mails { mails, .. }) => {
+                self.oldest_loaded(asked, *queues, mails.first());
             }
             (Pending::Peek(asked, log), Answer::Mails { mails, more }) => {
                 self.tell_peeked(&asked.call(), log, &mails, more);

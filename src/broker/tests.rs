@@ -619,6 +619,38 @@ fn a_removed_user_is_gone_and_the_name_starts_empty() {
 }
 
 #[test]
+fn a_queue_says_how_old_its_oldest_mail_is() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    Device::register(&mut world, "bob");
+    let first = id_of(&ana.send(&mut world, &["ana"], "one")[0]);
+    world.now.wall_ms += 5_000;
+    let second = id_of(&ana.send(&mut world, &["ana"], "two")[0]);
+    let oldest = |world: &mut World| {
+        let rows = world.admin(AdminWhat::QueueLs, None).unwrap().rows;
+        assert_eq!(rows.len(), 2);
+        assert!(
+            rows[1]["oldest"].is_null() && rows[1]["oldest_id"].is_null(),
+            "bob has none"
+        );
+        (
+            rows[0]["oldest"].as_str().map(str::to_owned),
+            rows[0]["oldest_id"].as_u64(),
+        )
+    };
+    assert_eq!(
+        oldest(&mut world),
+        (Some("1970-01-01T00:16:40.000Z".into()), Some(first))
+    );
+    let log = ana.log(&mut world, "ana");
+    ana.ack(&mut world, log.log, first);
+    assert_eq!(
+        oldest(&mut world),
+        (Some("1970-01-01T00:16:45.000Z".into()), Some(second))
+    );
+}
+
+#[test]
 fn a_peek_changes_nothing() {
     let mut world = World::new();
     let mut ana = Device::register(&mut world, "ana");
