@@ -79,6 +79,9 @@ pub const PAGE_MAILS_MAX: u32 = 500;
 /// it holds messages, so this bounds what one such client costs (`broker::xpub`: some 160 MB).
 pub const PAGE_BYTES_MAX: usize = 128 * 1024;
 
+/// Reads of one device that may be under way: each waits in memory until the disk comes to it.
+pub const READS_PER_DEVICE_MAX: usize = 256;
+
 /// Bytes of a JSON header the broker will write; rows stop before it, so that it fits a frame.
 pub const HEADER_BYTES_MAX: usize = 60 * 1024;
 

@@ -8,6 +8,7 @@
 //! told because of it, replies that change nothing included, waits until everything decided so far is
 //! on disk (P1).
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub struct Core {
     outputs: VecDeque<Output>,
     tickets: Tickets,
     loads: HashMap<Ticket, Pending>,
+    /// Reads under way that each key asked for.
+    reads: HashMap<PublicKey, usize>,
 }
 
 /// What has happened since the process started, for administrators.
@@ -146,6 +149,7 @@ impl Core {
                 ..Tickets::default()
             },
             loads: HashMap::new(),
+            reads: HashMap::new(),
         };
         core.restore_cursors(snapshot.cursors);
         core.restore_sessions();
@@ -315,6 +319,7 @@ impl Core {
         request: Request,
         body: Option<Vec<u8>>,
     ) -> Ruling {
+        self.may_ask_to_read(call, &request)?;
         match request {
             Request::Heartbeat(beat) => Ok(self.heartbeat(who, &beat)),
             Request::Logs(logs) => Ok(self.more_logs(who, logs.after)),
@@ -456,14 +461,44 @@ impl Core {
 
     pub(super) fn load(&mut self, query: Query, pending: Pending) {
         let ticket = self.next_ticket();
+        if let Some(asker) = pending.asker() {
+            *self.reads.entry(asker).or_default() += 1;
+        }
         self.loads.insert(ticket, pending);
         self.outputs.push_back(Output::Load(ticket, query));
     }
 
     fn loaded(&mut self, ticket: Ticket, answer: Answer) {
-        if let Some(pending) = self.loads.remove(&ticket) {
-            self.resume(pending, answer);
+        let Some(pending) = self.loads.remove(&ticket) else {
+            return;
+        };
+        if let Some(asker) = pending.asker()
+            && let Entry::Occupied(mut reads) = self.reads.entry(asker)
+        {
+            *reads.get_mut() -= 1;
+            if *reads.get() == 0 {
+                reads.remove();
+            }
         }
+        self.resume(pending, answer);
+    }
+
+    /// Refuses a read to who has many under way: they wait in memory for the disk.
+    fn may_ask_to_read(&self, call: &Call, request: &Request) -> Result<(), WireError> {
+        let reads = matches!(
+            request,
+            Request::Fetch(_)
+                | Request::History(_)
+                | Request::Body(_)
+                | Request::Ack(_)
+                | Request::Join(_)
+        );
+        let under_way = self.reads.get(&call.peer.key).copied().unwrap_or(0);
+        if !reads || under_way < limits::READS_PER_DEVICE_MAX {
+            return Ok(());
+        }
+        let text = "256 reads of this device are under way; wait for some of their replies";
+        Err(WireError::new(Code::Busy, text).after_ms(100))
     }
 
     // -- the live socket --

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Pattern;
 use crate::protocol::reply::{Envelope, Page, Trimmed};
-use crate::protocol::{LogNumber, MailId, reply, request};
+use crate::protocol::{LogNumber, MailId, PublicKey, reply, request};
 use crate::store::{Answer, MailState, Mark, Query, StoredMail};
 
 /// A read under way, and what is done with it.
@@ -37,6 +37,22 @@ pub(super) enum Pending {
     Trim(LogNumber),
     /// Expire mails.
     Expire,
+}
+
+impl Pending {
+    /// Returns the key of who waits for it, if somebody does.
+    pub(super) fn asker(&self) -> Option<PublicKey> {
+        match self {
+            Self::Fetch(asked, _)
+            | Self::History(asked, _)
+            | Self::Body(asked, ..)
+            | Self::Ack(asked, ..)
+            | Self::Join(asked, ..)
+            | Self::Oldest(asked, _)
+            | Self::Peek(asked, _) => Some(asked.peer.key),
+            Self::Restore(..) | Self::Trim(_) | Self::Expire => None,
+        }
+    }
 }
 
 /// The request that a read answers.

@@ -430,6 +430,31 @@ proptest::proptest! {
     }
 }
 
+#[test]
+fn p09_reads_that_wait_for_the_disk_are_bounded() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let log = ana.log(&mut world, "ana").log;
+    let fetch = Request::Fetch(request::Fetch {
+        session: ana.session.clone(),
+        log,
+        after: 0,
+        n: None,
+        mails: 1,
+        bytes: 1,
+    });
+    world.slow_disk = true;
+    for _ in 0..300 {
+        world.ask("ana", &fetch, None);
+    }
+    assert_eq!(world.reads.len(), 256);
+    assert_eq!(world.replies.len(), 44, "the others are told to wait");
+    world.slow_disk = false;
+    world.answer_reads();
+    assert_eq!(world.replies.len(), 300);
+    drop::<reply::Page>(world.call("ana", &fetch, None).unwrap());
+}
+
 // -- P13: restored before served --
 
 #[test]

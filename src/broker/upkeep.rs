@@ -5,6 +5,7 @@
 //! removes nothing but mails whose own expiry has come.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::core::Core;
 use super::read::Pending;
@@ -29,6 +30,9 @@ pub(super) struct Upkeep {
     /// Logs that may have something to trim; `true` when only their age can tell.
     to_trim: BTreeMap<LogNumber, bool>,
     trimming: Trimming,
+    /// The log that was trimmed last: the next one's turn is after it, or a busy log would keep the
+    /// others waiting for ever.
+    trimmed: LogNumber,
     expiring: bool,
 }
 
@@ -41,8 +45,18 @@ impl Upkeep {
             slow_pass_ms: started_ms,
             to_trim: BTreeMap::new(),
             trimming: Trimming::Idle,
+            trimmed: 0,
             expiring: false,
         }
+    }
+
+    /// Takes the next log to look at, in turn.
+    fn next_to_trim(&mut self) -> Option<(LogNumber, bool)> {
+        let after = (Bound::Excluded(self.trimmed), Bound::Unbounded);
+        let next = self.to_trim.range(after).next();
+        let log = *next.or_else(|| self.to_trim.first_key_value())?.0;
+        self.trimmed = log;
+        self.to_trim.remove_entry(&log)
     }
 
     /// A log got a mail: it may be over its limit.
@@ -199,7 +213,7 @@ impl Core {
     /// Reads the front of the next log that has something to trim.
     fn trim_next(&mut self) {
         while self.upkeep.trimming == Trimming::Idle {
-            let Some((log, by_age)) = self.upkeep.to_trim.pop_first() else {
+            let Some((log, by_age)) = self.upkeep.next_to_trim() else {
                 return;
             };
             let record = self.logs.record(log);
@@ -294,5 +308,25 @@ impl Core {
         if self.directory.address(log).is_none() {
             self.logs.remove(log, &mut self.changes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_log_keeps_no_other_from_being_trimmed() {
+        let mut upkeep = Upkeep::new(0, 0);
+        for log in [3, 7, 9] {
+            upkeep.grew(log);
+        }
+        let mut order = Vec::new();
+        for _ in 0..5 {
+            let (log, _) = upkeep.next_to_trim().unwrap();
+            order.push(log);
+            upkeep.grew(3);
+        }
+        assert_eq!(order, [3, 7, 9, 3, 3]);
     }
 }

@@ -480,7 +480,11 @@ fn parse<'a, T: Deserialize<'a>>(header: &'a [u8]) -> Result<T, WireError> {
 fn bad_header(error: &serde_json::Error) -> WireError {
     WireError::new(
         Code::BadRequest,
-        format!("the header is not what its verb takes: {error}"),
+        // The error quotes the header, which may be as long as a whole frame.
+        format!(
+            "the header is not what its verb takes: {}",
+            error.to_string().chars().take(200).collect::<String>()
+        ),
     )
 }
 
@@ -543,6 +547,13 @@ mod tests {
             code(br#"{"verb":"login","topics":["a b"]}"#),
             Code::BadRequest
         );
+    }
+
+    #[test]
+    fn p09_an_error_quotes_little_of_what_was_sent() {
+        let header = format!(r#"{{"verb":"admin","what":"{}"}}"#, "x".repeat(60_000));
+        let error = Request::decode(header.as_bytes()).unwrap_err();
+        assert!(error.text.len() < 1_000, "{} bytes", error.text.len());
     }
 
     proptest::proptest! {

@@ -10,7 +10,7 @@ use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::request::{self, AdminWhat, From, Request};
 use crate::protocol::{LogNumber, MailId, PublicKey, reply};
 use crate::store::memory::Memory;
-use crate::store::{Change, Store};
+use crate::store::{Change, Query, Store};
 
 /// The core with a store whose commits return when the test says so.
 pub(super) struct World {
@@ -21,6 +21,9 @@ pub(super) struct World {
     /// Commits that are not on disk yet.
     pub(super) under_way: VecDeque<(Ticket, Vec<Change>)>,
     pub(super) held: bool,
+    /// Reads that are not answered yet, when the disk is slow.
+    pub(super) reads: VecDeque<(Ticket, Query)>,
+    pub(super) slow_disk: bool,
     pub(super) replies: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
     pub(super) notices: Vec<(NoticeKey, Notice)>,
     pub(super) granted: Vec<NoticeKey>,
@@ -65,6 +68,8 @@ impl World {
             now,
             under_way: VecDeque::new(),
             held: false,
+            reads: VecDeque::new(),
+            slow_disk: false,
             replies: Vec::new(),
             notices: Vec::new(),
             granted: Vec::new(),
@@ -94,7 +99,6 @@ impl World {
     }
 
     pub(super) fn drain(&mut self) {
-        let mut loads = Vec::new();
         loop {
             match self.core.poll_output() {
                 Output::Reply { routing, frames } => {
@@ -110,11 +114,17 @@ impl World {
                     self.changes += changes.len();
                     self.under_way.push_back((ticket, changes));
                 }
-                Output::Load(ticket, query) => loads.push((ticket, query)),
+                Output::Load(ticket, query) => self.reads.push_back((ticket, query)),
                 Output::Idle { .. } => break,
             }
         }
-        for (ticket, query) in loads {
+        if !self.slow_disk {
+            self.answer_reads();
+        }
+    }
+
+    pub(super) fn answer_reads(&mut self) {
+        while let Some((ticket, query)) = self.reads.pop_front() {
             let answer = self.store.reader().read(&query).unwrap();
             self.core.handle(self.now, Input::Loaded(ticket, answer));
             self.drain();
