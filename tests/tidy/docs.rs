@@ -256,6 +256,7 @@ fn known_limits() -> Vec<u64> {
         limits::PAGE_BYTES_MAX as u64,
         limits::ROWS_MAX as u64,
         limits::ACKS_MAX as u64,
+        limits::READS_PER_DEVICE_MAX as u64,
         limits::NOTICE_BODY_BYTES_MAX as u64,
         limits::SUBSCRIPTION_FRAME_BYTES_MAX as u64,
         limits::HEARTBEAT_MS,
