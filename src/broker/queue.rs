@@ -41,7 +41,9 @@ impl Core {
     }
 
     pub(super) fn queue_show(&mut self, call: &Call, admin: &Admin) -> Ruling {
-        let page = self.queue_page(self.queues_of(self.meant(admin)?));
+        let (_, device_after) = queue_cursor(admin.after.as_deref())?;
+        let queues = self.queues_of(self.meant(admin)?);
+        let page = self.queue_page(queues.filter(|(_, device)| *device > device_after));
         self.look_up_oldest(Asked::by(call), page);
         Ok(None)
     }

@@ -2,7 +2,7 @@
 
 mod world;
 
-use world::{Device, World, code_of, id_of};
+use world::{ADMIN, Device, World, code_of, id_of};
 
 use crate::protocol::codes::Code;
 use crate::protocol::notice::{Notice, NoticeKey};
@@ -693,6 +693,31 @@ fn a_peek_changes_nothing() {
     };
     let denied = world.call::<reply::Rows>("ana", &Request::Admin(asked), None);
     assert_eq!(denied.unwrap_err(), Code::Denied);
+}
+
+#[test]
+fn a_topic_of_many_readers_is_shown_page_by_page() {
+    let mut world = World::new();
+    for n in 0..250_usize {
+        let name: &'static str = Box::leak(format!("user{n}").into_boxed_str());
+        let user = Device::register(&mut world, name);
+        user.join(&mut world, "news", From::Now).unwrap();
+    }
+    let mut asked = request::Admin {
+        what: AdminWhat::QueueShow,
+        after: None,
+        address: Some("news".into()),
+        body: false,
+    };
+    let mut devices = Vec::new();
+    for _ in 0..2 {
+        let request = Request::Admin(asked.clone());
+        let page: reply::Rows = world.call(ADMIN, &request, None).unwrap();
+        devices.extend(page.rows.iter().filter_map(|row| row["device"].as_u64()));
+        asked.after = page.more_after;
+    }
+    assert_eq!(devices, (1..=250).collect::<Vec<u64>>());
+    assert_eq!(asked.after, None);
 }
 
 #[test]
