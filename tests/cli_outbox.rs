@@ -295,6 +295,21 @@ fn a_draft_is_sent_only_when_its_owner_says_so() {
 }
 
 #[test]
+fn a_send_to_a_server_that_was_stopped_is_kept_as_well() {
+    let mut world = World::new();
+    world.bob.ok(&["send", "ana", "-b", "for later"]);
+    world.server.terminate();
+    assert!(!world.server.url_file().exists());
+    let send = world.ana.run(&["--timeout", "1", "send", "bob", "-b", "x"]);
+    assert_eq!(send.code, 69, "{}", send.err);
+    assert!(send.err.contains("kept in the outbox as 1"), "{}", send.err);
+    assert_eq!(world.states(), ["draft"]);
+    world.server.restart();
+    assert_eq!(world.ana.ok(&["outbox", "retry"]).out, "sent to bob: 2\n");
+    assert_eq!(world.bodies_of_bob(), ["x"]);
+}
+
+#[test]
 fn queued_mail_goes_out_by_itself_in_its_order() {
     let mut world = World::new();
     world.server.kill9();

@@ -241,6 +241,14 @@ impl Home {
         Ok(loaded.map(|(account, _)| account))
     }
 
+    /// Returns the server whose address came from the file at `path`, as the home knows it: the default
+    /// account's, if that is one.
+    pub fn remembered(&self, path: &Path) -> Result<Option<Place>, HomeError> {
+        let known = self.default_account()?.into_iter().chain(self.accounts()?);
+        let mut places = known.map(|account| account.place);
+        Ok(places.find(|place| place.source.as_deref() == Some(path)))
+    }
+
     /// Makes `account` the one that commands use when none is named.
     pub fn set_default(&self, account: &Account) -> Result<(), HomeError> {
         let _lock = self.lock()?;

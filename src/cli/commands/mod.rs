@@ -89,8 +89,17 @@ impl Context<'_> {
     /// Returns the account to act as: at the server and of the user that were named, else the home's
     /// default.
     pub fn account(&self) -> Result<Account, CliError> {
-        let (place, user) = (self.named_place()?, self.named_user()?);
+        let user = self.named_user()?;
         let home = self.home()?;
+        let named = said(self.globals.server.as_deref());
+        let place = match named.map(Place::parse).transpose() {
+            // A server that was stopped took its file away; what the home remembers will do.
+            Err(HomeError::NoUrl { path, source }) => {
+                let remembered = home.remembered(&path)?;
+                Some(remembered.ok_or(HomeError::NoUrl { path, source })?)
+            }
+            read => read?,
+        };
         let key = place.as_ref().map(|place| &place.url.key);
         let account = home
             .account(key, user.as_ref())
