@@ -180,8 +180,8 @@ fn p06_an_old_epoch_and_another_session_have_no_say() {
     let mut bob = RawClient::user(&server, "bob");
     let lost = word(&mut bob, Request::LeaseConfirm, old).expect_err("not his");
     assert_eq!(lost.code(), Some(Code::LeaseLost));
-    let none = word(&mut bob, Request::LeaseBusy, old).expect_err("the pool is empty");
-    assert_eq!(none.code(), Some(Code::NoPort));
+    let none = word(&mut bob, Request::LeaseBusy, old).expect_err("he holds none");
+    assert_eq!(none.code(), Some(Code::LeaseLost));
     release(&mut bob, old);
     confirm(&mut ana, old);
     release(&mut ana, old);
