@@ -182,7 +182,8 @@ fn p06_an_old_epoch_and_another_session_have_no_say() {
     assert_eq!(lost.code(), Some(Code::LeaseLost));
     let none = word(&mut bob, Request::LeaseBusy, old).expect_err("he holds none");
     assert_eq!(none.code(), Some(Code::LeaseLost));
-    release(&mut bob, old);
+    let lost = word(&mut bob, Request::LeaseRelease, old).expect_err("it was never his");
+    assert_eq!(lost.code(), Some(Code::LeaseLost));
     confirm(&mut ana, old);
     release(&mut ana, old);
     let (new, _) = ask_until(&mut ana);
