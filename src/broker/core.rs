@@ -206,10 +206,14 @@ impl Core {
     fn restore_cursors(&mut self, cursors: Vec<(u64, LogNumber, crate::store::Mark)>) {
         for (device, log, mark) in cursors {
             let owner = self.directory.device(device).map(|device| device.user);
-            if owner.is_some_and(|user| self.directory.reads(user, log)) {
-                self.logs.place_cursor(device, log, mark);
-            } else {
+            let head = self.logs.head(log);
+            if !owner.is_some_and(|user| self.directory.reads(user, log)) {
                 self.changes.push(Change::RemoveCursor { device, log });
+            } else if mark.id > head.id {
+                // It counts mails that a store which lost some does not have.
+                self.logs.put_cursor(device, log, head, &mut self.changes);
+            } else {
+                self.logs.place_cursor(device, log, mark);
             }
         }
         let devices: Vec<(u64, LogNumber)> = self

@@ -558,6 +558,21 @@ fn p13_a_cursor_that_a_crash_kept_from_being_removed_holds_nothing() {
 }
 
 #[test]
+fn a_cursor_above_what_a_store_has_left_hides_no_mail() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let (device, log) = (ana.login.device, ana.log(&mut world, "ana").log);
+    let (id, count, bytes) = (500, 50, 5_000);
+    let mark = crate::store::Mark { id, count, bytes };
+    let cursor = Change::PutCursor { device, log, mark };
+    world.store.commit(&[cursor]).unwrap();
+    let mut world = world.crash();
+    let mut ana = Device::login(&mut world, "ana", &[]);
+    ana.send(&mut world, &["ana"], "after the loss");
+    assert_eq!(ana.log(&mut world, "ana").waiting, 1);
+}
+
+#[test]
 fn p03_ids_that_a_crash_took_back_are_not_skipped_by_who_joined_then() {
     let mut world = World::new();
     let ana = Device::register(&mut world, "ana");
