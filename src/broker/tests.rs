@@ -4,6 +4,7 @@ mod world;
 
 use world::{ADMIN, Device, World, code_of, id_of};
 
+use crate::limits;
 use crate::protocol::codes::Code;
 use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::request::{self, AdminWhat, From, Request};
@@ -688,6 +689,28 @@ fn a_queue_says_how_old_its_oldest_mail_is() {
         oldest(&mut world),
         (Some("1970-01-01T00:16:45.000Z".into()), Some(second))
     );
+}
+
+#[test]
+fn a_join_that_is_refused_joins_nothing() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    ana.join(&mut world, "lab/printer", From::Now).unwrap();
+    let refused = ana.join(&mut world, "lab/*", From::Start);
+    assert_eq!(refused.unwrap_err(), Code::BadRequest);
+    let topics = request::Topics {
+        session: ana.session.clone(),
+        after: None,
+    };
+    let listed: reply::Topics = world.call("ana", &Request::Topics(topics), None).unwrap();
+    assert!(listed.prefixes.is_empty(), "{:?}", listed.prefixes);
+    for n in 1..limits::SUBSCRIPTIONS_MAX {
+        ana.join(&mut world, &format!("t{n}"), From::Now).unwrap();
+    }
+    let refused = ana.join(&mut world, "one-too-many", From::Now);
+    assert_eq!(refused.unwrap_err(), Code::LimitReached);
+    let created = world.core.directory.live("one-too-many");
+    assert!(created.is_none(), "nor does it make the topic");
 }
 
 #[test]

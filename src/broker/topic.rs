@@ -11,15 +11,15 @@ use crate::store::{AddressKind, AddressRecord, AddressState, Mark, Query};
 
 impl Core {
     pub(super) fn join(&mut self, call: &Call, who: Who, join: &request::Join) -> Ruling {
+        if join.from != From::Now && join.topic.prefix().is_some() {
+            let text = "a prefix is joined from now on; rewind its topics one by one";
+            return Err(WireError::new(Code::BadRequest, text));
+        }
         let logs = self.join_now(who, &join.topic, join.from)?;
-        let rewound = match (join.from, join.topic.topic(), logs.first()) {
-            (From::Now, _, _) | (_, _, None) => None,
-            (_, None, _) => {
-                let text = "a prefix is joined from now on; rewind its topics one by one";
-                return Err(WireError::new(Code::BadRequest, text));
-            }
-            (From::Start, _, Some(log)) => Some((*log, 0)),
-            (From::After(id), _, Some(log)) => Some((*log, id)),
+        let rewound = match (join.from, logs.first()) {
+            (From::Now, _) | (_, None) => None,
+            (From::Start, Some(log)) => Some((*log, 0)),
+            (From::After(id), Some(log)) => Some((*log, id)),
         };
         match rewound {
             None => Ok(self.told_logs(who, &logs)),
@@ -81,16 +81,17 @@ impl Core {
         pattern: &Pattern,
         from: From,
     ) -> Result<Vec<LogNumber>, WireError> {
+        let is_new = !self.directory.has_pattern(who.user, pattern);
+        if is_new && self.directory.pattern_count(who.user) >= limits::SUBSCRIPTIONS_MAX {
+            return Err(WireError::new(
+                Code::LimitReached,
+                "you have 1024 subscriptions, which is the limit; a prefix (lab/*) counts once",
+            ));
+        }
         if let Some(topic) = pattern.topic() {
             self.topic_to_join(&topic)?;
         }
-        if !self.directory.has_pattern(who.user, pattern) {
-            if self.directory.pattern_count(who.user) >= limits::SUBSCRIPTIONS_MAX {
-                return Err(WireError::new(
-                    Code::LimitReached,
-                    "you have 1024 subscriptions, which is the limit; a prefix (lab/*) counts once",
-                ));
-            }
+        if is_new {
             let since = if from == From::Now {
                 self.mail_counters.mail
             } else {
