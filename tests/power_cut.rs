@@ -105,8 +105,8 @@ fn p02_power_cut_in_the_first_start_leaves_a_store_that_opens() {
     }
 }
 
-/// A disk that runs full ends the store with an error and loses nothing; the ballast lets it open
-/// again while the disk is still full.
+/// A disk that runs full ends the store with an error, or finds it room by trimming, and loses nothing;
+/// the ballast lets it open again while the disk is still full.
 #[test]
 fn p02_full_disk_loses_nothing_and_opens_again() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -116,7 +116,8 @@ fn p02_full_disk_loses_nothing_and_opens_again() {
     let data = disk.path().join("data");
     let mut store = SledStore::open(&data).expect("it opens");
     let mut replay = Replay::new();
-    while store.commit(&replay.next).is_ok() {
+    // Once it is full the store may go on for ever in the room that trimming gives back.
+    while replay.workload.commits < 2_000 && store.commit(&replay.next).is_ok() {
         // Full for everybody: another file takes the rest once some mail is there.
         if replay.workload.commits == 200 {
             fill_disk(&disk.path().join("other"));

@@ -18,6 +18,10 @@ skipped=$(printf '%s' "$skips" | grep -c '' || true)
 # Where nothing may be skipped, a skip is counted among the failures already.
 if [ "${CORREIO_NO_SKIP:-}" = 1 ]; then skipped=0; fi
 
+# A test program that died has no result of its own: it counts as one failure.
+targets=$(sed -nE 's/^error: ([0-9]+) targets? failed:$/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+died=$((targets - $(grep -c '^test result: FAILED' "$log" || true)))
+if [ "$died" -gt 0 ]; then failed=$((failed + died)); fi
 # A run that stopped before its tests (a build error, a crash) has failed whatever was counted.
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
 [ -z "$skips" ] || { echo; echo 'Skipped:'; printf '%s\n' "$skips" | sed 's/^/  /'; }
