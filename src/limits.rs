@@ -88,6 +88,16 @@ pub const HEADER_BYTES_MAX: usize = 60 * 1024;
 /// Rows of one page of a listing.
 pub const ROWS_MAX: usize = 200;
 
+/// Topics named in one login: with a refusal each, its reply still fits a frame.
+pub const LOGIN_TOPICS_MAX: usize = 64;
+
+/// Uploads of large bodies that one user may have under way, so that nobody fills the memory for them
+/// alone ([`STAGING_BYTES_MAX`]).
+pub const UPLOADS_PER_USER_MAX: usize = 8;
+
+/// Names compared with one that does not exist, to suggest the nearest.
+pub const NAMES_COMPARED_MAX: usize = 256;
+
 /// Acknowledgements in one request.
 pub const ACKS_MAX: usize = 256;
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::limits;
 use crate::protocol::names::Pattern;
 use crate::protocol::notice::NoticeKey;
 use crate::protocol::{LogNumber, MailId, PublicKey};
@@ -109,7 +110,6 @@ impl Directory {
 
     /// Returns up to three names that look like `name`, among those that begin alike.
     pub(super) fn nearest(&self, name: &str) -> Vec<&str> {
-        const LOOKED_AT_MAX: usize = 2_000;
         let first: String = name.chars().take(1).collect();
         let alike = self
             .names
@@ -117,8 +117,8 @@ impl Directory {
             .take_while(|(n, _)| n.starts_with(&first));
         let others = self.names.iter();
         let mut found: Vec<(usize, &str)> = alike
-            .take(LOOKED_AT_MAX)
-            .chain(others.take(LOOKED_AT_MAX / 4))
+            .take(limits::NAMES_COMPARED_MAX)
+            .chain(others.take(limits::NAMES_COMPARED_MAX / 4))
             .filter(|(_, number)| {
                 self.addresses
                     .get(number)

@@ -28,6 +28,10 @@ impl Core {
                 format!("this key belongs to {name}"),
             ));
         }
+        if login.topics.len() > limits::LOGIN_TOPICS_MAX {
+            let text = "a login names at most 64 topics; join the others one by one";
+            return Err(WireError::new(Code::TooLarge, text));
+        }
         self.device_is_back(device);
         let (session, session_present) =
             self.open_session(call, device, user, login.resume.as_deref());
@@ -47,7 +51,13 @@ impl Core {
         }
         let stream = self.stream_for(device, login);
         let (lease, no_lease) = self.lease_for(who, login.want_port);
-        let (logs, more_after) = self.list_logs(who, 0);
+        // Refusals and logs share the reply's frame.
+        let rows = if refused.is_empty() {
+            limits::ROWS_MAX
+        } else {
+            limits::ROWS_MAX / 2
+        };
+        let (logs, more_after) = self.list_logs(who, 0, rows);
         Ok(told(&reply::Login {
             session: hex::encode(session),
             session_present,
@@ -152,7 +162,7 @@ impl Core {
     }
 
     pub(super) fn more_logs(&self, who: Who, after: LogNumber) -> Option<Vec<u8>> {
-        let (logs, more_after) = self.list_logs(who, after);
+        let (logs, more_after) = self.list_logs(who, after, limits::ROWS_MAX);
         told(&reply::Logs {
             logs,
             more_after,
@@ -188,15 +198,20 @@ impl Core {
 
     /// Lists a caller's logs above a number, as many as a page holds. A user's own log stands among
     /// them by its number.
-    fn list_logs(&self, who: Who, after: LogNumber) -> (Vec<reply::LogInfo>, Option<LogNumber>) {
+    fn list_logs(
+        &self,
+        who: Who,
+        after: LogNumber,
+        rows_max: usize,
+    ) -> (Vec<reply::LogInfo>, Option<LogNumber>) {
         let mut numbers: Vec<LogNumber> = self
             .directory
             .logs_of(who.user)
             .filter(|log| *log > after)
             .collect();
         numbers.sort_unstable();
-        let more = numbers.len() > limits::ROWS_MAX;
-        numbers.truncate(limits::ROWS_MAX);
+        let more = numbers.len() > rows_max;
+        numbers.truncate(rows_max);
         let more_after = numbers.last().copied().filter(|_| more);
         (
             numbers

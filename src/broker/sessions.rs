@@ -133,6 +133,9 @@ impl Sessions {
     ) -> Result<Option<u64>, StagingFull> {
         if index == 0 {
             self.drop_staging(key);
+            if self.uploads_beside(key) >= limits::UPLOADS_PER_USER_MAX {
+                return Err(StagingFull);
+            }
         }
         if self.staged_bytes + part.len() as u64 > limits::STAGING_BYTES_MAX {
             return Err(StagingFull);
@@ -160,6 +163,16 @@ impl Sessions {
         staging.touched_ms = mono_ms;
         self.staged_bytes += part.len() as u64;
         Ok(Some(staging.body.len() as u64))
+    }
+
+    /// Counts the uploads of the same user's other sessions.
+    fn uploads_beside(&self, key: &SessionKey) -> usize {
+        let user = self.by_key.get(key).map(|session| session.user);
+        let uploads = self
+            .by_key
+            .values()
+            .filter(|session| session.staging.is_some());
+        uploads.filter(|session| Some(session.user) == user).count()
     }
 
     /// Returns a whole upload's body, which stays until it is dropped.

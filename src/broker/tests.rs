@@ -714,6 +714,89 @@ fn a_join_that_is_refused_joins_nothing() {
 }
 
 #[test]
+fn replies_about_many_names_fit_their_frames() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let long = "x".repeat(50);
+    for n in 0..900 {
+        ana.join(&mut world, &format!("{long}/{n}/*"), From::Now)
+            .unwrap();
+    }
+    let (mut prefixes, mut after) = (0, None);
+    loop {
+        let topics = request::Topics {
+            session: ana.session.clone(),
+            after,
+        };
+        world.ask("ana", &Request::Topics(topics), None);
+        let header = &world.told()[1];
+        assert!(header.len() <= crate::limits::FRAME_BYTES_MAX);
+        let page: reply::Topics = reply::decode(header).unwrap();
+        prefixes += page.prefixes.len();
+        after = page.more_after;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(prefixes, 900);
+    let bob = Device::register(&mut world, "bob");
+    let login = |count: usize| {
+        let users = (0..count).map(|n| format!("{}{n}", "u".repeat(60)).parse().unwrap());
+        Request::Login(request::Login {
+            topics: users.collect(),
+            ..request::Login::default()
+        })
+    };
+    for n in 0..64 {
+        let name: &'static str = Box::leak(format!("{}{n}", "u".repeat(60)).into_boxed_str());
+        Device::register(&mut world, name);
+    }
+    for n in 0..250 {
+        bob.join(&mut world, &format!("{long}{n}"), From::Now)
+            .unwrap();
+    }
+    world.ask("bob", &login(64), None);
+    let header = &world.told()[1];
+    assert!(header.len() <= crate::limits::FRAME_BYTES_MAX);
+    assert_eq!(
+        reply::decode::<reply::Login>(header).unwrap().refused.len(),
+        64
+    );
+    let refused = world.call::<reply::Login>("bob", &login(65), None);
+    assert_eq!(refused.unwrap_err(), Code::TooLarge);
+}
+
+#[test]
+fn one_user_does_not_fill_the_memory_for_uploads() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    let part = |device: &Device, session: &str| {
+        Request::Part(request::Part {
+            session: session.to_owned(),
+            stream: device.stream,
+            number: 1,
+            index: 0,
+        })
+    };
+    for _ in 0..crate::limits::UPLOADS_PER_USER_MAX {
+        let session = Device::login(&mut world, "ana", &[]).session;
+        assert!(
+            world
+                .call::<reply::Part>("ana", &part(&ana, &session), Some(b"x"))
+                .is_ok()
+        );
+    }
+    let refused = world.call::<reply::Part>("ana", &part(&ana, &ana.session), Some(b"x"));
+    assert_eq!(refused.unwrap_err(), Code::Busy);
+    assert!(
+        world
+            .call::<reply::Part>("bob", &part(&bob, &bob.session), Some(b"x"))
+            .is_ok()
+    );
+}
+
+#[test]
 fn a_peek_changes_nothing() {
     let mut world = World::new();
     let mut ana = Device::register(&mut world, "ana");

@@ -178,34 +178,45 @@ impl Core {
         done()
     }
 
+    /// Lists topics and the caller's prefixes together by name, so that a page holds as many rows
+    /// whichever they are.
     pub(super) fn topics(&self, who: Who, asked: &request::Topics) -> Option<Vec<u8>> {
-        let mut topics = Vec::new();
-        let mut more_after = None;
-        for address in self.directory.addresses_after(asked.after.as_deref()) {
-            if address.kind != AddressKind::Topic {
-                continue;
-            }
-            if topics.len() == limits::ROWS_MAX {
-                more_after = topics.last().map(|row: &reply::TopicRow| row.topic.clone());
-                break;
-            }
-            topics.push(reply::TopicRow {
-                topic: address.name.clone(),
-                subscribed: self.directory.reads(who.user, address.number),
-                waiting: self.waiting_at(who, address.number),
-            });
-        }
-        let is_first = asked.after.is_none();
-        let patterns = self
+        let after = asked.after.as_deref();
+        let topics = self.directory.addresses_after(after);
+        let topics = topics
+            .filter(|address| address.kind == AddressKind::Topic)
+            .map(|address| (address.name.as_str(), Some(address.number)));
+        let prefixes = self
             .directory
             .patterns(who.user)
-            .filter(|(p, _)| is_first && p.ends_with('*'));
-        let prefixes = patterns.map(|(pattern, _)| pattern.to_owned()).collect();
-        told(&reply::Topics {
-            topics,
-            prefixes,
+            .map(|(pattern, _)| (pattern, None));
+        let prefixes =
+            prefixes.filter(|(p, _)| p.ends_with('*') && after.is_none_or(|after| *p > after));
+        let mut rows: Vec<(&str, Option<LogNumber>)> =
+            topics.take(limits::ROWS_MAX + 1).chain(prefixes).collect();
+        rows.sort_unstable();
+        let is_more = rows.len() > limits::ROWS_MAX;
+        rows.truncate(limits::ROWS_MAX);
+        let more_after = rows
+            .last()
+            .filter(|_| is_more)
+            .map(|(name, _)| (*name).to_owned());
+        let mut page = reply::Topics {
+            topics: Vec::new(),
+            prefixes: Vec::new(),
             more_after,
-        })
+        };
+        for (name, topic) in rows {
+            match topic {
+                Some(log) => page.topics.push(reply::TopicRow {
+                    topic: name.to_owned(),
+                    subscribed: self.directory.reads(who.user, log),
+                    waiting: self.waiting_at(who, log),
+                }),
+                None => page.prefixes.push(name.to_owned()),
+            }
+        }
+        told(&page)
     }
 
     fn waiting_at(&self, who: Who, log: LogNumber) -> u64 {

@@ -348,8 +348,12 @@ impl Session {
 
     /// Takes in the reply to a login.
     fn logged_in(&mut self, asked: Option<u64>) -> Result<(), ClientError> {
-        if let Some(given) = self.login.stream {
-            self.outbox.adopt_stream(asked, given)?;
+        match self.login.stream {
+            Some(given) => {
+                self.outbox.adopt_stream(asked, given)?;
+            }
+            None if self.options.want_stream => return Err(too_many_streams()),
+            None => {}
         }
         let mut logs = std::mem::take(&mut self.login.logs);
         let mut more = self.login.more_after;
@@ -516,4 +520,11 @@ fn login_request(
 /// Says whether a refusal is worth waiting out within the same call.
 fn passes(error: &WireError) -> bool {
     matches!(error.code, Code::Busy | Code::ShuttingDown)
+}
+
+fn too_many_streams() -> ClientError {
+    ClientError::Refused(WireError::new(
+        Code::TooManyStreams,
+        "64 outboxes of this device have unsettled sends; run mailctl outbox retry in those homes",
+    ))
 }

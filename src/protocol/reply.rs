@@ -303,7 +303,7 @@ pub struct TopicRow {
 pub struct Topics {
     /// Topics by name.
     pub topics: Vec<TopicRow>,
-    /// The caller's prefixes, with the first page.
+    /// The caller's prefixes by name, paged together with the topics.
     pub prefixes: Vec<String>,
     /// When there are more: ask after this name.
     pub more_after: Option<String>,

@@ -29,6 +29,7 @@ pub(super) struct World {
     pub(super) granted: Vec<NoticeKey>,
     pub(super) commits: usize,
     pub(super) changes: usize,
+    asked: u64,
 }
 
 pub(super) fn key_of(name: &str) -> PublicKey {
@@ -75,6 +76,7 @@ impl World {
             granted: Vec::new(),
             commits: 0,
             changes: 0,
+            asked: 0,
         };
         world.drain();
         world.settle();
@@ -158,7 +160,8 @@ impl World {
             key: key_of(who),
             address: String::new(),
         };
-        let seed = format!("{who} {}", self.now.mono_ms + self.replies.len() as u64);
+        self.asked += 1;
+        let seed = format!("{who} {}", self.asked);
         let random = *blake3::hash(seed.as_bytes()).as_bytes();
         self.handle(Input::Request {
             peer,

@@ -92,12 +92,11 @@ pub(crate) fn list(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
 
 fn rows(session: &mut Session) -> Result<Vec<Value>, CliError> {
     let mut page = session.topics(None)?;
-    let mut rows: Vec<Value> = page
-        .prefixes
-        .iter()
-        .map(|prefix| json!({"topic": prefix, "subscribed": true, "waiting": 0, "prefix": true}))
-        .collect();
+    let mut rows = Vec::new();
     loop {
+        rows.extend(page.prefixes.iter().map(
+            |prefix| json!({"topic": prefix, "subscribed": true, "waiting": 0, "prefix": true}),
+        ));
         rows.extend(page.topics.iter().map(
             |row| json!({"topic": row.topic, "subscribed": row.subscribed, "waiting": row.waiting}),
         ));
