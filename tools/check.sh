@@ -25,6 +25,6 @@ log=$(mktemp); trap 'rm -f "$log"' EXIT
 if cargo deny fetch db >"$log" 2>&1; then
   cargo deny --log-level error check --disable-fetch advisories
 else
-  echo "SKIPPED: cargo-deny advisories, their database cannot be fetched ($(tail -n 1 "$log" | cut -c1-160))"
+  echo "SKIPPED: cargo-deny advisories, their database cannot be fetched ($(grep . "$log" | tail -n 1 | cut -c1-160))"
 fi
 step 'clean'
