@@ -24,6 +24,7 @@ use super::home::{Account, Place};
 use super::mailbox::Mailbox;
 use super::outbox::Outbox;
 use crate::auth::keys::KeyPair;
+use crate::limits::LOGIN_TOPICS_MAX;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::{Pattern, UserName};
 use crate::protocol::reply::{self, LeaseInfo, LogInfo, Refused};
@@ -129,8 +130,28 @@ impl Session {
             logouts,
         };
         session.logged_in(asked)?;
+        session.join_rest()?;
         session.start_watch()?;
         Ok(session)
+    }
+
+    /// Joins the topics that the login had no room for.
+    fn join_rest(&mut self) -> Result<(), ClientError> {
+        let rest = self
+            .options
+            .topics
+            .split_off(LOGIN_TOPICS_MAX.min(self.options.topics.len()));
+        for topic in rest {
+            match self.join(&topic, From::Now) {
+                Ok(_) => {}
+                Err(ClientError::Refused(error)) => {
+                    let topic = topic.as_str().to_owned();
+                    self.login.refused.push(Refused { topic, error });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Returns the account.
@@ -509,7 +530,12 @@ fn login_request(
 ) -> Request {
     Request::Login(request::Login {
         user: Some(account.user().clone()),
-        topics: options.topics.clone(),
+        topics: options
+            .topics
+            .iter()
+            .take(LOGIN_TOPICS_MAX)
+            .cloned()
+            .collect(),
         resume,
         stream: stream.filter(|_| options.want_stream),
         want_stream: options.want_stream,
