@@ -134,7 +134,7 @@ fn got(mail: &Value) -> Got {
 #[test]
 fn p02_p03_real_mail_survives_a_kill_byte_for_byte() {
     let Some(files) = messages() else {
-        let reason = "no CPython test messages (Debian: libpython3-testsuite)";
+        let reason = "no CPython test messages (Debian: libpython3.11-testsuite, by its version)";
         return common::skip("p02_p03_real_mail_survives_a_kill_byte_for_byte", reason);
     };
     let mut server = Server::start();

@@ -30,7 +30,7 @@ def test_mail():
         except (OSError, subprocess.CalledProcessError):
             continue
         return pathlib.Path(found.stdout.strip())
-    sys.exit("no CPython test messages here; Debian and Ubuntu: apt-get install libpython3-testsuite")
+    sys.exit("no CPython test messages here; Debian and Ubuntu: apt-get install libpython3.11-testsuite, by its version")
 
 
 class Demo:

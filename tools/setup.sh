@@ -23,12 +23,25 @@ want() {
   [ "$2" = - ] || missing_brew+=("$2")
 }
 
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# One package that cannot be had must not keep the others away.
+one_by_one() {
+  local package failed=0
+  for package in "$@"; do
+    apt_install "$package" || { say "apt-get could not install $package"; failed=1; }
+  done
+  return "$failed"
+}
+
 install_wanted() {
   if have apt-get; then
     [ ${#missing_apt[@]} -gt 0 ] || return 0
     say "installing with apt-get: ${missing_apt[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || say "apt-get update failed; trying with the lists that are here"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing_apt[@]}"
+    apt_install "${missing_apt[@]}" || one_by_one "${missing_apt[@]}"
   elif have brew; then
     [ ${#missing_brew[@]} -gt 0 ] || return 0
     say "installing with Homebrew: ${missing_brew[*]}"
@@ -43,7 +56,7 @@ setup_build() {
   have cargo || die "no Rust here; get the stable toolchain from https://rustup.rs, then try again"
   local minor
   minor=$(cargo --version | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
-  [ "${minor:-999}" -ge 89 ] || die "Rust 1.$minor is too old, 1.89 is needed; try: rustup update stable"
+  [ "${minor:-999}" -ge 93 ] || die "Rust 1.$minor is too old, 1.93 is needed; try: rustup update stable"
   have cc || want build-essential -
   have pkg-config || want pkg-config pkg-config
   { have pkg-config && pkg-config --exists 'libzmq >= 4.2'; } || want libzmq3-dev zeromq
@@ -60,15 +73,26 @@ setup_test() {
   if ! has_zmq; then
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || want python3-venv -
   fi
-  has_test_mail python3 || has_test_mail /usr/bin/python3 || want libpython3-testsuite -
   if [ "$(uname -s)" = Linux ]; then
     have strace || want strace -
     have mkfs.ext4 || [ -x /usr/sbin/mkfs.ext4 ] || want e2fsprogs -
     have mount || want mount -
   fi
   install_wanted || say "not everything the tests want could be installed; the tests that need it will say so"
+  setup_test_mail || say "no test mail of CPython: the test of real mail will say so"
   setup_python || say "no pyzmq: the test of examples/python will say so"
   setup_components
+}
+
+# CPython's own test messages; Debian keeps them in a package named after Python's version.
+setup_test_mail() {
+  local python version
+  for python in python3 /usr/bin/python3; do
+    if has_test_mail "$python"; then return 0; fi
+  done
+  version=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') || return 1
+  missing_apt=("libpython$version-testsuite") missing_brew=()
+  install_wanted && has_test_mail /usr/bin/python3
 }
 
 # A Python of our own in .venv, with pyzmq's wheel, which brings a libzmq that has CURVE.
