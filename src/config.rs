@@ -37,6 +37,8 @@ pub struct Config {
     pub port_rest: Duration,
     /// Ports one user may hold.
     pub ports_per_user: usize,
+    /// How long an invitation to a chat stands open.
+    pub invitation_ttl: Duration,
     /// Bytes of a body.
     pub body_max: u64,
     /// Mails of one log.
@@ -188,6 +190,15 @@ pub const KEYS: &[Key] = &[
                 config.ports_per_user = usize::try_from(value).map_err(|e| e.to_string())?;
                 Ok(())
             })
+        },
+    },
+    Key {
+        name: "invitation-ttl",
+        placeholder: "TIME",
+        default: "5m",
+        help: "How long an invitation to a chat stands open.",
+        set: |config, text| {
+            time(text, Duration::from_secs(1), DAY).map(|value| config.invitation_ttl = value)
         },
     },
     Key {
@@ -405,6 +416,7 @@ impl Config {
             lease_ttl_ms: millis(self.lease_ttl),
             port_rest_ms: millis(self.port_rest),
             ports_per_user: self.ports_per_user,
+            invitation_ttl_ms: millis(self.invitation_ttl),
             body_bytes_max: self.body_max,
             log_mails_max: self.mailbox_mails,
             log_bytes_max: self.mailbox_bytes,
@@ -441,6 +453,7 @@ impl Config {
             lease_ttl: Duration::ZERO,
             port_rest: Duration::ZERO,
             ports_per_user: 0,
+            invitation_ttl: Duration::ZERO,
             body_max: 0,
             mailbox_mails: 0,
             mailbox_bytes: 0,

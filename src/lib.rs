@@ -15,6 +15,7 @@
 
 pub mod auth;
 pub mod broker;
+pub mod chat;
 pub mod cli;
 pub mod client;
 pub mod config;

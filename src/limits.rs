@@ -144,3 +144,43 @@ pub const ID_JUMP: u64 = 1 << 32;
 
 /// The largest id that JSON readers hold exactly.
 pub const ID_MAX: u64 = (1 << 53) - 1;
+
+/// Milliseconds an invitation to a chat stands open by default.
+pub const INVITATION_TTL_MS: u64 = 5 * 60_000;
+
+/// Open invitations one user may have made.
+pub const INVITATIONS_FROM_USER_MAX: usize = 16;
+
+/// Invitations kept for one user, open or missed; when as many are open, who asks hears "busy", and
+/// the oldest missed one goes for a new one.
+pub const INVITATIONS_TO_USER_MAX: usize = 32;
+
+/// Invitations one user may make in a minute.
+pub const INVITATIONS_PER_MINUTE: usize = 30;
+
+/// Users one user may block.
+pub const BLOCKS_MAX: usize = 1024;
+
+/// Bytes of a host name in an invitation: DNS's limit.
+pub const HOST_BYTES_MAX: usize = 253;
+
+/// Bytes of one chat line. With its header it fits a frame.
+pub const LINE_BYTES_MAX: usize = 32 * 1024;
+
+/// Lines of a chat under way at once: what a sender keeps until they are acknowledged.
+pub const LINE_WINDOW: u64 = 1_024;
+
+/// Bytes of one piece of a file in a chat. With its header it fits a frame.
+pub const FILE_PIECE_BYTES: usize = FRAME_BYTES_MAX - 64;
+
+/// Bytes of a file that may be under way beyond what the receiver has written.
+pub const FILE_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Milliseconds between two signs of life in a chat.
+pub const CHAT_BEAT_MS: u64 = 2_000;
+
+/// Milliseconds of silence after which the other side of a chat is lost.
+pub const CHAT_LOST_MS: u64 = 10_000;
+
+/// Milliseconds within which the two sides of an accepted chat must have reached each other.
+pub const CHAT_CONNECT_MS: u64 = 8_000;

@@ -142,6 +142,8 @@ pub struct Settings {
     pub port_rest_ms: u64,
     /// Ports one user may hold.
     pub ports_per_user: usize,
+    /// Milliseconds an invitation to a chat stands open.
+    pub invitation_ttl_ms: u64,
     /// Bytes of a body.
     pub body_bytes_max: u64,
     /// Mails of a log.
@@ -166,6 +168,7 @@ impl Default for Settings {
             lease_ttl_ms: limits::SESSION_TTL_MS,
             port_rest_ms: 60_000,
             ports_per_user: 8,
+            invitation_ttl_ms: limits::INVITATION_TTL_MS,
             body_bytes_max: limits::BODY_BYTES_DEFAULT,
             log_mails_max: limits::LOG_MAILS_DEFAULT,
             log_bytes_max: limits::LOG_BYTES_DEFAULT,

@@ -157,6 +157,7 @@ impl Core {
             more: through < self.mail_counters.mail,
             through,
             lease,
+            chats: Vec::new(),
             now: time::to_text(self.now.wall_ms),
         })
     }

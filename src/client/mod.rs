@@ -18,6 +18,7 @@ pub mod mailbox;
 mod mime;
 pub mod outbox;
 pub mod session;
+pub mod waker;
 
 pub use error::ClientError;
 pub use files::FileError;

@@ -113,6 +113,14 @@ codes! {
     NoPort = "no_port", TEMPORARY, true;
     /// The lease is not this session's (any more).
     LeaseLost = "lease_lost", TEMPORARY, false;
+    /// The addressee takes no mail from this user.
+    Blocked = "blocked", DENIED, false;
+    /// The user asked for a chat takes none now.
+    PeerBusy = "peer_busy", TEMPORARY, true;
+    /// No such open invitation: it was answered, taken back or ran out.
+    NoInvitation = "no_invitation", NO_USER, false;
+    /// Another device accepted this invitation first.
+    Taken = "taken", TEMPORARY, false;
     /// The user is at the limit of subscriptions, devices or codes.
     LimitReached = "limit_reached", TEMPORARY, false;
     /// The server is going down: ask again in a moment.

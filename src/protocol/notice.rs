@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::LogNumber;
-use super::reply::{Envelope, LogInfo};
+use super::reply::{ChatRow, Envelope, LogInfo};
 
 /// Bytes of a notice key: log number and generation, both big-endian.
 pub const KEY_BYTES: usize = 16;
@@ -71,6 +71,11 @@ pub enum Notice {
     Log {
         /// The log as it is now. Not flattened: a log has a `kind` of its own.
         info: LogInfo,
+    },
+    /// An invitation to or from this user is new or stands otherwise now.
+    Chat {
+        /// The invitation as it is now.
+        invitation: ChatRow,
     },
     /// Something else changed that a refresh shows.
     Refresh,

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::codes::WireError;
-use super::request::SessionId;
+use super::request::{ChatId, SessionId};
 use super::{LogNumber, MailId};
 
 /// To `hello`.
@@ -166,6 +166,9 @@ pub struct Heartbeat {
     pub through: MailId,
     /// The lease as renewed; `null` when the session holds none.
     pub lease: Option<LeaseInfo>,
+    /// Invitations, as `chats` lists them: what a lost notice did not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chats: Vec<ChatRow>,
     /// The broker's wall clock, RFC 3339 UTC.
     pub now: String,
 }
@@ -348,6 +351,113 @@ pub struct Lease {
     pub lease: LeaseInfo,
     /// `fsync`.
     pub durability: String,
+}
+
+/// Where an invitation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ChatState {
+    /// Nobody has answered yet.
+    Open,
+    /// A device of the user asked has accepted.
+    Accepted,
+    /// The user asked said no.
+    Declined,
+    /// The user asked takes no chat now.
+    Busy,
+    /// Taken back, or the session (or lease) that asked is over.
+    Withdrawn,
+    /// Not answered in time.
+    Expired,
+    /// A state of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+/// An invitation to a direct chat, in replies and notices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatRow {
+    /// Its name.
+    pub chat: ChatId,
+    /// Who asks, by his key.
+    pub from: String,
+    /// Who is asked.
+    pub to: String,
+    /// Where it stands.
+    pub state: ChatState,
+    /// The device that asked.
+    pub device: u64,
+    /// When it was made, RFC 3339 UTC.
+    pub asked_at: String,
+    /// When it ends unless answered, RFC 3339 UTC.
+    pub expires_at: String,
+}
+
+/// A device that may come and chat, vouched for by the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatDevice {
+    /// Its number.
+    pub device: u64,
+    /// Its CURVE public key, 64 hex digits.
+    pub key: String,
+}
+
+/// The other side of a chat, vouched for by the broker: where and who.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The chat.
+    pub chat: ChatId,
+    /// The other side's user.
+    pub user: String,
+    /// The other side's device.
+    pub device: u64,
+    /// Its CURVE public key, 64 hex digits.
+    pub key: String,
+    /// Where it listens; `null` for the host at which the reader reaches the server.
+    pub host: Option<String>,
+    /// Its leased port.
+    pub port: u16,
+    /// Its lease's epoch: every frame to it carries this.
+    pub epoch: u64,
+    /// The reader's own host as the other side reaches it (`null`: at the server's host), for its
+    /// first frame.
+    pub own_host: Option<String>,
+    /// `fsync`.
+    pub durability: String,
+}
+
+/// To `chat_ask`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The invitation.
+    pub row: ChatRow,
+    /// Milliseconds until it expires.
+    pub ttl_ms: u64,
+    /// The devices that may accept: nobody else is let onto the leased port.
+    pub devices: Vec<ChatDevice>,
+    /// When the user asked had an open invitation to the caller, that one was accepted: `row` is it,
+    /// and the caller is the one who connects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introduction: Option<Introduction>,
+    /// `fsync`.
+    pub durability: String,
+}
+
+/// To `chats`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chats {
+    /// Oldest first. `expired` and `withdrawn` ones to the caller were missed.
+    pub chats: Vec<ChatRow>,
+}
+
+/// To `blocks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocks {
+    /// Names, in order.
+    pub users: Vec<String>,
+    /// When there are more: ask after this name.
+    pub more_after: Option<String>,
 }
 
 /// To `admin`: rows whose fields depend on what was asked (docs/protocol.md lists them).

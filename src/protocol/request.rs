@@ -13,6 +13,9 @@ use crate::limits;
 /// A session's name on the wire: 32 hex digits, from the reply to `login`.
 pub type SessionId = String;
 
+/// A chat's (and its invitation's) name on the wire: 32 hex digits, never used twice.
+pub type ChatId = String;
+
 /// Opens a conversation: who speaks which versions. Asked first, by any key, known or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -297,6 +300,91 @@ pub struct Logout {
     pub forget: bool,
 }
 
+/// Asks a user for a direct chat, on the session's confirmed lease. Asking again within the session
+/// returns the same invitation; asking somebody whose invitation to the caller is open accepts that one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatAsk {
+    /// The caller's session, which holds a confirmed lease.
+    pub session: SessionId,
+    /// Who is asked.
+    pub user: UserName,
+    /// Host under which the other side can reach the caller, where that is not the address the broker
+    /// sees (NAT): a name or an address without brackets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
+/// Accepts an invitation, on the session's confirmed lease. The first device that accepts wins; the
+/// winning session may repeat it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatAccept {
+    /// The caller's session, which holds a confirmed lease.
+    pub session: SessionId,
+    /// Which invitation.
+    pub chat: ChatId,
+    /// See [`ChatAsk::host`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
+/// Declines an invitation, for all of the user's devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatDecline {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Which invitation.
+    pub chat: ChatId,
+    /// Says "busy" to the other side instead of "declined".
+    #[serde(default)]
+    pub busy: bool,
+}
+
+/// Takes back an invitation that this session made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatWithdraw {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Which invitation.
+    pub chat: ChatId,
+}
+
+/// Lists invitations that concern the caller: open ones to the user, those the user missed, and those
+/// that this session made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chats {
+    /// The caller's session.
+    pub session: SessionId,
+}
+
+/// Says that the user was shown these missed invitations; they are told no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatSeen {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Which, at most [`limits::INVITATIONS_TO_USER_MAX`]; unknown ones are no error.
+    pub chats: Vec<ChatId>,
+}
+
+/// Blocks a user, or takes that back: his mail to the caller is refused, his invitations are answered
+/// as busy. What both send to topics is not touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Who is (no longer) blocked.
+    pub user: UserName,
+}
+
+/// Lists whom the caller blocks, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocks {
+    /// The caller's session.
+    pub session: SessionId,
+    /// Names after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
 /// A page of an administrator's listing, or one of the few deeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admin {
@@ -367,6 +455,15 @@ pub enum Request {
     LeaseConfirm(LeaseWord),
     LeaseBusy(LeaseWord),
     LeaseRelease(LeaseWord),
+    ChatAsk(ChatAsk),
+    ChatAccept(ChatAccept),
+    ChatDecline(ChatDecline),
+    ChatWithdraw(ChatWithdraw),
+    Chats(Chats),
+    ChatSeen(ChatSeen),
+    Block(Block),
+    Unblock(Block),
+    Blocks(Blocks),
     Close(Close),
     Logout(Logout),
     Admin(Admin),
@@ -398,6 +495,14 @@ impl Request {
             Self::LeaseConfirm(inner) | Self::LeaseBusy(inner) | Self::LeaseRelease(inner) => {
                 &inner.session
             }
+            Self::ChatAsk(inner) => &inner.session,
+            Self::ChatAccept(inner) => &inner.session,
+            Self::ChatDecline(inner) => &inner.session,
+            Self::ChatWithdraw(inner) => &inner.session,
+            Self::Chats(inner) => &inner.session,
+            Self::ChatSeen(inner) => &inner.session,
+            Self::Block(inner) | Self::Unblock(inner) => &inner.session,
+            Self::Blocks(inner) => &inner.session,
             Self::Close(inner) => &inner.session,
         }
     }
@@ -455,6 +560,15 @@ verbs! {
     "lease_confirm" => LeaseConfirm,
     "lease_busy" => LeaseBusy,
     "lease_release" => LeaseRelease,
+    "chat_ask" => ChatAsk,
+    "chat_accept" => ChatAccept,
+    "chat_decline" => ChatDecline,
+    "chat_withdraw" => ChatWithdraw,
+    "chats" => Chats,
+    "chat_seen" => ChatSeen,
+    "block" => Block,
+    "unblock" => Unblock,
+    "blocks" => Blocks,
     "close" => Close,
     "logout" => Logout,
     "admin" => Admin,

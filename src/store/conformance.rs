@@ -248,6 +248,21 @@ pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
             name: Some("bea".into()),
             expires_at_ms: 2,
         }],
+        invitations: vec![InvitationRecord {
+            chat: [7; 16],
+            from: LOG,
+            asker: side(2),
+            to: 4,
+            devices_through: 3,
+            state: InvitationState::Accepted,
+            accepter: Some(side(3)),
+            asked_at_ms: 3,
+            expires_at_ms: 4,
+        }],
+        blocks: vec![BlockRecord {
+            user: LOG,
+            blocked: 4,
+        }],
         logs: vec![(
             LOG,
             LogRecord {
@@ -283,6 +298,16 @@ pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
     (puts(&snapshot), snapshot)
 }
 
+fn side(device: u64) -> ChatSide {
+    ChatSide {
+        device,
+        session: [8; 16],
+        port: 5600,
+        epoch: 9,
+        host: "192.0.2.1".into(),
+    }
+}
+
 fn puts(snapshot: &Snapshot) -> Vec<Change> {
     let all = snapshot.clone();
     let mut changes = vec![
@@ -295,6 +320,8 @@ fn puts(snapshot: &Snapshot) -> Vec<Change> {
     changes.extend(all.subscriptions.into_iter().map(Change::PutSubscription));
     changes.extend(all.leases.into_iter().map(Change::PutLease));
     changes.extend(all.codes.into_iter().map(Change::PutCode));
+    changes.extend(all.invitations.into_iter().map(Change::PutInvitation));
+    changes.extend(all.blocks.into_iter().map(Change::PutBlock));
     changes.extend(all.streams.into_iter().map(Change::PutStream));
     for (log, record) in all.logs {
         changes.push(Change::PutLog { log, record });
@@ -325,6 +352,8 @@ fn removing_is_forgetting_and_absence_is_no_error(rig: &mut dyn Rig) {
     let removes = [
         Change::RemoveAddress(LOG),
         Change::RemoveDevice(2),
+        Change::RemoveInvitation([7; 16]),
+        Change::RemoveBlock(snapshot.blocks[0]),
         Change::RemoveSubscription {
             user: LOG,
             pattern: "lab/*".into(),

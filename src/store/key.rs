@@ -8,7 +8,7 @@ use crate::protocol::{LogNumber, MailId};
 /// A tree of the engine. A commit is atomic within one; they are applied in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tree {
-    /// Users, topics, devices, subscriptions, leases, codes and their counters.
+    /// Users, topics, devices, subscriptions, leases, codes, invitations, blocks and their counters.
     Directory,
     /// Mails, chunks, totals, streams, completions and their counters.
     Mail,
@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Subscription = 0x05,
     Lease = 0x06,
     Code = 0x07,
+    Invitation = 0x08,
+    Block = 0x09,
     MailCounters = 0x10,
     Mail = 0x11,
     Chunk = 0x12,
@@ -54,7 +56,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind, in key order.
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Meta,
         Self::DirectoryCounters,
         Self::Address,
@@ -62,6 +64,8 @@ impl Kind {
         Self::Subscription,
         Self::Lease,
         Self::Code,
+        Self::Invitation,
+        Self::Block,
         Self::MailCounters,
         Self::Mail,
         Self::Chunk,
@@ -91,7 +95,9 @@ impl Kind {
             | Self::Device
             | Self::Subscription
             | Self::Lease
-            | Self::Code => Tree::Directory,
+            | Self::Code
+            | Self::Invitation
+            | Self::Block => Tree::Directory,
             Self::MailCounters
             | Self::Mail
             | Self::Chunk
@@ -113,6 +119,8 @@ impl Kind {
             Self::Subscription => "subscription",
             Self::Lease => "lease",
             Self::Code => "code",
+            Self::Invitation => "invitation",
+            Self::Block => "block",
             Self::MailCounters => "mail counters",
             Self::Mail => "mail",
             Self::Chunk => "chunk",
@@ -154,6 +162,16 @@ pub(super) fn code(digest: &[u8; 32]) -> [u8; 33] {
     let mut key = [Kind::Code.byte(); 33];
     key[1..].copy_from_slice(digest);
     key
+}
+
+pub(super) fn invitation(chat: &[u8; 16]) -> [u8; 17] {
+    let mut key = [Kind::Invitation.byte(); 17];
+    key[1..].copy_from_slice(chat);
+    key
+}
+
+pub(super) fn block(user: LogNumber, blocked: LogNumber) -> [u8; 17] {
+    two(Kind::Block, user, blocked)
 }
 
 pub(super) fn mail_counters() -> [u8; 1] {

@@ -24,9 +24,10 @@ use std::sync::Arc;
 
 use crate::protocol::{LogNumber, MailId, PublicKey};
 pub use record::{
-    AddressKind, AddressRecord, AddressState, CodeRecord, CompletionRecord, DeviceRecord,
-    DirectoryCounters, FullPolicy, LeaseRecord, LeaseState, LogRecord, MailCounters, MailRecord,
-    MailState, Mark, Meta, RecordedOutcome, StreamRecord, SubscriptionRecord,
+    AddressKind, AddressRecord, AddressState, BlockRecord, ChatSide, CodeRecord, CompletionRecord,
+    DeviceRecord, DirectoryCounters, FullPolicy, InvitationRecord, InvitationState, LeaseRecord,
+    LeaseState, LogRecord, MailCounters, MailRecord, MailState, Mark, Meta, RecordedOutcome,
+    StreamRecord, SubscriptionRecord,
 };
 pub use verify::Report;
 
@@ -66,6 +67,14 @@ pub enum Change {
     PutCode(CodeRecord),
     /// Removes an invitation code.
     RemoveCode([u8; 32]),
+    /// Writes an invitation to a chat by its name.
+    PutInvitation(InvitationRecord),
+    /// Removes an invitation to a chat.
+    RemoveInvitation([u8; 16]),
+    /// Writes a block by its two users.
+    PutBlock(BlockRecord),
+    /// Removes a block.
+    RemoveBlock(BlockRecord),
 
     // -- mail --
     /// Writes the mail tree's counters.
@@ -262,6 +271,10 @@ pub struct Snapshot {
     pub leases: Vec<LeaseRecord>,
     /// Invitation codes.
     pub codes: Vec<CodeRecord>,
+    /// Invitations to chats.
+    pub invitations: Vec<InvitationRecord>,
+    /// Blocks.
+    pub blocks: Vec<BlockRecord>,
     /// Totals by log.
     pub logs: Vec<(LogNumber, LogRecord)>,
     /// Streams.

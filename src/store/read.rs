@@ -69,6 +69,8 @@ pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
         subscriptions: values(kv, Kind::Subscription)?,
         leases: values(kv, Kind::Lease)?,
         codes: values(kv, Kind::Code)?,
+        invitations: values(kv, Kind::Invitation)?,
+        blocks: values(kv, Kind::Block)?,
         logs: each(kv, Kind::Log, |key, record| {
             let [log] = key::numbers(key).ok_or_else(|| keyed(Kind::Log)(key))?;
             Ok((log, record))

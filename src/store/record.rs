@@ -184,6 +184,71 @@ pub struct CodeRecord {
     pub expires_at_ms: i64,
 }
 
+/// Where an invitation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InvitationState {
+    /// Nobody has answered yet.
+    Open,
+    /// A device of the user asked has accepted.
+    Accepted,
+    /// The user asked said no.
+    Declined,
+    /// The user asked takes no chat now.
+    Busy,
+    /// Taken back, or the session that asked is over.
+    Withdrawn,
+    /// Not answered in time.
+    Expired,
+}
+
+/// One side of a chat: a session on its lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatSide {
+    /// The device.
+    pub device: u64,
+    /// The session.
+    pub session: [u8; 16],
+    /// The leased port.
+    pub port: u16,
+    /// The lease's epoch.
+    pub epoch: u64,
+    /// Where the client says it can be reached, else where the broker saw it; may be empty.
+    pub host: String,
+}
+
+/// A request for a direct chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationRecord {
+    /// Its name.
+    pub chat: [u8; 16],
+    /// Who asks: a user's address number.
+    pub from: LogNumber,
+    /// The side that asks.
+    pub asker: ChatSide,
+    /// Who is asked: a user's address number.
+    pub to: LogNumber,
+    /// Devices with a number above this were not there when it was made, so the asker knows nothing of
+    /// their keys.
+    pub devices_through: u64,
+    /// Where it stands.
+    pub state: InvitationState,
+    /// The side that accepted.
+    pub accepter: Option<ChatSide>,
+    /// Wall clock when it was made, milliseconds since the epoch.
+    pub asked_at_ms: i64,
+    /// Wall clock when it ends unless answered.
+    pub expires_at_ms: i64,
+}
+
+/// A user takes nothing from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockRecord {
+    /// Who blocks: a user's address number.
+    pub user: LogNumber,
+    /// Who is blocked.
+    pub blocked: LogNumber,
+}
+
 /// Whether a mail is still of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailState {

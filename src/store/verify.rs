@@ -11,8 +11,9 @@ use super::codec::{self, CHUNK_BYTES, MailValue};
 use super::key::{self, Kind, Tree};
 use super::kv::{self, Kv};
 use super::{
-    AddressRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters, LeaseRecord,
-    LogRecord, MailCounters, MailState, Mark, Meta, StoreError, StreamRecord, SubscriptionRecord,
+    AddressRecord, BlockRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters,
+    InvitationRecord, LeaseRecord, LogRecord, MailCounters, MailState, Mark, Meta, StoreError,
+    StreamRecord, SubscriptionRecord,
 };
 use crate::protocol::{LogNumber, MailId};
 
@@ -125,6 +126,8 @@ impl<K: Kv> Check<'_, K> {
             Kind::Subscription => self.decodes::<SubscriptionRecord>(kind, key, value),
             Kind::Lease => self.decodes::<LeaseRecord>(kind, key, value),
             Kind::Code => self.decodes::<CodeRecord>(kind, key, value),
+            Kind::Invitation => self.decodes::<InvitationRecord>(kind, key, value),
+            Kind::Block => self.decodes::<BlockRecord>(kind, key, value),
             Kind::MailCounters => self.decodes::<MailCounters>(kind, key, value),
             Kind::Mail => self.mail(key, value),
             Kind::Chunk => self.chunk(key, value),

@@ -80,6 +80,18 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
             Change::RemoveLease(port) => self.remove(Kind::Lease, &key::lease(*port)),
             Change::PutCode(record) => self.put(Kind::Code, &key::code(&record.digest), record),
             Change::RemoveCode(digest) => self.remove(Kind::Code, &key::code(digest)),
+            Change::PutInvitation(record) => {
+                self.put(Kind::Invitation, &key::invitation(&record.chat), record)
+            }
+            Change::RemoveInvitation(chat) => self.remove(Kind::Invitation, &key::invitation(chat)),
+            Change::PutBlock(record) => self.put(
+                Kind::Block,
+                &key::block(record.user, record.blocked),
+                record,
+            ),
+            Change::RemoveBlock(record) => {
+                self.remove(Kind::Block, &key::block(record.user, record.blocked))
+            }
             Change::PutMailCounters(record) => {
                 self.put(Kind::MailCounters, &key::mail_counters(), record)
             }
