@@ -312,6 +312,10 @@ pub struct ChatAsk {
     /// sees (NAT): a name or an address without brackets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The client's own word for this ask, 1 to 32 bytes, new for each ask and the same in its retries:
+    /// a retry then gets the first answer again, even when the invitation was answered meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 /// Accepts an invitation, on the session's confirmed lease. The first device that accepts wins; the
