@@ -129,10 +129,18 @@ pub enum Event {
         /// What it says.
         note: Note,
     },
-    /// A line or note of this side got its place in the row.
+    /// A line of this side got its place in the row.
     Queued {
         /// Which place.
         seq: Seq,
+    },
+    /// A note about a file of this side got its place in the row; an offered file is called by it.
+    /// Notes have an event of their own, so that whoever says lines can count [`Event::Queued`].
+    Noted {
+        /// Which place.
+        seq: Seq,
+        /// What it says.
+        note: Note,
     },
     /// The other side has shown everything of this side's row up to here.
     Delivered {
