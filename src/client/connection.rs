@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
-use zmq::{PollEvents, Socket, SocketEvent};
+use zmq::{PollEvents, PollItem, Socket, SocketEvent};
 
 use super::core::{Link, LinkEvent, RequestNumber, Requests, Verdict};
 use super::error::ClientError;
 use super::home::Place;
+use super::waker::{self, Sleeper, Waker};
 use crate::auth::keys::{self, KeyPair};
 use crate::limits;
 use crate::protocol::notice::{KEY_BYTES, Notice};
@@ -60,6 +61,9 @@ pub struct Connection {
     started: Instant,
     reread_ms: u64,
     skew: Option<chrono::Duration>,
+    waker: Waker,
+    sleeper: Sleeper,
+    woken: bool,
 }
 
 struct LiveSocket {
@@ -107,6 +111,7 @@ impl Connection {
         let mut prefix = [0; 8];
         getrandom::fill(&mut prefix)
             .map_err(|_| zmq_failed("make a random id")(zmq::Error::EFAULT))?;
+        let (waker, sleeper) = waker::pair().map_err(ClientError::Pipe)?;
         let mut connection = Self {
             requests_socket,
             monitor,
@@ -124,6 +129,9 @@ impl Connection {
             started: now(),
             reread_ms: 0,
             skew: None,
+            waker,
+            sleeper,
+            woken: false,
         };
         connection.connect()?;
         connection.greet(patience)?;
@@ -150,6 +158,21 @@ impl Connection {
     /// Returns the endpoint of the request socket.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Returns what ends a [`Connection::pump`] from another thread.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Says whether it was woken since the last time it was asked.
+    pub fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Returns the server's host, as this client reaches it.
+    pub fn host(&self) -> &str {
+        &self.place.url.host
     }
 
     /// Returns how far this machine's clock is ahead of the server's, when that is more than five
@@ -234,9 +257,21 @@ impl Connection {
         self.read_monitor()?;
         self.read_replies()?;
         self.read_notices()?;
+        self.woken |= self.sleeper.clear();
         if self.link.is_wrong() {
             let endpoint = self.endpoint.clone();
             return Err(ClientError::WrongServer { endpoint });
+        }
+        Ok(())
+    }
+
+    /// Waits until it is woken or `until_ms` comes, and moves nothing.
+    pub fn rest(&mut self, until_ms: u64) -> Result<(), ClientError> {
+        while !self.take_woken() && self.now_ms() < until_ms {
+            let wait_ms = until_ms - self.now_ms();
+            let mut items = [PollItem::from_fd(self.sleeper.fd(), PollEvents::POLLIN)];
+            wait(&mut items, i64::try_from(wait_ms).unwrap_or(i64::MAX))?;
+            self.woken |= self.sleeper.clear();
         }
         Ok(())
     }
@@ -404,14 +439,12 @@ impl Connection {
         let mut items = vec![
             self.requests_socket.as_poll_item(wanted),
             self.monitor.as_poll_item(PollEvents::POLLIN),
+            PollItem::from_fd(self.sleeper.fd(), PollEvents::POLLIN),
         ];
         if let Some(live) = &self.live_socket {
             items.push(live.socket.as_poll_item(PollEvents::POLLIN));
         }
-        match zmq::poll(&mut items, wait_ms) {
-            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-            Err(source) => Err(zmq_failed("wait")(source)),
-        }
+        wait(&mut items, wait_ms)
     }
 
     fn read_monitor(&mut self) -> Result<(), ClientError> {
@@ -593,6 +626,13 @@ fn link_event(frame: &[u8]) -> Option<LinkEvent> {
         Some(LinkEvent::Refused)
     } else {
         Some(LinkEvent::HandshakeFailed)
+    }
+}
+
+fn wait(items: &mut [PollItem<'_>], wait_ms: i64) -> Result<(), ClientError> {
+    match zmq::poll(items, wait_ms) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(source) => Err(zmq_failed("wait")(source)),
     }
 }
 

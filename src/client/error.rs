@@ -95,6 +95,12 @@ pub enum ClientError {
     /// A key could not be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The system gave no pipe to wake a waiting thread with.
+    #[error("cannot make a pipe: {0}; are too many files open? See `ulimit -n`")]
+    Pipe(std::io::Error),
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes; is it still starting?")]
+    NoRandom,
     /// ZeroMQ failed in a way that is not the network's.
     #[error("ZeroMQ failed to {deed}: {source}")]
     Zmq {
@@ -116,7 +122,7 @@ impl ClientError {
             Self::LoggedOut => exit::DENIED,
             Self::Refused(error) => error.code.exit(),
             Self::Malformed { .. } | Self::Zmq { .. } => exit::SOFTWARE,
-            Self::File(_) => exit::IO,
+            Self::File(_) | Self::Pipe(_) | Self::NoRandom => exit::IO,
             Self::Home(error) => error.exit_code(),
         }
     }
@@ -135,7 +141,7 @@ impl ClientError {
             Self::Refused(error) => error.code.word(),
             Self::Malformed { .. } => "malformed",
             Self::File(FileError::Full { .. }) => "client_disk_full",
-            Self::File(_) => "io",
+            Self::File(_) | Self::Pipe(_) | Self::NoRandom => "io",
             Self::Home(error) => error.code(),
             Self::Key(_) => "key",
             Self::Zmq { .. } => "zmq",

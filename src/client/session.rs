@@ -8,6 +8,7 @@
 //! [`Options::standing`] and call [`Session::next_event`] in a loop, which also keeps the session and
 //! its lease.
 
+mod chat;
 mod fetch;
 mod lease;
 mod send;
@@ -292,6 +293,32 @@ impl Session {
             Err(failure) if failure.error.is_refused(Code::NoSession) => Ok(()),
             Err(failure) => Err(failure.error),
         }
+    }
+
+    /// Ends this session as [`Session::close`] does, but waits for the server at most `patience`, and not
+    /// at all while there is no connection. The port then comes back when its term is over.
+    pub fn close_within(mut self, patience: Duration) -> Result<(), ClientError> {
+        if !self.connection.is_up() {
+            let endpoint = self.connection.endpoint().to_owned();
+            return Err(ClientError::Unreachable { endpoint });
+        }
+        self.options.timeout = self.options.timeout.min(patience);
+        self.close()
+    }
+
+    /// Changes how long one call may take. Returns what it was before.
+    pub fn set_timeout(&mut self, timeout: Duration) -> Duration {
+        std::mem::replace(&mut self.options.timeout, timeout)
+    }
+
+    /// Says whether the session listens and beats ([`Options::standing`]).
+    pub fn is_standing(&self) -> bool {
+        self.options.standing
+    }
+
+    /// Returns the server's host, as this client reaches it.
+    pub fn server_host(&self) -> &str {
+        self.connection.host()
     }
 
     fn deadline_ms(&self) -> u64 {

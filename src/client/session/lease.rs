@@ -1,19 +1,30 @@
-//! The port lent to a standing session: bound here before it is confirmed.
+//! The port lent to a standing session: bound here before it is confirmed, by the session itself until
+//! a chat binds it.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use super::Session;
 use crate::client::error::ClientError;
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::reply::{self, LeaseInfo};
-use crate::protocol::request::{LeaseWord, Request};
+use crate::protocol::request::{self, LeaseWord, Request};
 
 /// Ports tried one after another when each is busy on this machine.
 const TRIES: usize = 16;
 
-/// A lease and the socket that holds its port.
+/// A lease and who holds its port.
 #[derive(Debug, Default)]
 pub(super) struct Lease {
-    bound: Option<(LeaseInfo, TcpListener)>,
+    bound: Option<(LeaseInfo, Holder)>,
+}
+
+/// Who has the port bound.
+#[derive(Debug)]
+enum Holder {
+    /// The session keeps others from it.
+    Listener(#[expect(dead_code, reason = "it holds the port by being there")] TcpListener),
+    /// A chat listens there ([`Session::take_port`]).
+    Chat,
 }
 
 impl Lease {
@@ -23,12 +34,66 @@ impl Lease {
     }
 
     fn is(&self, offered: LeaseInfo) -> bool {
-        self.held()
-            .is_some_and(|held| (held.port, held.epoch) == (offered.port, offered.epoch))
+        self.held().is_some_and(|held| same(held, offered))
     }
 }
 
+fn same(one: LeaseInfo, other: LeaseInfo) -> bool {
+    (one.port, one.epoch) == (other.port, other.epoch)
+}
+
 impl Session {
+    /// Lends the port of this session to `bind`, which takes it at once; where that fails, the port is
+    /// reported busy and another one tried. A session without a port asks for one first. Refused with
+    /// `no_port` when there is none. The lease is kept as before; [`Session::give_port_back`] ends the
+    /// loan.
+    pub fn take_port<T>(
+        &mut self,
+        mut bind: impl FnMut(u16) -> Option<T>,
+    ) -> Result<(LeaseInfo, T), ClientError> {
+        self.options.want_port = true;
+        let mut offered = match self.lease.held() {
+            Some(held) => held,
+            None => self.ask_for_port()?,
+        };
+        let mut confirmed = self.lease.bound.take().is_some();
+        for _ in 0..TRIES {
+            let bound = bind(offered.port);
+            if !confirmed || bound.is_none() {
+                offered = self.lease_word(offered, bound.is_some())?;
+            }
+            if let Some(bound) = bound {
+                self.lease.bound = Some((offered, Holder::Chat));
+                return Ok((offered, bound));
+            }
+            confirmed = false;
+        }
+        Err(ports_busy())
+    }
+
+    /// Takes the port back from a chat that has let go of it. A lease that was lost meanwhile, or a port
+    /// that somebody else took at that moment, is no error: the session goes on without.
+    pub fn give_port_back(&mut self, lease: LeaseInfo) {
+        if !self.lease.is(lease) {
+            return;
+        }
+        self.lease.bound = listen(lease.port)
+            .ok()
+            .map(|listener| (lease, Holder::Listener(listener)));
+        if self.lease.bound.is_none() {
+            // It comes back by itself at the latest when its term is over.
+            self.ask_once::<reply::Done>(|session| {
+                let LeaseInfo { port, epoch, .. } = lease;
+                Request::LeaseRelease(LeaseWord {
+                    session,
+                    port,
+                    epoch,
+                })
+            })
+            .ok();
+        }
+    }
+
     /// Binds and confirms the port that the login offered; one that is busy on this machine is reported
     /// and replaced. A session without a port goes on.
     pub(super) fn take_lease(&mut self) -> Result<(), ClientError> {
@@ -41,8 +106,7 @@ impl Session {
         }
         self.lease.bound = None;
         for _ in 0..TRIES {
-            // All interfaces: a peer of a chat connects from another machine.
-            let bound = TcpListener::bind(("0.0.0.0", offered.port));
+            let bound = listen(offered.port);
             let confirmed = bound.is_ok();
             match self.lease_word(offered, confirmed) {
                 Ok(lease) => offered = lease,
@@ -50,7 +114,7 @@ impl Session {
                 Err(error) => return Err(error),
             }
             if let Ok(listener) = bound {
-                self.lease.bound = Some((offered, listener));
+                self.lease.bound = Some((offered, Holder::Listener(listener)));
                 return Ok(());
             }
         }
@@ -64,6 +128,11 @@ impl Session {
             (Some((held, _)), Some(renewed)) if same => *held = renewed,
             _ => self.lease.bound = None,
         }
+    }
+
+    fn ask_for_port(&mut self) -> Result<LeaseInfo, ClientError> {
+        let reply: reply::Lease = self.ask(|session| Request::Lease(request::Lease { session }))?;
+        Ok(reply.lease)
     }
 
     fn lease_word(&mut self, lease: LeaseInfo, bound: bool) -> Result<LeaseInfo, ClientError> {
@@ -81,4 +150,23 @@ impl Session {
         })?;
         Ok(reply.lease)
     }
+}
+
+/// Binds a port on all interfaces, of IPv6 and IPv4 alike where there is IPv6: a peer of a chat connects
+/// from another machine.
+fn listen(port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+        Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        }
+        bound => bound,
+    }
+}
+
+fn ports_busy() -> ClientError {
+    ClientError::Refused(WireError::new(
+        Code::NoPort,
+        "other programs of this machine hold the ports the server lends; give the server other ones \
+         with --chat-ports",
+    ))
 }

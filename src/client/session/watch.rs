@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::Session;
+use super::chat::ChatStates;
 use super::fetch::Arrival;
 use crate::client::core::{Positions, Sight};
 use crate::client::error::ClientError;
 use crate::client::mailbox::{BATCH_MAILS_MAX, Mail, Mark, TrimmedNotice};
+use crate::client::waker::Waker;
 use crate::protocol::notice::{Notice, NoticeKey};
-use crate::protocol::reply::{self, LeaseInfo, LogInfo};
+use crate::protocol::reply::{self, ChatRow, LeaseInfo, LogInfo};
 use crate::protocol::request::{self, Request};
 use crate::protocol::{LogNumber, MailId};
 
@@ -37,6 +39,9 @@ pub enum Event {
     Reconnected,
     /// The session holds another port now, or none.
     Lease(Option<LeaseInfo>),
+    /// An invitation to a chat is new or stands otherwise now; it may be one that this user made.
+    /// `Unknown`: it is no longer open, and how it ended was not heard.
+    Chat(ChatRow),
     /// Nothing happened in the time given.
     Quiet,
 }
@@ -48,7 +53,8 @@ pub(super) struct Watch {
     positions: Positions,
     /// Everything of every log is known up to this id.
     known: MailId,
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) chats: ChatStates,
     behind: BTreeSet<LogNumber>,
     acks: BTreeMap<LogNumber, MailId>,
     acked_ms: u64,
@@ -83,12 +89,41 @@ impl Session {
             }
             self.flush_acks(false)?;
             let now_ms = self.connection.now_ms();
-            if now_ms >= deadline_ms {
+            if now_ms >= deadline_ms || self.connection.take_woken() {
                 return Ok(Event::Quiet);
             }
             let until_ms = deadline_ms.min(self.wake_ms(now_ms));
             self.connection.pump(until_ms)?;
         }
+    }
+
+    /// Keeps the session and its lease for `patience`, or until it is woken, without telling anything:
+    /// for a program that cannot take events in just now. They are told later.
+    pub fn keep(&mut self, patience: Duration) -> Result<(), ClientError> {
+        let deadline_ms = self.connection.deadline_ms(patience);
+        loop {
+            self.notice_link();
+            self.beat_if_due()?;
+            let now_ms = self.connection.now_ms();
+            if now_ms >= deadline_ms || self.connection.take_woken() {
+                return Ok(());
+            }
+            let until_ms = deadline_ms.min(self.wake_ms(now_ms));
+            self.connection.pump(until_ms)?;
+        }
+    }
+
+    /// Waits for `patience`, or until it is woken, and does nothing else: for a session that failed.
+    pub fn rest(&mut self, patience: Duration) -> Result<Event, ClientError> {
+        let deadline_ms = self.connection.deadline_ms(patience);
+        self.connection.rest(deadline_ms)?;
+        Ok(Event::Quiet)
+    }
+
+    /// Returns what wakes [`Session::next_event`] and [`Session::keep`] from another thread: they
+    /// return at once, with [`Event::Quiet`] when there is nothing to tell.
+    pub fn waker(&self) -> Waker {
+        self.connection.waker()
     }
 
     /// Acknowledges what was stored and ends the session.
@@ -200,6 +235,7 @@ impl Session {
                     ));
                 }
                 Notice::Log { info } => self.learn_noticed(info)?,
+                Notice::Chat { invitation } => self.learn_chat(invitation),
                 Notice::Refresh => self.watch.beat_ms = 0,
                 _ => {}
             }
@@ -323,7 +359,7 @@ impl Session {
             return Ok(false);
         }
         self.watch.beat_ms = now_ms + self.login.heartbeat_ms.clamp(200, 60_000);
-        let known = self.watch.known;
+        let (known, open) = (self.watch.known, self.watch.chats.open());
         let asked: Result<reply::Heartbeat, _> =
             self.ask(|session| Request::Heartbeat(request::Heartbeat { session, known }));
         let beat = match asked {
@@ -338,6 +374,7 @@ impl Session {
         if beat.more {
             self.watch.beat_ms = 0;
         }
+        self.learn_chats(beat.chats, &open);
         self.renewed(beat.lease);
         self.tell_lease();
         Ok(!self.watch.behind.is_empty() || !self.watch.events.is_empty())

@@ -1,0 +1,247 @@
+//! What the threads of one chat share: queues both ways, a few marks, and who wakes whom.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::frame::{Note, Seq};
+use super::io::{self, End, Input};
+use super::queue::Queue;
+use super::{Over, Told};
+use crate::client::waker::Waker;
+use crate::limits;
+use crate::protocol::PublicKey;
+
+/// Bytes told and not yet read by the program: all lines that may be under way, and one file's window.
+/// An honest other side never fills it.
+const TOLD_BYTES: usize = limits::LINE_WINDOW as usize * (limits::LINE_BYTES_MAX + 256)
+    + limits::FILE_WINDOW_BYTES as usize;
+
+/// Bytes said and not yet taken by the engine.
+const ROW_BYTES: usize = 256 * 1024;
+
+/// The same for pieces and credits of files.
+const BULK_BYTES: usize = 1024 * 1024;
+
+/// What the threads of one chat share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    told: Queue<Told>,
+    row: Queue<Input>,
+    bulk: Queue<Input>,
+    shown: AtomicU64,
+    leaving: AtomicBool,
+    stopped: AtomicBool,
+    answer: OnceLock<End>,
+    own_key: PublicKey,
+    peer_key: OnceLock<PublicKey>,
+    tried: OnceLock<String>,
+    bell: Bell,
+    listener: OnceLock<Waker>,
+}
+
+/// Wakes the engine, which looks at everything before it sleeps.
+#[derive(Debug)]
+struct Bell {
+    waker: Waker,
+    asleep: AtomicBool,
+}
+
+impl Bell {
+    /// A system call only when somebody sleeps.
+    fn ring(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(waker: Waker, own_key: PublicKey) -> Self {
+        let asleep = AtomicBool::new(false);
+        Self {
+            told: Queue::new(TOLD_BYTES),
+            row: Queue::new(ROW_BYTES),
+            bulk: Queue::new(BULK_BYTES),
+            shown: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            answer: OnceLock::new(),
+            own_key,
+            peer_key: OnceLock::new(),
+            tried: OnceLock::new(),
+            bell: Bell { waker, asleep },
+            listener: OnceLock::new(),
+        }
+    }
+}
+
+/// The program's side.
+impl Shared {
+    pub(super) fn say(&self, text: String) -> Result<(), String> {
+        let bytes = text.len();
+        match self.row.give(Input::Say(text), bytes) {
+            Ok(()) => {
+                self.bell.ring();
+                Ok(())
+            }
+            Err(Input::Say(text)) => Err(text),
+            Err(_) => unreachable!("a queue gives back what it was given"),
+        }
+    }
+
+    pub(super) fn note(&self, note: Note) -> Result<(), Over> {
+        let bytes = limits::LINE_BYTES_MAX / 16;
+        self.row.give(Input::Note(note), bytes).map_err(|_| Over)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    pub(super) fn bulk(&self, input: Input) -> Result<(), Over> {
+        let bytes = match &input {
+            Input::Piece { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
+        self.bulk.give(input, bytes).map_err(|_| Over)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    pub(super) fn shown(&self, through: Seq) {
+        self.shown.fetch_max(through, Ordering::SeqCst);
+        self.bell.ring();
+    }
+
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+        self.bell.ring();
+    }
+
+    pub(super) fn wait_told(&self, patience: Duration) -> Vec<Told> {
+        let was_full = self.told.is_full();
+        let told = self.told.wait(patience);
+        if was_full {
+            self.bell.ring();
+        }
+        told
+    }
+
+    pub(super) fn wake_with(&self, waker: Waker) {
+        if !self.told.is_empty() {
+            waker.wake();
+        }
+        self.listener.set(waker).ok();
+    }
+
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        let peer = self.peer_key.get()?;
+        Some(super::fingerprint::fingerprint(&self.own_key, peer))
+    }
+
+    pub(super) fn tried(&self) -> String {
+        self.tried.get().cloned().unwrap_or_default()
+    }
+
+    /// Makes the engine end where it stands.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.bell.ring();
+    }
+}
+
+/// The keeper's side.
+impl Shared {
+    pub(super) fn is_told_full(&self) -> bool {
+        self.told.is_full()
+    }
+
+    pub(super) fn tell(&self, told: Told) {
+        let bytes = match &told {
+            Told::Session(crate::client::session::Event::Mail(mail)) => mail.body.len(),
+            _ => 0,
+        };
+        self.tell_all([(told, bytes)]);
+    }
+
+    /// Passes on how the invitation ended; the first word counts.
+    pub(super) fn answered(&self, end: End) {
+        self.answer.set(end).ok();
+        self.bell.ring();
+    }
+
+    pub(super) fn has_peer(&self) -> bool {
+        self.peer_key.get().is_some()
+    }
+}
+
+/// The engine's side.
+impl Shared {
+    pub(super) fn tell_all(&self, told: impl IntoIterator<Item = (Told, usize)>) {
+        self.told.extend(told);
+        if let Some(listener) = self.listener.get() {
+            listener.wake();
+        }
+    }
+
+    pub(super) fn tell_batch(&self, events: &mut Vec<io::Event>) {
+        if !events.is_empty() {
+            self.tell_all(events.drain(..).map(|event| {
+                let bytes = weight(&event);
+                (Told::Chat(event), bytes)
+            }));
+        }
+    }
+
+    pub(super) fn take_row(&self, most: usize) -> Vec<Input> {
+        self.row.take(most)
+    }
+
+    pub(super) fn take_bulk(&self, most: usize) -> Vec<Input> {
+        self.bulk.take(most)
+    }
+
+    pub(super) fn mark_shown(&self) -> Seq {
+        self.shown.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn answer(&self) -> Option<&End> {
+        self.answer.get()
+    }
+
+    pub(super) fn met(&self, key: PublicKey) {
+        self.peer_key.set(key).ok();
+    }
+
+    pub(super) fn set_tried(&self, tried: String) {
+        self.tried.set(tried).ok();
+    }
+
+    /// Says that the engine is about to sleep: from here on, whoever changes something wakes it.
+    pub(super) fn falls_asleep(&self) {
+        self.bell.asleep.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing more is taken from the program. Returns what was and did not get its turn.
+    pub(super) fn close(&self) -> Vec<Input> {
+        self.row.close();
+        self.bulk.close();
+        self.row.take(usize::MAX)
+    }
+}
+
+/// Returns the bytes an event carries.
+fn weight(event: &io::Event) -> usize {
+    match event {
+        io::Event::Line { text, .. } => text.len(),
+        io::Event::Piece { bytes, .. } => bytes.len(),
+        _ => 0,
+    }
+}
