@@ -158,6 +158,13 @@ pub const INVITATIONS_TO_USER_MAX: usize = 32;
 /// Invitations one user may make in a minute.
 pub const INVITATIONS_PER_MINUTE: usize = 30;
 
+/// Milliseconds an accepted invitation is kept at least, so that the winner whose reply was lost may
+/// ask again: longer than any client goes on asking.
+pub const INVITATION_ANSWER_MS: u64 = 60_000;
+
+/// Bytes of a client's own word for an ask.
+pub const NONCE_BYTES_MAX: usize = 32;
+
 /// Users one user may block.
 pub const BLOCKS_MAX: usize = 1024;
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::core::{Call, Core, Ruling, told};
+use super::invitations::is_open;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Address;
@@ -170,6 +171,8 @@ impl Core {
             "devices": self.directory.devices().count(),
             "sessions": self.sessions.iter().count(),
             "leases_held": held.count(),
+            "invitations_open": self.invitations.iter().filter(|record| is_open(record)).count(),
+            "blocks": self.blocks.count(),
             "mails_kept": kept.count,
             "bytes_kept": kept.bytes,
             "last_id": self.mail_counters.mail,
@@ -215,6 +218,7 @@ impl Core {
                 self.upkeep.shrank(log);
             }
         }
+        self.forget_chats_of(user);
         self.directory.reserve(user, &mut self.changes);
         let name = self.directory.name_of(user).to_owned();
         self.upkeep.shrank(user);
@@ -230,6 +234,7 @@ impl Core {
             let text = format!("{name} is not a removed user's name");
             return Err(WireError::new(Code::NoSuchAddress, text));
         };
+        self.drop_chats_of(number);
         self.directory.remove_address(number, &mut self.changes);
         self.upkeep.shrank(number);
         Ok(deed(name.as_str()))

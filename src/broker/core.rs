@@ -1,8 +1,8 @@
 //! The pure core: every rule of the broker, without I/O.
 //!
 //! This file holds the law (one input, drain, next input), the tickets, and the one match over the
-//! verbs; what a verb means is in `account`, `session`, `send`, `read`, `topic`, `lease` and `admin`,
-//! what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
+//! verbs; what a verb means is in `account`, `session`, `send`, `read`, `topic`, `lease`, `invitation`,
+//! `block` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
 //!
 //! Decide, make durable, then tell: an input changes the state in memory at once, and whatever is
 //! told because of it, replies that change nothing included, waits until everything decided so far is
@@ -12,7 +12,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::block::Blocks;
 use super::directory::Directory;
+use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
@@ -39,6 +41,8 @@ pub struct Core {
     pub(super) logs: Logs,
     pub(super) streams: Streams,
     pub(super) leases: Leases,
+    pub(super) invitations: Invitations,
+    pub(super) blocks: Blocks,
     pub(super) sessions: Sessions,
     pub(super) upkeep: Upkeep,
     pub(super) counts: Counts,
@@ -136,6 +140,8 @@ impl Core {
             logs: Logs::restore(snapshot.logs),
             streams: Streams::restore(snapshot.streams, snapshot.completions),
             leases,
+            invitations: Invitations::default(),
+            blocks: Blocks::restore(snapshot.blocks),
             sessions: Sessions::default(),
             counts: Counts::default(),
             granted: HashMap::new(),
@@ -153,6 +159,7 @@ impl Core {
         };
         core.restore_cursors(snapshot.cursors);
         core.restore_sessions();
+        core.restore_invitations(snapshot.invitations);
         core.upkeep_at_start();
         core.finish();
         core
@@ -341,6 +348,15 @@ impl Core {
             Request::LeaseConfirm(word) => self.lease_confirm(who, &word),
             Request::LeaseBusy(word) => self.lease_busy(who, &word),
             Request::LeaseRelease(word) => self.lease_release(who, &word),
+            Request::ChatAsk(ask) => self.chat_ask(call, who, &ask),
+            Request::ChatAccept(accept) => self.chat_accept(call, who, &accept),
+            Request::ChatDecline(decline) => self.chat_decline(who, &decline),
+            Request::ChatWithdraw(withdraw) => self.chat_withdraw(who, &withdraw),
+            Request::Chats(_) => Ok(self.chats(who)),
+            Request::ChatSeen(seen) => self.chat_seen(who, &seen),
+            Request::Block(block) => self.block(who, &block),
+            Request::Unblock(block) => self.unblock(who, &block),
+            Request::Blocks(blocks) => Ok(self.blocks(who, &blocks)),
             Request::Close(_) => Ok(self.close(who)),
             other => Err(WireError::new(
                 Code::Internal,

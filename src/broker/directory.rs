@@ -281,6 +281,11 @@ impl Directory {
         self.devices.insert(record.number, record);
     }
 
+    /// Returns the newest device's number.
+    pub(super) fn last_device(&self) -> u64 {
+        self.counters.device
+    }
+
     /// Returns the next lease epoch.
     pub(super) fn next_epoch(&mut self, changes: &mut Vec<Change>) -> u64 {
         self.counters.epoch += 1;

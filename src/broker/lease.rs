@@ -1,9 +1,9 @@
 //! The verbs about ports. The pool itself is in `leases`.
 
 use super::core::{Core, Ruling, Who, done, told};
-use super::leases::NoPort;
+use super::leases::{NoPort, SessionKey};
 use crate::protocol::codes::{Code, WireError};
-use crate::protocol::{reply, request};
+use crate::protocol::{LogNumber, reply, request};
 use crate::store::LeaseRecord;
 
 impl Core {
@@ -78,8 +78,7 @@ impl Core {
         match held {
             None => return Err(lease_lost()),
             Some(held) if held == (word.port, word.epoch) => {
-                self.leases
-                    .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+                self.give_back(who.user, &who.session, held);
             }
             Some(_) => {}
         }
@@ -91,9 +90,21 @@ impl Core {
         if !self.leases.was_lent(&who.session, (word.port, word.epoch)) {
             return Err(lease_lost());
         }
-        self.leases
-            .release(word.port, word.epoch, self.now.mono_ms, &mut self.changes);
+        self.give_back(who.user, &who.session, (word.port, word.epoch));
         Ok(done())
+    }
+
+    /// Sends a session's port to rest; what was asked on it is withdrawn.
+    pub(super) fn give_back(
+        &mut self,
+        user: LogNumber,
+        session: &SessionKey,
+        (port, epoch): (u16, u64),
+    ) {
+        let mono_ms = self.now.mono_ms;
+        if self.leases.release(port, epoch, mono_ms, &mut self.changes) {
+            self.withdraw_invitations(user, session);
+        }
     }
 
     pub(super) fn lease_info(&self, lease: &LeaseRecord) -> reply::LeaseInfo {

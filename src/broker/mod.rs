@@ -2,16 +2,21 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `admin`, `queue`; what happens by itself: `upkeep`; state: `directory`, `logs`,
-//!   `streams`, `sessions`, `leases`. No sockets, files, clocks, threads or randomness.
+//!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`; what happens by itself: `upkeep`; state:
+//!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`. No sockets, files, clocks,
+//!   threads or randomness.
 //! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
 //!   the store thread.
 
 mod account;
 mod admin;
+mod block;
 pub mod committer;
 pub mod core;
 mod directory;
+mod host;
+mod invitation;
+mod invitations;
 pub mod io;
 mod lease;
 mod leases;

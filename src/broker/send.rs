@@ -104,7 +104,7 @@ impl Core {
         let recipients: Vec<Result<(LogNumber, String), (String, WireError)>> = send
             .to
             .iter()
-            .map(|name| self.recipient(name, body.len() as u64))
+            .map(|name| self.recipient(who, name, body.len() as u64))
             .collect();
         let names: Vec<String> = recipients
             .iter()
@@ -135,9 +135,10 @@ impl Core {
         outcomes
     }
 
-    /// Finds a recipient that can take so many bytes more.
+    /// Finds a recipient that takes mail of this sender and has room for so many bytes more.
     fn recipient(
         &self,
+        who: Who,
         given: &str,
         size: u64,
     ) -> Result<(LogNumber, String), (String, WireError)> {
@@ -151,6 +152,10 @@ impl Core {
         let Some(address) = self.directory.live(name.as_str()) else {
             return Err((clipped(), self.no_such_address(name.as_str())));
         };
+        if self.blocks.has(address.number, who.user) {
+            let text = format!("{name} takes no mail from you");
+            return Err((clipped(), WireError::new(Code::Blocked, text)));
+        }
         if self.is_full(address, size) {
             let text =
                 format!("{name}'s mailbox is full; it takes mail again when {name} has read some");

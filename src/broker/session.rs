@@ -142,11 +142,14 @@ impl Core {
             .leases
             .of_session(&who.session)
             .map(|lease| self.lease_info(lease));
-        let mut rekeyed = self.take_rekeyed(&who.session);
+        let chats = self.chat_rows(who);
+        // All rows share the reply's frame.
+        let room = limits::ROWS_MAX - chats.len();
+        let mut rekeyed = self.take_rekeyed(&who.session, room);
         // What was left since it was joined is none of the caller's logs any more.
         rekeyed.retain(|log| self.directory.reads(who.user, *log));
         let is_other = |log: &&LogNumber| !rekeyed.contains(log);
-        let room = limits::ROWS_MAX - rekeyed.len();
+        let room = room - rekeyed.len();
         let (rows, through) = self.behind(who.user, beat.known, room);
         let rows = rekeyed.iter().chain(rows.iter().filter(is_other));
         let behind = rows
@@ -157,7 +160,7 @@ impl Core {
             more: through < self.mail_counters.mail,
             through,
             lease,
-            chats: Vec::new(),
+            chats,
             now: time::to_text(self.now.wall_ms),
         })
     }
@@ -187,12 +190,13 @@ impl Core {
         (heads.into_iter().map(|(_, log)| log).collect(), through)
     }
 
-    /// Takes the logs whose row this session must see although they have nothing new.
-    fn take_rekeyed(&mut self, session: &SessionKey) -> BTreeSet<LogNumber> {
+    /// Takes as many logs as there is room for whose row this session must see although they have nothing
+    /// new.
+    fn take_rekeyed(&mut self, session: &SessionKey, room: usize) -> BTreeSet<LogNumber> {
         let Some(session) = self.sessions.get_mut(session) else {
             return BTreeSet::new();
         };
-        let next = session.rekeyed.iter().nth(limits::ROWS_MAX).copied();
+        let next = session.rekeyed.iter().nth(room).copied();
         let rest = next.map(|next| session.rekeyed.split_off(&next));
         std::mem::replace(&mut session.rekeyed, rest.unwrap_or_default())
     }
@@ -246,13 +250,16 @@ impl Core {
         done()
     }
 
-    /// Ends a session; its port goes to rest.
+    /// Ends a session; its port goes to rest, and its invitations are withdrawn.
     pub(super) fn end_session(&mut self, session: &SessionKey) {
-        if let Some((port, epoch)) = self.leases.of_session(session).map(|l| (l.port, l.epoch)) {
-            self.leases
-                .release(port, epoch, self.now.mono_ms, &mut self.changes);
+        let Some(user) = self.sessions.get(session).map(|session| session.user) else {
+            return;
+        };
+        if let Some(held) = self.leases.of_session(session).map(|l| (l.port, l.epoch)) {
+            self.give_back(user, session, held);
         }
         self.sessions.remove(session);
+        self.forget_made_by(user, session);
     }
 
     /// A device that was away for long holds its mail again; its last sight is kept to the hour.

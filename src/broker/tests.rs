@@ -1,5 +1,7 @@
 //! The core under test: real rules, a store in memory, a clock that stands still until told.
 
+mod chatting;
+mod invitations;
 mod restart;
 mod world;
 

@@ -1,5 +1,5 @@
-//! What happens by itself: sessions that fall silent, rests that end, mail that expires or is
-//! trimmed, and the server's own age.
+//! What happens by itself: sessions that fall silent, rests and invitations that end, mail that
+//! expires or is trimmed, and the server's own age.
 //!
 //! Ages that destroy count the server's running time, never the wall clock: a clock that jumps a year
 //! removes nothing but mails whose own expiry has come.
@@ -123,6 +123,7 @@ impl Core {
         self.disk_low = disk_low;
         let mono_ms = self.now.mono_ms;
         self.end_silent_sessions();
+        self.expire_invitations();
         self.leases
             .end_rests(&self.settings.chat_ports, mono_ms, &mut self.changes);
         self.sessions
@@ -158,6 +159,7 @@ impl Core {
         self.upkeep.slow_pass_ms = self.now.mono_ms;
         self.directory
             .drop_old_codes(self.now.wall_ms, &mut self.changes);
+        self.invitations.forget_old_asks(self.now.mono_ms);
         let running_s = self.running_s();
         self.streams.drop_stale(running_s, &mut self.changes);
         self.let_go_of_stale_devices();

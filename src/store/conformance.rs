@@ -258,6 +258,7 @@ pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
             accepter: Some(side(3)),
             asked_at_ms: 3,
             expires_at_ms: 4,
+            seen: true,
         }],
         blocks: vec![BlockRecord {
             user: LOG,
@@ -305,6 +306,7 @@ fn side(device: u64) -> ChatSide {
         port: 5600,
         epoch: 9,
         host: "192.0.2.1".into(),
+        nonce: [6; 16],
     }
 }
 

@@ -214,6 +214,8 @@ pub struct ChatSide {
     pub epoch: u64,
     /// Where the client says it can be reached, else where the broker saw it; may be empty.
     pub host: String,
+    /// Digest of the client's own word for its ask, for its retries; zero without one.
+    pub nonce: [u8; 16],
 }
 
 /// A request for a direct chat.
@@ -238,6 +240,8 @@ pub struct InvitationRecord {
     pub asked_at_ms: i64,
     /// Wall clock when it ends unless answered.
     pub expires_at_ms: i64,
+    /// The user asked was told that he missed it.
+    pub seen: bool,
 }
 
 /// A user takes nothing from another.
