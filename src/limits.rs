@@ -177,6 +177,9 @@ pub const LINE_BYTES_MAX: usize = 32 * 1024;
 /// Lines of a chat under way at once: what a sender keeps until they are acknowledged.
 pub const LINE_WINDOW: u64 = 1_024;
 
+/// Bytes of the JSON of a chat's note: a file name of 255 bytes fits, however it is escaped.
+pub const NOTE_BYTES_MAX: usize = 4 * 1024;
+
 /// Bytes of one piece of a file in a chat. With its header it fits a frame.
 pub const FILE_PIECE_BYTES: usize = FRAME_BYTES_MAX - 64;
 
@@ -191,3 +194,33 @@ pub const CHAT_LOST_MS: u64 = 10_000;
 
 /// Milliseconds within which the two sides of an accepted chat must have reached each other.
 pub const CHAT_CONNECT_MS: u64 = 8_000;
+
+/// Lines of a chat that may wait for room in [`LINE_WINDOW`] before the next one is asked for.
+pub const LINES_AHEAD: u64 = 256;
+
+/// Bytes of lines one side of a chat keeps until they are acknowledged, before it asks for no more.
+pub const LINES_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Lines shown after which a chat acknowledges at once; fewer wait for the millisecond to pass.
+pub const CHAT_ACK_LINES: u64 = 64;
+
+/// Milliseconds after which an unanswered hello is said again.
+pub const CHAT_HELLO_MS: u64 = 1_000;
+
+/// Milliseconds of silence after which the user of a chat hears of it.
+pub const CHAT_BROKEN_MS: u64 = 3_000;
+
+/// Milliseconds for which a port must refuse until the other side of a chat is taken to be gone.
+pub const CHAT_REFUSED_MS: u64 = 3_000;
+
+/// Milliseconds between two requests for the same missing line.
+pub const CHAT_MISSING_MS: u64 = 500;
+
+/// Milliseconds within which a row of lines is begun again only once.
+pub const CHAT_REWIND_MS: u64 = 200;
+
+/// Milliseconds a side that leaves waits for the other one while nothing moves ...
+pub const CHAT_LEAVE_MS: u64 = 2_000;
+
+/// ... and altogether.
+pub const CHAT_LEAVE_MS_MAX: u64 = 4_000;

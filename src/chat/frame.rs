@@ -15,6 +15,8 @@
 //! chat on the same port, however it came here, does not pass. Pure; `docs/protocol.md`, "Chat", has
 //! the same in words.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -156,6 +158,55 @@ pub enum Note {
     Unknown,
 }
 
+/// Bytes before a frame's own: kind and epoch.
+const HEAD: usize = 9;
+
+/// Bytes before the text of a line or note: kind, epoch and seq.
+const ROW_HEAD: usize = HEAD + 8;
+
+/// A line or note as it goes over the wire, kept by its sender until it is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept(Arc<[u8]>);
+
+impl Kept {
+    /// Writes a line in one allocation: as [`Frame::encode`] does.
+    pub fn line(epoch: u64, seq: Seq, text: &str) -> Self {
+        Self::write(b'L', epoch, seq, text.as_bytes())
+    }
+
+    /// Writes a note.
+    pub fn note(epoch: u64, seq: Seq, note: &Note) -> Self {
+        Self::write(b'N', epoch, seq, &json(note))
+    }
+
+    fn write(kind: u8, epoch: u64, seq: Seq, rest: &[u8]) -> Self {
+        let len = ROW_HEAD + rest.len();
+        let mut frame: Arc<[u8]> = std::iter::repeat_n(0, len).collect();
+        let bytes = Arc::get_mut(&mut frame).expect("nobody else has it yet");
+        bytes[0] = kind;
+        bytes[1..HEAD].copy_from_slice(&epoch.to_be_bytes());
+        bytes[HEAD..ROW_HEAD].copy_from_slice(&seq.to_be_bytes());
+        bytes[ROW_HEAD..].copy_from_slice(rest);
+        Self(frame)
+    }
+
+    /// Writes it again for a receiver whose lease has this epoch.
+    pub fn readdress(&mut self, epoch: u64) {
+        Arc::make_mut(&mut self.0)[1..HEAD].copy_from_slice(&epoch.to_be_bytes());
+    }
+
+    /// Returns the bytes to send.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.0
+    }
+
+    /// Returns the text if it is a line.
+    pub fn text(&self) -> Option<&str> {
+        let text = &self.0[ROW_HEAD..];
+        (self.0[0] == b'L').then(|| str::from_utf8(text).expect("a line was written from text"))
+    }
+}
+
 /// Why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a chat frame: {0}")]
@@ -199,17 +250,25 @@ impl Frame {
 
     /// Reads a frame and the epoch it was meant for.
     pub fn decode(bytes: &[u8]) -> Result<(u64, Self), FrameError> {
+        Self::read(bytes.to_vec())
+    }
+
+    /// The same; the bytes of a line or piece stay where they are in memory.
+    pub fn read(bytes: Vec<u8>) -> Result<(u64, Self), FrameError> {
         let (kind, rest) = bytes.split_first().ok_or(FrameError("it is empty"))?;
         let (epoch, rest) = number(rest)?;
         let frame = match kind {
             b'H' => Self::hello(rest)?,
             b'L' => {
-                let (seq, text) = number(rest)?;
-                let text = line(text)?;
+                let (seq, _) = number(rest)?;
+                let text = line(bytes)?;
                 Self::Line { seq, text }
             }
             b'N' => {
                 let (seq, note) = number(rest)?;
+                if note.len() > limits::NOTE_BYTES_MAX {
+                    return Err(FrameError("a note over its limit"));
+                }
                 let note = serde_json::from_slice(note).map_err(|_| FrameError("a bad note"))?;
                 Self::Note { seq, note }
             }
@@ -219,7 +278,7 @@ impl Frame {
                 Self::Ack { through, last }
             }
             b'R' => Self::Resend { from: only(rest)? },
-            b'D' => Self::piece(rest)?,
+            b'D' => Self::piece(bytes)?,
             b'C' => Self::credit(rest)?,
             _ => return Err(FrameError("its kind is unknown")),
         };
@@ -234,24 +293,23 @@ impl Frame {
         if hello.magic != MAGIC || hello.version == 0 {
             return Err(FrameError("a hello of something else"));
         }
-        let is_bad = |host: &String| host.len() > limits::HOST_BYTES_MAX;
-        if hello.host.as_ref().is_some_and(is_bad) {
+        if hello.host.as_ref().is_some_and(|host| !is_host(host)) {
             return Err(FrameError("a bad host"));
         }
         Ok(Self::Hello { chat: *chat, hello })
     }
 
-    fn piece(rest: &[u8]) -> Result<Self, FrameError> {
-        let (file, rest) = number(rest)?;
+    fn piece(mut frame: Vec<u8>) -> Result<Self, FrameError> {
+        let (file, rest) = number(&frame[HEAD..])?;
         let (offset, bytes) = number(rest)?;
         if bytes.is_empty() || bytes.len() > limits::FILE_PIECE_BYTES {
             return Err(FrameError("a piece of a bad length"));
         }
-        let bytes = bytes.to_vec();
+        frame.drain(..frame.len() - bytes.len());
         Ok(Self::Piece {
             file,
             offset,
-            bytes,
+            bytes: frame,
         })
     }
 
@@ -273,7 +331,7 @@ impl Frame {
 
 fn head(kind: u8, epoch: u64, parts: &[&[u8]]) -> Vec<u8> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = Vec::with_capacity(9 + len);
+    let mut frame = Vec::with_capacity(HEAD + len);
     frame.push(kind);
     frame.extend_from_slice(&epoch.to_be_bytes());
     parts.iter().for_each(|part| frame.extend_from_slice(part));
@@ -294,12 +352,21 @@ fn only(bytes: &[u8]) -> Result<u64, FrameError> {
     }
 }
 
-fn line(bytes: &[u8]) -> Result<String, FrameError> {
-    if bytes.len() > limits::LINE_BYTES_MAX {
+fn line(mut frame: Vec<u8>) -> Result<String, FrameError> {
+    frame.drain(..ROW_HEAD);
+    if frame.len() > limits::LINE_BYTES_MAX {
         return Err(FrameError("a line over its limit"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| FrameError("a line that is not UTF-8"))?;
-    Ok(text.to_owned())
+    if frame.contains(&b'\n') {
+        return Err(FrameError("a line with a line break"));
+    }
+    String::from_utf8(frame).map_err(|_| FrameError("a line that is not UTF-8"))
+}
+
+/// Says whether a text may go into an endpoint: a name or an address, and nothing that means more there.
+fn is_host(host: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || "._-:%".contains(c);
+    (1..=limits::HOST_BYTES_MAX).contains(&host.len()) && host.chars().all(fits)
 }
 
 fn json<T: Serialize>(value: &T) -> Vec<u8> {
@@ -369,6 +436,43 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_kept_line_or_note_is_the_frame_it_was() {
+        let note = Note::Verified { file: 3 };
+        let line = Frame::Line {
+            seq: 4,
+            text: "olá".into(),
+        };
+        let mut kept = Kept::line(0, 4, "olá");
+        kept.readdress(77);
+        assert_eq!(**kept.bytes(), *line.encode(77));
+        assert_eq!(kept.text(), Some("olá"));
+        let kept = Kept::note(77, 5, &note);
+        assert_eq!(**kept.bytes(), *Frame::Note { seq: 5, note }.encode(77));
+        assert_eq!(kept.text(), None);
+    }
+
+    #[test]
+    fn a_host_is_nothing_but_a_host() {
+        for (host, fits) in [
+            ("10.0.0.7", true),
+            ("fe80::1%eth0", true),
+            ("printer.local", true),
+            ("", false),
+            ("10.0.0.7:1;10.0.0.8", false),
+            ("a b", false),
+            ("*", false),
+        ] {
+            assert_eq!(is_host(host), fits, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let bytes = Kept::line(1, 1, "two\nlines");
+        assert!(Frame::decode(bytes.bytes()).is_err());
     }
 
     #[test]

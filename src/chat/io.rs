@@ -3,6 +3,9 @@
 //! As with the broker: [`Core::handle`](super::core::Core::handle) takes one [`Input`], then
 //! [`Core::poll_output`](super::core::Core::poll_output) is drained.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use super::frame::{FileNumber, Note, Seq};
 use crate::protocol::PublicKey;
 
@@ -65,6 +68,9 @@ pub enum Input {
     },
     /// The broker says how the invitation ended; only while nobody has come yet.
     Answered(End),
+    /// The broker says that somebody accepted: from now on the other side must come within
+    /// [`CHAT_CONNECT_MS`](crate::limits::CHAT_CONNECT_MS).
+    Accepted,
     /// Say a line (at most [`LINE_BYTES_MAX`](crate::limits::LINE_BYTES_MAX), no line break in it).
     Say(String),
     /// Say something about a file.
@@ -91,7 +97,8 @@ pub enum Input {
     Shown(Seq),
     /// The user leaves: what was said goes first.
     Leave,
-    /// Time passed: at the time of [`Core::wake_at_ms`](super::core::Core::wake_at_ms) at the latest.
+    /// Time passed: at the time of [`Core::wake_at_ms`](super::core::Core::wake_at_ms) at the latest,
+    /// and after what came in until then, so that a slow turn is not taken for silence.
     Tick,
 }
 
@@ -100,10 +107,31 @@ pub enum Input {
 pub enum Output {
     /// Connect the PUSH to the other side, which must prove this key. Once in a chat.
     Connect(Peer),
-    /// Send this frame. While the outgoing queue is full, keep it; order matters.
-    Send(Vec<u8>),
+    /// Send this frame. While the outgoing queue is full, keep it; order matters. On
+    /// [`Input::LinkDown`] forget what is kept: after [`Input::LinkUp`] all of it comes again.
+    Send(Packet),
     /// Tell the user.
     Tell(Event),
+}
+
+/// The bytes of a frame to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet {
+    /// Of the row: the core keeps it too, to send it again.
+    Kept(Arc<[u8]>),
+    /// Sent once.
+    Passing(Vec<u8>),
+}
+
+impl Deref for Packet {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Kept(bytes) => bytes,
+            Self::Passing(bytes) => bytes,
+        }
+    }
 }
 
 /// What happens in a chat.
@@ -165,6 +193,9 @@ pub enum Event {
         /// Read again from there.
         again: bool,
     },
+    /// A connection of either side was made anew: lines and notes come again by themselves, but pieces
+    /// and credits under way are lost. Who receives a file asks again from what is written.
+    Resumed,
     /// The other side is not heard of for the moment.
     Broken,
     /// It is back, with nothing lost.
@@ -177,7 +208,7 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// One side left; everything said was delivered.
+    /// One side left; everything said before was delivered.
     Bye {
         /// It was the other one.
         by_peer: bool,
