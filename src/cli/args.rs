@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::TTL_SECONDS_MAX;
+
+/// The longest `--wait`: no invitation stands longer.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Mail for the machines and people of one network.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -21,6 +24,7 @@ Examples:
   mailctl send bob -s lunch -b '12:30?'
   mailctl refresh                       show what arrived since the last time
   mailctl topic join news
+  mailctl chat bob                      ask bob for a direct chat; mailctl chat accept, on his side
   mailctl                               the shell: @bob writes, !news joins, refresh reads
 
 Exit codes: 0 done, 64 usage, 65 bad data, 67 no such user or topic, 69 server unreachable,
@@ -120,6 +124,12 @@ pub enum Verb {
     /// Join, leave and list topics
     #[command(subcommand)]
     Topic(Topic),
+    /// Talk with a user directly: the two programs connect, nobody in between
+    Chat(Chat),
+    /// Take no mail and no chats from a user; without a name, list whom you block
+    Block(Block),
+    /// Take mail and chats from a user again
+    Unblock(Unblock),
     /// See to users, topics, queues, leases and sessions of a running server
     #[command(subcommand)]
     Admin(Admin),
@@ -315,6 +325,115 @@ pub struct TopicName {
     pub topic: String,
 }
 
+/// `mailctl chat`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(
+    arg_required_else_help = true,
+    subcommand_value_name = "DEED",
+    subcommand_help_heading = "Deeds",
+    override_usage = "mailctl chat [OPTIONS] USER\n       mailctl chat requests|accept|decline [USER]",
+    after_help = "\
+On a pipe each line of stdin is said, and each line of the other side is printed as `peer| text`; the
+end of stdin ends the chat once everything arrived. --json has one object a line.
+
+Examples:
+  mailctl chat bob
+  tail -f log | mailctl chat bob --wait 1m
+  mailctl chat accept bob --json"
+)]
+pub struct Chat {
+    /// What to do with invitations of others
+    #[command(subcommand)]
+    pub deed: Option<ChatDeed>,
+    /// Whom to ask for a chat
+    pub user: Option<String>,
+    /// How to chat.
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+/// What to do with invitations of others.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum ChatDeed {
+    /// List who asks you for a chat
+    Requests,
+    /// Accept an invitation, and chat: USER's, or the oldest
+    Accept(ChatAccept),
+    /// Decline an invitation: USER's, or the oldest
+    Decline(ChatDecline),
+}
+
+/// `mailctl chat accept`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ChatAccept {
+    /// Who asked; the oldest invitation, without it
+    pub user: Option<String>,
+    /// How to chat.
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+/// `mailctl chat decline`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ChatDecline {
+    /// Who asked; the oldest invitation, without it
+    pub user: Option<String>,
+    /// Say that you are busy instead of no
+    #[arg(long)]
+    pub busy: bool,
+}
+
+/// Options of a chat, asked for or accepted.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct Talk {
+    /// What becomes of lines that never arrived; on a terminal you are asked [default: mail]
+    #[arg(long, value_name = "WHAT")]
+    pub undelivered: Option<Undelivered>,
+    /// The host under which the other side reaches this machine, where the address that the server
+    /// sees is not it
+    #[arg(long, value_name = "HOST", env = "MAILCTL_ADVERTISE", hide_env_values = true)]
+    pub advertise: Option<String>,
+    /// Give up when nobody answered for that long (`90s`, `5m`); as long as the invitation stands,
+    /// without it
+    #[arg(long, value_name = "TIME", value_parser = parse_wait)]
+    pub wait: Option<Duration>,
+}
+
+impl Talk {
+    /// Returns these options, completed by others.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            undelivered: self.undelivered.or(other.undelivered),
+            advertise: self.advertise.or_else(|| other.advertise.clone()),
+            wait: self.wait.or(other.wait),
+        }
+    }
+}
+
+/// What becomes of lines of a chat that never arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Undelivered {
+    /// Each is sent to the other side as a mail
+    Mail,
+    /// They are dropped
+    Drop,
+}
+
+/// `mailctl block`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Block {
+    /// Whose mail is refused from now on, and who hears that you are busy
+    pub user: Option<String>,
+}
+
+/// `mailctl unblock`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Unblock {
+    /// Whom you blocked
+    pub user: String,
+}
+
 /// `mailctl admin`.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Admin {
@@ -410,6 +529,17 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|time| !time.is_zero() && time.as_secs() <= 24 * 3600)
         .ok_or_else(|| "must lie above 0 and within a day".to_owned())
+}
+
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
+    };
+    if time.is_zero() || time > WAIT_MAX {
+        return Err("must lie above 0 and within a day".to_owned());
+    }
+    Ok(time)
 }
 
 fn parse_ttl(text: &str) -> Result<u64, String> {
@@ -512,10 +642,45 @@ mod tests {
             "topic join",
             "topic join news --from yesterday",
             "admin queue purge",
+            "chat",
+            "chat bob carol",
+            "chat bob --undelivered keep",
+            "chat bob --wait 0",
+            "chat bob --busy",
+            "unblock",
             "frefresh",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_chat_is_asked_for_or_answered() {
+        let chat = |line: &str| match parse(line).unwrap().verb {
+            Some(Verb::Chat(chat)) => chat,
+            other => panic!("{other:?}"),
+        };
+        let asks = chat("--json chat @bob --wait 90 --undelivered drop");
+        assert_eq!((asks.user.as_deref(), asks.deed), (Some("@bob"), None));
+        assert_eq!(asks.talk.wait, Some(Duration::from_secs(90)));
+        assert_eq!(asks.talk.undelivered, Some(Undelivered::Drop));
+        assert_eq!(chat("chat --json requests").deed, Some(ChatDeed::Requests));
+        let accepts = chat("chat --wait 5m accept bob --advertise here");
+        let Some(ChatDeed::Accept(args)) = accepts.deed else {
+            panic!("{accepts:?}");
+        };
+        let talk = args.talk.or(&accepts.talk);
+        assert_eq!(args.user.as_deref(), Some("bob"));
+        assert_eq!(talk.wait, Some(Duration::from_secs(300)));
+        assert_eq!(talk.advertise.as_deref(), Some("here"));
+        let declines = chat("chat decline --busy").deed;
+        assert_eq!(
+            declines,
+            Some(ChatDeed::Decline(ChatDecline {
+                user: None,
+                busy: true
+            }))
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{self, FileError, failed};
 use super::mailbox::Mailbox;
 use super::outbox::Outbox;
+use super::shown::Shown;
 use crate::auth::keys::{KeyError, KeyPair};
 use crate::protocol::PublicKey;
 use crate::protocol::codes::exit;
@@ -423,6 +424,11 @@ impl Account {
     /// Opens the account's mailbox.
     pub fn mailbox(&self) -> Result<Mailbox, FileError> {
         Mailbox::open(&self.folder, &hex::encode(self.server_key())[..16])
+    }
+
+    /// Opens the account's marks of chat lines that were shown.
+    pub fn shown(&self) -> Result<Shown, FileError> {
+        Shown::open(&self.folder)
     }
 
     /// Returns how often this device was logged out: a standing session that finds another number than

@@ -4,6 +4,7 @@
 //! - [`home`]: the folder with the keys and the state of this person's accounts.
 //! - [`outbox`]: sends, saved with their number before the first try.
 //! - [`mailbox`]: received mail, a Maildir, saved before it is acknowledged.
+//! - [`shown`]: which lines of chats this device has shown.
 //! - [`connection`]: the sockets and the clock.
 //! - [`core`]: the rules without sockets, files or clock.
 //!
@@ -18,6 +19,7 @@ pub mod mailbox;
 mod mime;
 pub mod outbox;
 pub mod session;
+pub mod shown;
 pub mod waker;
 
 pub use error::ClientError;
