@@ -7,6 +7,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::auth::keys::KeyError;
+use crate::chat::ChatError;
 use crate::client::home::HomeError;
 use crate::client::{ClientError, FileError};
 use crate::protocol::codes::{Code, WireError, exit};
@@ -145,6 +146,19 @@ impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(told) => told.into(),
+            error => Self {
+                code: Cow::Borrowed(error.code()),
+                retryable: error.retryable(),
+                ..Self::new("", error.exit_code(), error.to_string())
+            },
+        }
+    }
+}
+
+impl From<ChatError> for CliError {
+    fn from(error: ChatError) -> Self {
+        match error {
+            ChatError::Server(error) => error.into(),
             error => Self {
                 code: Cow::Borrowed(error.code()),
                 retryable: error.retryable(),

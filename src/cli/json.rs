@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::protocol::codes::WireError;
-use crate::protocol::reply::{Envelope, Outcome, Trimmed};
+use crate::protocol::reply::{ChatRow, ChatState, Envelope, Outcome, Trimmed};
 
 /// The version of these forms, in every object.
 pub const V: u8 = 1;
@@ -101,6 +101,74 @@ pub fn trimmed(address: &str, trimmed: Trimmed) -> TrimmedMails<'_> {
         count: trimmed.count,
         from_id: trimmed.from_id,
     }
+}
+
+/// An invitation to a chat, in `refresh`, `watch` and `chat requests`.
+#[derive(Debug, Serialize)]
+pub struct Invitation<'a> {
+    v: u8,
+    kind: &'static str,
+    from: &'a str,
+    chat: &'a str,
+    asked_at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<&'a str>,
+    state: ChatState,
+}
+
+/// Makes the object of an invitation.
+pub fn invitation(row: &ChatRow) -> Invitation<'_> {
+    Invitation {
+        v: V,
+        kind: "invitation",
+        from: &row.from,
+        chat: &row.chat,
+        asked_at: &row.asked_at,
+        expires_at: Some(&row.expires_at),
+        state: row.state,
+    }
+}
+
+/// Makes the object of an invitation that ended before its addressee saw it.
+pub fn missed(row: &ChatRow) -> Invitation<'_> {
+    Invitation {
+        kind: "missed",
+        expires_at: None,
+        ..invitation(row)
+    }
+}
+
+/// One thing that happened in a chat on a pipe.
+#[derive(Debug, Default, Serialize)]
+pub struct Chat<'a> {
+    /// Version of the form.
+    pub v: u8,
+    /// What happened.
+    pub kind: &'static str,
+    /// The chat.
+    pub chat: &'a str,
+    /// The other side's user.
+    pub peer: &'a str,
+    /// `line`: its place in the other side's row. `delivered`: how many of this side's lines were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<&'a str>,
+    /// This machine's time.
+    pub at: &'a str,
+    /// Why, where a kind has several reasons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// `waiting`: when the invitation ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<&'a str>,
+    /// `open`: the words that both sides see, to compare aloud.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<&'a str>,
+    /// `bye`: who left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<&'a str>,
 }
 
 /// What became of a send at one recipient.
@@ -223,6 +291,27 @@ mod tests {
         assert_eq!(
             to_json(&outcome(&refused)).unwrap(),
             r#"{"v":1,"address":"bbo","code":"no_such_address","text":"no bbo; nearest: bob","retryable":false}"#
+        );
+    }
+
+    #[test]
+    fn invitations_have_the_fields_of_the_contract() {
+        let row = ChatRow {
+            chat: "c0".into(),
+            from: "ana".into(),
+            to: "bob".into(),
+            state: ChatState::Open,
+            device: 1,
+            asked_at: "A".into(),
+            expires_at: "E".into(),
+        };
+        assert_eq!(
+            to_json(&invitation(&row)).unwrap(),
+            r#"{"v":1,"kind":"invitation","from":"ana","chat":"c0","asked_at":"A","expires_at":"E","state":"open"}"#
+        );
+        assert_eq!(
+            to_json(&missed(&row)).unwrap(),
+            r#"{"v":1,"kind":"missed","from":"ana","chat":"c0","asked_at":"A","state":"open"}"#
         );
     }
 

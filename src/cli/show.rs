@@ -10,7 +10,7 @@ use super::times;
 use super::ui::{Table, Ui};
 use super::untrusted::{Block, visible, wrapped};
 use super::{json, untrusted};
-use crate::protocol::reply::{Envelope, Trimmed};
+use crate::protocol::reply::{ChatRow, ChatState, Envelope, Trimmed};
 
 /// What stands before each line of a body.
 const INDENT: &str = "    ";
@@ -92,6 +92,39 @@ pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError
         gone.from_id
     );
     ui.result(&json::trimmed(address, gone), human)
+}
+
+/// Prints an invitation that stands, and how to answer it.
+pub fn invitation(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
+    let from = visible(&row.from);
+    let human = format!(
+        "? {from} asks for a direct chat until {} - mailctl chat accept {from}",
+        times::hour(&row.expires_at)
+    );
+    ui.result(&json::invitation(row), human)
+}
+
+/// Prints that an invitation which was shown before stands no longer.
+pub fn invitation_ended(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
+    let how = match row.state {
+        ChatState::Accepted => "was accepted",
+        ChatState::Declined | ChatState::Busy => "was declined",
+        ChatState::Withdrawn => "was taken back",
+        ChatState::Expired => "has expired",
+        _ => "is over",
+    };
+    let human = format!("? the invitation of {} {how}", visible(&row.from));
+    ui.result(&json::invitation(row), human)
+}
+
+/// Prints that an invitation came and went unseen.
+pub fn missed(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
+    let human = format!(
+        "? {} asked for a direct chat at {}; nobody was there to answer",
+        visible(&row.from),
+        times::human(&row.asked_at)
+    );
+    ui.result(&json::missed(row), human)
 }
 
 /// Returns `1 mail` or `2 mails`.

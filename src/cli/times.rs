@@ -45,6 +45,30 @@ where
     time.format(form).to_string()
 }
 
+/// Returns a time of the broker as the hour, to the second, for what ends soon.
+pub fn hour(rfc3339: &str) -> String {
+    hour_at(rfc3339, &now())
+}
+
+fn hour_at<Z: TimeZone>(rfc3339: &str, now: &DateTime<Z>) -> String
+where
+    Z::Offset: std::fmt::Display,
+{
+    DateTime::parse_from_rfc3339(rfc3339).map_or_else(
+        |_| rfc3339.to_owned(),
+        |time| {
+            let time = time.with_timezone(&now.timezone());
+            time.format("%H:%M:%S").to_string()
+        },
+    )
+}
+
+/// Returns this machine's time as the broker writes its own: RFC 3339 in UTC with milliseconds.
+pub fn stamp() -> String {
+    let utc = now().with_timezone(&chrono::Utc);
+    utc.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
 /// Returns a warning when this machine's clock is far from the server's `now`.
 pub fn skew_warning(server_now: &str) -> Option<String> {
     skew_at(server_now, &now())
@@ -80,6 +104,8 @@ mod tests {
         assert_eq!(human_at("2026-11-22T01:30:00Z", &now), "21 Nov 22:30");
         assert_eq!(human_at("2025-01-02T03:04:05Z", &now), "2025-01-02 00:04");
         assert_eq!(human_at("whenever", &now), "whenever");
+        assert_eq!(hour_at("2026-11-22T12:04:11.120Z", &now), "09:04:11");
+        assert_eq!(hour_at("whenever", &now), "whenever");
     }
 
     #[test]

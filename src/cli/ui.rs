@@ -116,12 +116,18 @@ impl Ui {
 
     /// Tells what else happened: a line on stderr, under `--json` a `{"v":1,"note":...}`.
     pub fn report(&mut self, text: impl Display) {
+        let text = text.to_string();
+        let note = super::json::object(serde_json::json!({"note": text}));
+        self.report_as(&note, text);
+    }
+
+    /// Tells what else happened in the form that was asked for, on stderr.
+    pub fn report_as<T: Serialize + ?Sized>(&mut self, value: &T, human: impl Display) {
         if self.json {
-            let note = super::json::object(serde_json::json!({"note": text.to_string()}));
-            let line = untrusted::to_json(&note).unwrap_or_default();
+            let line = untrusted::to_json(value).unwrap_or_default();
             drop(writeln!(self.err, "{line}"));
         } else {
-            self.say(text);
+            self.say(human);
         }
     }
 

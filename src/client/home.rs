@@ -426,9 +426,9 @@ impl Account {
         Mailbox::open(&self.folder, &hex::encode(self.server_key())[..16])
     }
 
-    /// Opens the account's marks of chat lines that were shown.
-    pub fn shown(&self) -> Result<Shown, FileError> {
-        Shown::open(&self.folder)
+    /// Returns the account's marks of chat lines that were shown.
+    pub fn shown(&self) -> Shown {
+        Shown::at(&self.folder)
     }
 
     /// Returns how often this device was logged out: a standing session that finds another number than

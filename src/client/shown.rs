@@ -39,15 +39,22 @@ pub struct Mark {
 }
 
 impl Shown {
-    /// Opens the marks below an account's folder, making it if needed.
-    pub fn open(account: &Path) -> Result<Self, FileError> {
-        let folder = account.join("shown");
-        files::make_folder(&folder)?;
-        Ok(Self { folder })
+    /// Returns the marks below an account's folder.
+    pub fn at(account: &Path) -> Self {
+        Self {
+            folder: account.join("shown"),
+        }
+    }
+
+    /// Says whether there is no mark at all: then no mail is covered.
+    pub fn is_empty(&self) -> bool {
+        files::names(&self.folder).is_ok_and(|mut names| names.next().is_none())
+            || !self.folder.exists()
     }
 
     /// Opens the mark of a chat with `peer`, and removes those that are too old to matter.
     pub fn begin(&self, chat: &str, peer: &str) -> Result<Mark, FileError> {
+        files::make_folder(&self.folder)?;
         let path = self.folder.join(chat);
         let through = seq_of(&path).unwrap_or(0);
         let file = OpenOptions::new()
@@ -172,14 +179,16 @@ mod tests {
 
     fn shown() -> (tempfile::TempDir, Shown) {
         let folder = tempfile::tempdir().unwrap();
-        let shown = Shown::open(folder.path()).unwrap();
+        let shown = Shown::at(folder.path());
         (folder, shown)
     }
 
     #[test]
     fn what_was_shown_is_covered_and_nothing_else() {
         let (_folder, shown) = shown();
+        assert!(shown.is_empty());
         let mut mark = shown.begin(CHAT, "bob").unwrap();
+        assert!(!shown.is_empty());
         mark.show(3).unwrap();
         mark.show(2).unwrap(); // forward only
         let covers = |from, seq| shown.covers(&envelope(from, &line_type(CHAT, seq)));

@@ -12,7 +12,10 @@ use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 
 mod admin;
+mod block;
+pub(super) mod chat;
 mod history;
+pub(super) mod invitations;
 mod invite;
 mod join;
 mod login;
@@ -51,6 +54,9 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::History(args) => history::run(context, args),
         Verb::Read(args) => read::run(context, *args),
         Verb::Topic(verb) => topic::run(context, verb),
+        Verb::Chat(args) => chat::run(context, args),
+        Verb::Block(args) => block::block(context, args),
+        Verb::Unblock(args) => block::unblock(context, args),
         Verb::Admin(verb) => admin::run(context, verb),
     }
 }

@@ -1,6 +1,8 @@
-//! `mailctl refresh`: what is unseen, in id order. Each mail is claimed, printed, flushed and only
-//! then marked, so it is shown again only if this process died while showing it.
+//! `mailctl refresh`: what is unseen, in id order, then invitations to chats. Each mail is claimed,
+//! printed, flushed and only then marked, so it is shown again only if this process died while showing
+//! it. A mail that is a line of a chat which this device has shown is marked and not shown.
 
+use super::invitations::Waiting;
 use super::{Context, close};
 use crate::cli::args::Refresh;
 use crate::cli::error::CliError;
@@ -31,17 +33,51 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
     // What is here already is shown even if the server is not there.
     let fetched = fetch(context, &account, options);
     let shown = show_unseen(context.ui, &account, args.limit)?;
-    fetched?;
-    tell_nothing(context.ui, &account, shown);
+    let (waiting, session) = fetched?;
+    show_waiting(context.ui, &waiting, shown)?;
+    if let Some(mut session) = session {
+        waiting.seen(&mut session)?;
+        close(session);
+    }
+    tell_nothing(context.ui, &account, shown + waiting.len());
     Ok(())
 }
 
-fn fetch(context: &mut Context<'_>, account: &Account, options: Options) -> Result<(), CliError> {
-    let mut session = context.open(account, options)?;
-    let fetched = session.refresh();
-    close(session);
-    fetched?;
+/// Refreshes within an open session.
+pub(crate) fn in_session(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
+    let fetched = session.refresh().and_then(|_| Waiting::of(session));
+    let shown = show_unseen(ui, session.account(), None)?;
+    let waiting = fetched?;
+    show_waiting(ui, &waiting, shown)?;
+    waiting.seen(session)?;
+    tell_nothing(ui, session.account(), shown + waiting.len());
     Ok(())
+}
+
+/// Brings everything here. The session stays open when there is a word to say after showing.
+fn fetch(
+    context: &mut Context<'_>,
+    account: &Account,
+    options: Options,
+) -> Result<(Waiting, Option<Session>), CliError> {
+    let mut session = context.open(account, options)?;
+    let fetched = session
+        .refresh()
+        .and_then(|_| Waiting::of(&mut session));
+    match fetched {
+        Ok(waiting) if !waiting.missed.is_empty() => Ok((waiting, Some(session))),
+        fetched => {
+            close(session);
+            Ok((fetched?, None))
+        }
+    }
+}
+
+fn show_waiting(ui: &mut Ui, waiting: &Waiting, above: usize) -> Result<(), CliError> {
+    if above > 0 && !waiting.is_empty() {
+        separate(ui)?;
+    }
+    waiting.show(ui)
 }
 
 /// Says that there was nothing.
@@ -58,6 +94,7 @@ pub(crate) fn show_unseen(
     limit: Option<usize>,
 ) -> Result<usize, CliError> {
     let mailbox = account.mailbox()?;
+    file_lines(ui, account, &mailbox)?;
     let unseen = mailbox.unseen()?;
     let total = unseen.len();
     let shown = limit.unwrap_or(total).min(total);
@@ -77,6 +114,32 @@ pub(crate) fn show_unseen(
     }
     mailbox.sync_shown()?;
     Ok(told + done)
+}
+
+/// Marks as shown what this device has shown already, as lines of a chat.
+fn file_lines(ui: &mut Ui, account: &Account, mailbox: &Mailbox) -> Result<(), CliError> {
+    let shown = account.shown();
+    if shown.is_empty() {
+        return Ok(());
+    }
+    let mut filed = 0;
+    for (id, log) in mailbox.unseen()? {
+        let Some(claim) = mailbox.claim(id, log)? else {
+            continue;
+        };
+        if shown.covers(&claim.read()?.envelope) {
+            mailbox.mark_shown(&claim)?;
+            filed += 1;
+        }
+    }
+    if filed > 0 {
+        mailbox.sync_shown()?;
+        ui.note(format_args!(
+            "{} of a chat came again as mail; shown before, not shown again",
+            counted(filed, "line")
+        ));
+    }
+    Ok(())
 }
 
 /// Claims, prints, flushes, marks. Returns whether it was this process that showed the mail.
@@ -134,6 +197,8 @@ pub(crate) fn trimmed(ui: &mut Ui, notice: &TrimmedNotice) -> Result<(), CliErro
 
 /// Shows what is unseen, here and at the server, and changes nothing.
 fn look(ui: &mut Ui, session: &mut Session, limit: Option<usize>) -> Result<(), CliError> {
+    let waiting = Waiting::of(session)?;
+    let lines = session.account().shown();
     let mut look = session.look()?;
     let mut left = limit.unwrap_or(usize::MAX);
     let mut any = false;
@@ -141,6 +206,7 @@ fn look(ui: &mut Ui, session: &mut Session, limit: Option<usize>) -> Result<(), 
         match look.next(session)? {
             None => break,
             Some(Arrival::Trimmed(notice)) => trimmed(ui, &notice)?,
+            Some(Arrival::Mail(mail)) if lines.covers(&mail.envelope) => continue,
             Some(Arrival::Mail(mail)) => {
                 if any {
                     separate(ui)?;
@@ -151,6 +217,7 @@ fn look(ui: &mut Ui, session: &mut Session, limit: Option<usize>) -> Result<(), 
         }
         any = true;
     }
-    tell_nothing(ui, session.account(), usize::from(any));
+    show_waiting(ui, &waiting, usize::from(any))?;
+    tell_nothing(ui, session.account(), usize::from(any) + waiting.len());
     Ok(())
 }

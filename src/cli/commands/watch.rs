@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::invitations::Live;
 use super::{Context, refresh};
 use crate::cli::args::Watch;
 use crate::cli::error::CliError;
@@ -16,6 +17,7 @@ use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::mailbox::Mail;
 use crate::client::session::{Event, Options};
+use crate::client::shown::Shown;
 
 /// How long a stop may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -34,12 +36,17 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
         "watching as {}; Ctrl-C ends it",
         account.user()
     ));
+    let mut teller = Teller {
+        exec: args.exec.as_deref(),
+        shown: account.shown(),
+        invitations: Live::new(&session),
+    };
     let mut watched = Ok(());
     while watched.is_ok() && !stop.load(Ordering::Relaxed) {
         watched = session
             .next_event(LOOK_EVERY)
             .map_err(CliError::from)
-            .and_then(|event| tell(context.ui, event, args.exec.as_deref()));
+            .and_then(|event| teller.tell(context.ui, event));
     }
     // Gives the port back. That the server may not be there to hear it harms nothing.
     drop(session.stop_watch());
@@ -47,7 +54,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
 }
 
 /// Returns what becomes true when the process is asked to stop.
-fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
@@ -56,20 +63,32 @@ fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     Ok(stop)
 }
 
-fn tell(ui: &mut Ui, event: Event, exec: Option<&str>) -> Result<(), CliError> {
-    match event {
-        Event::Mail(mail) => {
-            show::mail(ui, &mail.envelope, &mail.body)?;
-            if let Some(command) = exec {
-                execute(ui, command, &mail);
+/// Shows what happens.
+struct Teller<'a> {
+    exec: Option<&'a str>,
+    shown: Shown,
+    invitations: Live,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, ui: &mut Ui, event: Event) -> Result<(), CliError> {
+        match event {
+            // The next refresh files it.
+            Event::Mail(mail) if self.shown.covers(&mail.envelope) => {}
+            Event::Mail(mail) => {
+                show::mail(ui, &mail.envelope, &mail.body)?;
+                if let Some(command) = self.exec {
+                    execute(ui, command, &mail);
+                }
             }
+            Event::Trimmed(notice) => refresh::trimmed(ui, &notice)?,
+            Event::Chat(row) => drop(self.invitations.hear(ui, &row)?),
+            Event::Disconnected => ui.report("the server does not answer; trying again"),
+            Event::Reconnected => ui.report("connected again"),
+            _ => {}
         }
-        Event::Trimmed(notice) => refresh::trimmed(ui, &notice)?,
-        Event::Disconnected => ui.report("the server does not answer; trying again"),
-        Event::Reconnected => ui.report("connected again"),
-        _ => {}
+        Ok(())
     }
-    Ok(())
 }
 
 /// Runs the user's command for a mail. A command that fails is told about and ends nothing.

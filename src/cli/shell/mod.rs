@@ -108,13 +108,7 @@ fn act(
             topic::leave(ui, session, &topic)
         }
         Command::Topics => topic::list(ui, session),
-        Command::Refresh => {
-            let fetched = session.refresh();
-            let shown = refresh::show_unseen(ui, session.account(), None)?;
-            fetched?;
-            refresh::tell_nothing(ui, session.account(), shown);
-            Ok(())
-        }
+        Command::Refresh => refresh::in_session(ui, session),
         Command::Help(word) => ui.line(table::help(word.as_deref())),
     }
 }

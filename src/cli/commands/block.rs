@@ -1,0 +1,69 @@
+//! `mailctl block`, `unblock`: whose mail and chats this user does not take.
+
+use serde_json::json;
+
+use super::{Context, close, user_name};
+use crate::cli::args::{Block, Unblock};
+use crate::cli::error::CliError;
+use crate::cli::json::object;
+use crate::cli::untrusted::visible;
+use crate::client::ClientError;
+use crate::client::session::Session;
+
+/// Blocks a user, or lists who is blocked.
+pub(crate) fn block(context: &mut Context<'_>, args: &Block) -> Result<(), CliError> {
+    let Some(name) = &args.user else {
+        return list(context);
+    };
+    let user = user_name(name)?;
+    within(context, |session| session.block(&user))?;
+    context.ui.result(
+        &object(json!({"user": user.as_str(), "blocked": true})),
+        format_args!("blocked {user}; undo: mailctl unblock {user}"),
+    )
+}
+
+/// Takes a block back.
+pub(crate) fn unblock(context: &mut Context<'_>, args: &Unblock) -> Result<(), CliError> {
+    let user = user_name(&args.user)?;
+    within(context, |session| session.unblock(&user))?;
+    context.ui.result(
+        &object(json!({"user": user.as_str(), "blocked": false})),
+        format_args!("unblocked {user}"),
+    )
+}
+
+fn list(context: &mut Context<'_>) -> Result<(), CliError> {
+    let users = within(context, all)?;
+    if users.is_empty() {
+        context.ui.note("nobody is blocked");
+    }
+    for user in users {
+        let shown = visible(&user);
+        context.ui.result(&object(json!({"user": user})), shown)?;
+    }
+    Ok(())
+}
+
+fn all(session: &mut Session) -> Result<Vec<String>, ClientError> {
+    let (mut users, mut after) = (Vec::new(), None);
+    loop {
+        let page = session.blocks(after.as_deref())?;
+        users.extend(page.users);
+        if page.more_after.is_none() {
+            return Ok(users);
+        }
+        after = page.more_after;
+    }
+}
+
+/// Does something in a session of its own.
+fn within<T>(
+    context: &mut Context<'_>,
+    deed: impl FnOnce(&mut Session) -> Result<T, ClientError>,
+) -> Result<T, CliError> {
+    let mut session = context.session()?;
+    let done = deed(&mut session);
+    close(session);
+    Ok(done?)
+}

@@ -1,0 +1,194 @@
+//! `mailctl chat`: asks for direct chats, answers invitations, and is one side of a chat.
+//!
+//! [`talk`] drives a chat from its beginning to its end, whoever types and whoever shows it; [`pipe`] is
+//! the line protocol for programs; [`undelivered`] sends as mail what never arrived. The chat itself is
+//! [`crate::chat`].
+
+pub(crate) mod pipe;
+pub(crate) mod talk;
+pub(crate) mod undelivered;
+
+use serde_json::json;
+
+use self::talk::{Over, Party, Talk};
+use self::undelivered::Left;
+use super::invitations::Waiting;
+use super::{Context, close, said, user_name, watch};
+use crate::chat::{Chat, ChatError, Options};
+use crate::cli::args::{self, ChatDecline, ChatDeed, Undelivered};
+use crate::cli::error::CliError;
+use crate::cli::json::{self, object};
+use crate::cli::times;
+use crate::cli::ui::{Table, Ui};
+use crate::cli::untrusted::visible;
+use crate::client::session::{self, Session};
+use crate::protocol::codes::exit;
+use crate::protocol::names::UserName;
+use crate::protocol::reply::ChatRow;
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, args: &args::Chat) -> Result<(), CliError> {
+    match (&args.user, &args.deed) {
+        (Some(user), None) => ask(context, &user_name(user)?, &args.talk),
+        (None, Some(ChatDeed::Requests)) => requests(context),
+        (None, Some(ChatDeed::Accept(accept))) => {
+            let talk = accept.talk.clone().or(&args.talk);
+            accept_one(context, named(accept.user.as_deref())?.as_ref(), &talk)
+        }
+        (None, Some(ChatDeed::Decline(args))) => decline(context, args),
+        _ => Err(CliError::usage("chat with whom?").hint(
+            "mailctl chat USER, or mailctl chat requests|accept|decline [USER]",
+        )),
+    }
+}
+
+fn named(user: Option<&str>) -> Result<Option<UserName>, CliError> {
+    user.map(user_name).transpose()
+}
+
+fn requests(context: &mut Context<'_>) -> Result<(), CliError> {
+    let mut session = context.session()?;
+    let waiting = Waiting::of(&mut session);
+    close(session);
+    let open = waiting?.open;
+    if context.ui.is_json() {
+        return open
+            .iter()
+            .try_for_each(|row| context.ui.object(&json::invitation(row)));
+    }
+    if open.is_empty() {
+        context.ui.note("nobody asks for a chat");
+        return Ok(());
+    }
+    let mut table = Table::new(&["From", "Asked", "Until"]);
+    for row in &open {
+        let (asked, until) = (times::human(&row.asked_at), times::hour(&row.expires_at));
+        table.row(&[&row.from, &asked, &until]);
+    }
+    table.print(context.ui)
+}
+
+fn decline(context: &mut Context<'_>, args: &ChatDecline) -> Result<(), CliError> {
+    let from = named(args.user.as_deref())?;
+    let mut session = context.session()?;
+    let declined = invitation(&mut session, from.as_ref()).and_then(|row| {
+        session.chat_decline(&row.chat, args.busy)?;
+        Ok(row)
+    });
+    close(session);
+    let row = declined?;
+    let word = if args.busy { "busy" } else { "declined" };
+    context.ui.result(
+        &object(json!({"chat": row.chat, "from": row.from, "answer": word})),
+        format_args!("answered {}: {word}", visible(&row.from)),
+    )
+}
+
+/// Returns the open invitation of a user, or of anybody: the oldest.
+pub(crate) fn invitation(
+    session: &mut Session,
+    from: Option<&UserName>,
+) -> Result<ChatRow, CliError> {
+    let open = Waiting::of(session)?.open;
+    let is_meant = |row: &ChatRow| from.is_none_or(|user| user.as_str() == row.from);
+    open.into_iter()
+        .find(is_meant)
+        .ok_or_else(|| no_invitation(from))
+}
+
+fn no_invitation(from: Option<&UserName>) -> CliError {
+    let text = match from {
+        Some(user) => format!("no invitation of {user} stands"),
+        None => "no invitation stands".to_owned(),
+    };
+    let told = CliError::new("no_invitation", exit::NO_USER, text);
+    match from {
+        Some(user) => told.hint(format!("ask: mailctl chat {user}")),
+        None => told.hint("ask: mailctl chat USER"),
+    }
+}
+
+fn ask(context: &mut Context<'_>, user: &UserName, args: &args::Talk) -> Result<(), CliError> {
+    let session = standing(context)?;
+    let chat = Chat::ask(session, user, &options(args)).map_err(failed)?;
+    converse(context, chat, args)
+}
+
+fn accept_one(
+    context: &mut Context<'_>,
+    from: Option<&UserName>,
+    args: &args::Talk,
+) -> Result<(), CliError> {
+    let mut session = standing(context)?;
+    let row = match invitation(&mut session, from) {
+        Ok(row) => row,
+        Err(error) => {
+            close(session);
+            return Err(error);
+        }
+    };
+    let chat = Chat::accept(session, &row, &options(args)).map_err(failed)?;
+    converse(context, chat, args)
+}
+
+/// Opens the session that holds the chat's port.
+fn standing(context: &mut Context<'_>) -> Result<Session, CliError> {
+    let account = context.account()?;
+    let options = session::Options {
+        timeout: context.globals.timeout,
+        ..session::Options::standing()
+    };
+    Ok(context.open(&account, options)?)
+}
+
+fn options(args: &args::Talk) -> Options {
+    Options {
+        host: said(args.advertise.as_deref()).map(str::to_owned),
+        wait: args.wait,
+    }
+}
+
+/// Ends the session of a chat that did not come about.
+fn failed((error, session): (ChatError, Option<Session>)) -> CliError {
+    if let Some(session) = session {
+        close(session);
+    }
+    error.into()
+}
+
+/// Chats on a pipe until it is over.
+fn converse(context: &mut Context<'_>, chat: Chat, args: &args::Talk) -> Result<(), CliError> {
+    let account = context.account()?;
+    let stop = watch::stop_flag()?;
+    let talk = Talk::begin(chat, &account)?;
+    let party = talk.party().clone();
+    let refused = pipe::read_stdin(talk.mouth(), context.ui.is_json());
+    let over = talk.run(&mut pipe::Pipe::new(context.ui, party.clone()), &stop);
+    settle(context.ui, &account, &party, over, args).and_then(|()| refused.told())
+}
+
+/// Does what is left to do after a chat, and says how it ended.
+fn settle(
+    ui: &mut Ui,
+    account: &Account,
+    party: &Party,
+    over: Over,
+    args: &args::Talk,
+) -> Result<(), CliError> {
+    let lines = &over.undelivered;
+    let mut left = Left {
+        account,
+        party,
+        session: over.session,
+        server_down: over.server_down,
+    };
+    let settled = match args.undelivered.unwrap_or(Undelivered::Mail) {
+        Undelivered::Mail => left.mail(ui, lines),
+        Undelivered::Drop => {
+            left.drop(ui, lines);
+            Ok(())
+        }
+    };
+    left.close();
+    over.ended.and(settled)
+}

@@ -1,0 +1,226 @@
+//! What becomes of lines that never arrived: each is sent as a mail, or they are dropped.
+//!
+//! A mail of a line names chat and seq, so that a client which had shown the line all the same does not
+//! show it again ([`crate::client::shown`]). Where the server is gone too, the mails wait in the outbox
+//! and go out by themselves, in order.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::super::close;
+use super::talk::Party;
+use crate::chat::Undelivered;
+use crate::cli::error::CliError;
+use crate::cli::json::object;
+use crate::cli::show::counted;
+use crate::cli::ui::Ui;
+use crate::cli::untrusted::visible;
+use crate::client::ClientError;
+use crate::client::home::Account;
+use crate::client::outbox::Draft;
+use crate::client::session::{Options, Sent, Session, send_or_keep};
+use crate::client::shown::line_type;
+use crate::protocol::reply::Outcome;
+
+/// How long a server that may be gone is waited for: the end of a chat takes no more than some seconds.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// The subject of such a mail.
+const SUBJECT: &str = "line of a chat";
+
+/// What is left after a chat.
+#[derive(Debug)]
+pub(crate) struct Left<'a> {
+    /// Whose lines.
+    pub(crate) account: &'a Account,
+    /// For whom.
+    pub(crate) party: &'a Party,
+    /// The chat's session, if it still works.
+    pub(crate) session: Option<Session>,
+    /// The server is known not to answer.
+    pub(crate) server_down: bool,
+}
+
+/// What became of the lines.
+#[derive(Debug, Default, Serialize)]
+struct Fate {
+    count: usize,
+    /// Mails that are at the server.
+    sent: usize,
+    /// Mails that wait in the outbox.
+    queued: usize,
+    /// Lines that the server refused as mail.
+    refused: usize,
+    /// Lines that nobody wanted to send.
+    dropped: usize,
+}
+
+impl Left<'_> {
+    /// Sends each line as a mail, in order, and reports it. The error is the first refusal, told.
+    pub(crate) fn mail(&mut self, ui: &mut Ui, lines: &[Undelivered]) -> Result<(), CliError> {
+        let mut fate = Fate::of(lines);
+        let mut refusal = None;
+        for line in lines {
+            match self.mail_one(line) {
+                Ok(true) => fate.sent += 1,
+                Ok(false) => fate.queued += 1,
+                Err(error) => {
+                    fate.refused += 1;
+                    refusal = refusal.or(Some(error));
+                }
+            }
+        }
+        self.report(ui, &fate);
+        refusal.map_or(Ok(()), |error| Err(error.about("undelivered lines")))
+    }
+
+    /// Reports that the lines are dropped.
+    pub(crate) fn drop(&mut self, ui: &mut Ui, lines: &[Undelivered]) {
+        let mut fate = Fate::of(lines);
+        fate.dropped = lines.len();
+        self.report(ui, &fate);
+    }
+
+    /// Ends the session.
+    pub(crate) fn close(self) {
+        if let Some(session) = self.session.filter(|_| !self.server_down) {
+            close(session);
+        }
+    }
+
+    /// Sends one line as a mail: at the server now, or in the outbox.
+    fn mail_one(&mut self, line: &Undelivered) -> Result<bool, CliError> {
+        let draft = self.draft(line);
+        if self.server_down {
+            self.account.outbox()?.keep(&draft, true)?;
+            return Ok(false);
+        }
+        match self.send(draft) {
+            Ok(sent) => sent.outcomes.into_iter().find_map(refused).map_or(Ok(true), Err),
+            // It is in the outbox; so is what follows, which keeps the order.
+            Err(ClientError::NotSent { .. } | ClientError::InDoubt { .. }) => {
+                self.server_down = true;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send(&mut self, draft: Draft) -> Result<Sent, ClientError> {
+        if let Some(session) = &mut self.session {
+            return session.send_or_queue(draft, true);
+        }
+        let options = Options {
+            timeout: 2 * PATIENCE,
+            patience: PATIENCE,
+            ..Options::default()
+        };
+        let (session, sent) = send_or_keep(self.account, options, draft, true)?;
+        self.session = Some(session);
+        Ok(sent)
+    }
+
+    fn draft(&self, line: &Undelivered) -> Draft {
+        Draft {
+            to: vec![self.party.peer.clone()],
+            subject: SUBJECT.to_owned(),
+            content_type: line_type(&self.party.chat, line.seq),
+            ttl_s: None,
+            body: line.text.clone().into_bytes(),
+        }
+    }
+
+    fn report(&self, ui: &mut Ui, fate: &Fate) {
+        if fate.count == 0 {
+            return;
+        }
+        let row = Row {
+            kind: "undelivered",
+            chat: &self.party.chat,
+            peer: &self.party.peer,
+            fate,
+        };
+        ui.report_as(&object(row), fate.told(&visible(&self.party.peer)));
+    }
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    kind: &'static str,
+    chat: &'a str,
+    peer: &'a str,
+    #[serde(flatten)]
+    fate: &'a Fate,
+}
+
+impl Fate {
+    fn of(lines: &[Undelivered]) -> Self {
+        Self {
+            count: lines.len(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns it in words.
+    fn told(&self, peer: &str) -> String {
+        let parts = [
+            (self.sent, format!("sent to {peer} as mail")),
+            (
+                self.queued,
+                format!("kept in the outbox, for {peer} as mail"),
+            ),
+            (self.refused, "refused as mail".to_owned()),
+            (self.dropped, "dropped".to_owned()),
+        ];
+        let parts = parts.iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<String> = parts
+            .map(|(count, what)| {
+                if *count == self.count {
+                    what.clone()
+                } else {
+                    format!("{count} {what}")
+                }
+            })
+            .collect();
+        let verb = if self.count == 1 { "was" } else { "were" };
+        let lines = counted(self.count as u64, "line");
+        format!("{lines} {verb} not delivered; {}", parts.join(", "))
+    }
+}
+
+fn refused(outcome: Outcome) -> Option<CliError> {
+    match outcome {
+        Outcome::Refused { error, .. } => Some(CliError::from(error)),
+        Outcome::Sent { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_says_what_became_of_each_line() {
+        let fate = |sent, queued, refused, dropped| Fate {
+            count: sent + queued + refused + dropped,
+            sent,
+            queued,
+            refused,
+            dropped,
+        };
+        assert_eq!(
+            fate(3, 0, 0, 0).told("bob"),
+            "3 lines were not delivered; sent to bob as mail"
+        );
+        assert_eq!(
+            fate(0, 0, 0, 1).told("bob"),
+            "1 line was not delivered; dropped"
+        );
+        assert_eq!(
+            fate(2, 1, 1, 0).told("bob"),
+            "4 lines were not delivered; 2 sent to bob as mail, 1 kept in the outbox, for bob as mail, \
+             1 refused as mail"
+        );
+    }
+}
