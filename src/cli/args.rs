@@ -391,7 +391,12 @@ pub struct Talk {
     pub undelivered: Option<Undelivered>,
     /// The host under which the other side reaches this machine, where the address that the server
     /// sees is not it
-    #[arg(long, value_name = "HOST", env = "MAILCTL_ADVERTISE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "MAILCTL_ADVERTISE",
+        hide_env_values = true
+    )]
     pub advertise: Option<String>,
     /// Give up when nobody answered for that long (`90s`, `5m`); as long as the invitation stands,
     /// without it

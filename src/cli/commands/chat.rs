@@ -21,6 +21,7 @@ use crate::cli::json::{self, object};
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
 use crate::cli::untrusted::visible;
+use crate::client::home::Account;
 use crate::client::session::{self, Session};
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
@@ -36,9 +37,8 @@ pub(crate) fn run(context: &mut Context<'_>, args: &args::Chat) -> Result<(), Cl
             accept_one(context, named(accept.user.as_deref())?.as_ref(), &talk)
         }
         (None, Some(ChatDeed::Decline(args))) => decline(context, args),
-        _ => Err(CliError::usage("chat with whom?").hint(
-            "mailctl chat USER, or mailctl chat requests|accept|decline [USER]",
-        )),
+        _ => Err(CliError::usage("chat with whom?")
+            .hint("mailctl chat USER, or mailctl chat requests|accept|decline [USER]")),
     }
 }
 

@@ -61,9 +61,7 @@ fn fetch(
     options: Options,
 ) -> Result<(Waiting, Option<Session>), CliError> {
     let mut session = context.open(account, options)?;
-    let fetched = session
-        .refresh()
-        .and_then(|_| Waiting::of(&mut session));
+    let fetched = session.refresh().and_then(|_| Waiting::of(&mut session));
     match fetched {
         Ok(waiting) if !waiting.missed.is_empty() => Ok((waiting, Some(session))),
         fetched => {

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::talk::{Listener, Mouth, News, Party};
+use super::talk::{Listener, Mouth, News, NotSaid, Party};
 use crate::chat::io::End;
 use crate::cli::error::CliError;
 use crate::cli::json::{self, V};
@@ -54,7 +54,9 @@ impl<'a> Pipe<'a> {
             News::Open { fingerprint } => self.ui.note(format_args!(
                 "chat with {peer}; both see the words {fingerprint}"
             )),
-            News::Broken => self.ui.note(format_args!("{peer} is not heard of; waiting")),
+            News::Broken => self
+                .ui
+                .note(format_args!("{peer} is not heard of; waiting")),
             News::Mended => self.ui.note(format_args!("{peer} is back")),
             News::Ended(End::Bye { by_peer: true }) => {
                 self.ui.note(format_args!("{peer} left"));
@@ -70,7 +72,8 @@ impl Listener for Pipe<'_> {
     fn tell(&mut self, news: &News<'_>) -> Result<(), CliError> {
         match news {
             News::Session(session::Event::Disconnected) => {
-                self.ui.note("the server does not answer; the chat goes on without it");
+                self.ui
+                    .note("the server does not answer; the chat goes on without it");
                 Ok(())
             }
             News::Session(_) => Ok(()),
@@ -150,8 +153,11 @@ pub(super) fn read_stdin(mouth: Mouth, json: bool) -> Faults {
         let mut lines = Lines::new(io::stdin().lock());
         while let Some(line) = lines.next() {
             match line {
-                Ok(line) if mouth.say(line) => {}
-                Ok(_) => return,
+                Ok(line) => {
+                    if mouth.say(line) == Err(NotSaid::Over) {
+                        return;
+                    }
+                }
                 Err(error) => {
                     heard.0.store(error.exit, Ordering::Relaxed);
                     ui.error(&error);
@@ -202,10 +208,7 @@ impl<R: BufRead> Lines<R> {
         let mut line = Vec::new();
         match self.read(&mut line) {
             Ok(0) => None,
-            Ok(_) if line.len() > LINE_BYTES_MAX => Some(Err(self.bad(format_args!(
-                "is longer than {LINE_BYTES_MAX} bytes"
-            )))),
-            Ok(_) => Some(String::from_utf8(line).map_err(|_| self.bad("is not UTF-8"))),
+            Ok(_) => Some(self.checked(line)),
             Err(error) => {
                 self.over = true;
                 Some(Err(CliError::io("read stdin", &error)))
@@ -213,7 +216,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads up to the end of the line, keeps what a line may have and one byte more, and returns how
+    /// Reads up to the end of the line, keeps what a line may have and two bytes more, and returns how
     /// many bytes went by.
     fn read(&mut self, line: &mut Vec<u8>) -> io::Result<usize> {
         let mut passed = 0;
@@ -224,7 +227,7 @@ impl<R: BufRead> Lines<R> {
             };
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let piece = &bytes[..end.unwrap_or(bytes.len())];
-            let room = (LINE_BYTES_MAX + 1).saturating_sub(line.len());
+            let room = (LINE_BYTES_MAX + 2).saturating_sub(line.len());
             line.extend_from_slice(&piece[..piece.len().min(room)]);
             let used = piece.len() + usize::from(end.is_some());
             let over = used == 0 || end.is_some();
@@ -234,6 +237,18 @@ impl<R: BufRead> Lines<R> {
                 return Ok(passed);
             }
         }
+    }
+
+    /// Makes text of a line; a CR before its end belongs to the end.
+    fn checked(&self, mut line: Vec<u8>) -> Result<String, CliError> {
+        line.pop_if(|last| *last == b'\r');
+        if line.len() > LINE_BYTES_MAX {
+            return Err(self.bad(format_args!("is longer than {LINE_BYTES_MAX} bytes")));
+        }
+        if line.contains(&b'\r') {
+            return Err(self.bad("has a carriage return in it"));
+        }
+        String::from_utf8(line).map_err(|_| self.bad("is not UTF-8"))
     }
 
     fn bad(&self, what: impl std::fmt::Display) -> CliError {
@@ -264,8 +279,8 @@ mod tests {
     fn lines_are_exact() {
         assert_eq!(lines(b""), []);
         assert_eq!(
-            lines("a\n\n /bye \r\nolá".as_bytes()),
-            [ok("a"), ok(""), ok(" /bye \r"), ok("olá")]
+            lines("a\n\n /bye \r\n\r\nolá".as_bytes()),
+            [ok("a"), ok(""), ok(" /bye "), ok(""), ok("olá")]
         );
     }
 
@@ -275,9 +290,9 @@ mod tests {
         let input = [
             b"a\n\xff\n".as_slice(),
             most.as_bytes(),
-            b"\n",
+            b"\r\n",
             most.as_bytes(),
-            b"x\nb\n",
+            b"x\nb\nc\rd\n",
         ];
         let read = lines(&input.concat());
         assert_eq!(read[0], ok("a"));
@@ -290,7 +305,8 @@ mod tests {
             read[3],
             Err("line 4 of stdin is longer than 32768 bytes; it was not said".to_owned())
         );
-        assert_eq!(read[4..], [ok("b")]);
+        assert_eq!(read[4], ok("b"));
+        assert!(read[5].is_err(), "{:?}", read[5]);
     }
 
     fn told(json: bool, news: &News<'_>) -> (String, String) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
-use crate::chat::{Chat, Told, Undelivered, Voice};
+use crate::chat::{Chat, Told, Undelivered, Unsaid, Voice};
 use crate::cli::error::CliError;
 use crate::cli::untrusted::visible;
 use crate::client::ClientError;
@@ -68,7 +68,7 @@ pub(crate) enum News<'a> {
     Ended(&'a End),
     /// Something in the session with the server: a mail, an invitation, a broken connection.
     Session(&'a session::Event),
-    /// The session with the server failed. The chat goes on.
+    /// The session with the server is over. The chat goes on.
     Server(&'a ClientError),
 }
 
@@ -136,7 +136,8 @@ impl Talk {
 
     /// Drives it to its end. When `stop` becomes true the chat is left, or the invitation taken back.
     pub(crate) fn run(mut self, listener: &mut dyn Listener, stop: &AtomicBool) -> Over {
-        if let Some(expires_at) = self.chat.expires_at().map(str::to_owned) {
+        let waits = self.chat.is_asking();
+        if let Some(expires_at) = self.chat.expires_at().filter(|_| waits).map(str::to_owned) {
             let expires_at = expires_at.as_str();
             self.tell(listener, &News::Waiting { expires_at });
         }
@@ -223,14 +224,21 @@ impl Talk {
     }
 
     fn over(self, end: &End) -> Over {
+        let tried = self.chat.tried();
         let finished = self.chat.finish();
         let mut undelivered = finished.undelivered;
         let last = undelivered.last().map_or(0, |line| line.seq);
         let next = self.last_seq.max(last) + 1;
         let unsaid = self.mouth.unsaid().into_iter();
-        undelivered.extend((next..).zip(unsaid).map(|(seq, text)| Undelivered { seq, text }));
+        undelivered.extend(
+            (next..)
+                .zip(unsaid)
+                .map(|(seq, text)| Undelivered { seq, text }),
+        );
         Over {
-            ended: self.deaf.map_or_else(|| verdict(end, &self.party), Err),
+            ended: self
+                .deaf
+                .map_or_else(|| verdict(end, &self.party, &tried), Err),
             undelivered,
             session: finished.session,
             server_down: self.server_down,
@@ -239,7 +247,7 @@ impl Talk {
 }
 
 /// Returns how a program ends whose chat ended so.
-fn verdict(end: &End, party: &Party) -> Result<(), CliError> {
+fn verdict(end: &End, party: &Party, tried: &str) -> Result<(), CliError> {
     let peer = visible(&party.peer);
     let ended = |code, exit, text: String| Err(CliError::new(code, exit, text));
     match end {
@@ -251,6 +259,7 @@ fn verdict(end: &End, party: &Party) -> Result<(), CliError> {
                 format!("this machine does not reach that of {peer}")
             };
             Err(CliError::new("peer_unreachable", exit::UNAVAILABLE, side)
+                .hint(format!("tried: {tried}"))
                 .hint("the two talk directly, so the server's chat ports must pass both firewalls")
                 .hint("behind a NAT: mailctl chat --advertise HOST"))
         }
@@ -279,6 +288,15 @@ fn verdict(end: &End, party: &Party) -> Result<(), CliError> {
     }
 }
 
+/// Why a line was not said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotSaid {
+    /// The chat is over, and takes no more.
+    Over,
+    /// It is too long, or has a line break in it.
+    NotALine,
+}
+
 /// Where lines go in, from any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Mouth {
@@ -303,17 +321,21 @@ impl Mouth {
         }
     }
 
-    /// Says a line. Waits while too much is under way. Returns whether the chat still takes lines; the
-    /// one that it did not take counts as undelivered.
-    pub(crate) fn say(&self, line: String) -> bool {
+    /// Says a line; waits while too much is under way. One that comes too late counts as undelivered.
+    pub(crate) fn say(&self, line: String) -> Result<(), NotSaid> {
         self.lock().busy += 1;
         let said = self.voice.say(line);
         let mut state = self.lock();
         state.busy -= 1;
-        let taken = said.is_ok();
-        state.unsaid.extend(said.err());
         self.state.1.notify_all();
-        taken
+        match said {
+            Ok(()) => Ok(()),
+            Err(Unsaid::Over(line)) => {
+                state.unsaid.push(line);
+                Err(NotSaid::Over)
+            }
+            Err(Unsaid::NotALine(_)) => Err(NotSaid::NotALine),
+        }
     }
 
     /// No more lines: leaves once everything said has arrived. Before the chat is open it goes on
@@ -346,10 +368,10 @@ impl Mouth {
     /// Returns the lines that came too late.
     fn unsaid(&self) -> Vec<String> {
         let state = self.lock();
-        let waited =
-            self.state
-                .1
-                .wait_timeout_while(state, LAST_WORD, |state| state.busy > 0);
+        let waited = self
+            .state
+            .1
+            .wait_timeout_while(state, LAST_WORD, |state| state.busy > 0);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut state.unsaid)
     }

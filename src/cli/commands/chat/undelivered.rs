@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::close;
 use super::talk::Party;
 use crate::chat::Undelivered;
 use crate::cli::error::CliError;
@@ -19,12 +18,15 @@ use crate::cli::untrusted::visible;
 use crate::client::ClientError;
 use crate::client::home::Account;
 use crate::client::outbox::Draft;
-use crate::client::session::{Options, Sent, Session, send_or_keep};
+use crate::client::session::Session;
 use crate::client::shown::line_type;
 use crate::protocol::reply::Outcome;
 
 /// How long a server that may be gone is waited for: the end of a chat takes no more than some seconds.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the server may take to hear that the session is over.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// The subject of such a mail.
 const SUBJECT: &str = "line of a chat";
@@ -36,7 +38,7 @@ pub(crate) struct Left<'a> {
     pub(crate) account: &'a Account,
     /// For whom.
     pub(crate) party: &'a Party,
-    /// The chat's session, if it still works.
+    /// The chat's session; nothing when the server did not answer.
     pub(crate) session: Option<Session>,
     /// The server is known not to answer.
     pub(crate) server_down: bool,
@@ -84,20 +86,26 @@ impl Left<'_> {
 
     /// Ends the session.
     pub(crate) fn close(self) {
-        if let Some(session) = self.session.filter(|_| !self.server_down) {
-            close(session);
+        if let Some(session) = self.session {
+            // That it could not be told to the server harms nothing.
+            drop(session.close_within(LAST_WORD));
         }
     }
 
     /// Sends one line as a mail: at the server now, or in the outbox.
     fn mail_one(&mut self, line: &Undelivered) -> Result<bool, CliError> {
         let draft = self.draft(line);
-        if self.server_down {
+        let Some(session) = self.session.as_mut().filter(|_| !self.server_down) else {
             self.account.outbox()?.keep(&draft, true)?;
             return Ok(false);
-        }
-        match self.send(draft) {
-            Ok(sent) => sent.outcomes.into_iter().find_map(refused).map_or(Ok(true), Err),
+        };
+        session.set_timeout(PATIENCE);
+        match session.send_or_queue(draft, true) {
+            Ok(sent) => sent
+                .outcomes
+                .into_iter()
+                .find_map(refused)
+                .map_or(Ok(true), Err),
             // It is in the outbox; so is what follows, which keeps the order.
             Err(ClientError::NotSent { .. } | ClientError::InDoubt { .. }) => {
                 self.server_down = true;
@@ -105,20 +113,6 @@ impl Left<'_> {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn send(&mut self, draft: Draft) -> Result<Sent, ClientError> {
-        if let Some(session) = &mut self.session {
-            return session.send_or_queue(draft, true);
-        }
-        let options = Options {
-            timeout: 2 * PATIENCE,
-            patience: PATIENCE,
-            ..Options::default()
-        };
-        let (session, sent) = send_or_keep(self.account, options, draft, true)?;
-        self.session = Some(session);
-        Ok(sent)
     }
 
     fn draft(&self, line: &Undelivered) -> Draft {
