@@ -304,7 +304,7 @@ fn side(device: u64) -> ChatSide {
         device,
         session: [8; 16],
         port: 5600,
-        epoch: 9,
+        epoch: 1,
         host: "192.0.2.1".into(),
         nonce: [6; 16],
     }

@@ -20,7 +20,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Makes an empty store of format 1 and incarnation 1.
+    /// Makes an empty store of this format and incarnation 1.
     pub fn new() -> Self {
         Self::with_incarnation(1)
     }

@@ -31,8 +31,8 @@ pub use record::{
 };
 pub use verify::Report;
 
-/// Format of the stores this build makes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+/// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks.
+pub const FORMAT: u32 = 2;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

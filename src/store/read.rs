@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::codec::{self, CHUNK_BYTES, MailValue};
 use super::key::{self, Kind};
 use super::kv::{self, Kv, Rows};
-use super::{Answer, MailState, Mark, Query, Snapshot, StoreError, StoredMail};
+use super::{Answer, FORMAT, MailState, Mark, Meta, Query, Snapshot, StoreError, StoredMail};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::protocol::{LogNumber, MailId};
 
@@ -59,8 +59,13 @@ pub(super) fn answer<K: Kv>(kv: &K, query: &Query) -> Result<Answer, StoreError>
 /// Reads everything but mail.
 pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
     let keyed = |kind: Kind| move |key: &[u8]| misplaced(kv, kind, key);
+    let meta: Meta = kv::get(kv, Kind::Meta, &key::meta())?.unwrap_or_default();
     Ok(Snapshot {
-        meta: kv::get(kv, Kind::Meta, &key::meta())?.unwrap_or_default(),
+        // Whatever is written from here on is of this format.
+        meta: Meta {
+            format: meta.format.max(FORMAT),
+            ..meta
+        },
         directory_counters: kv::get(kv, Kind::DirectoryCounters, &key::directory_counters())?
             .unwrap_or_default(),
         mail_counters: kv::get(kv, Kind::MailCounters, &key::mail_counters())?.unwrap_or_default(),

@@ -12,8 +12,8 @@ use super::key::{self, Kind, Tree};
 use super::kv::{self, Kv};
 use super::{
     AddressRecord, BlockRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters,
-    InvitationRecord, LeaseRecord, LogRecord, MailCounters, MailState, Mark, Meta, StoreError,
-    StreamRecord, SubscriptionRecord,
+    InvitationRecord, InvitationState, LeaseRecord, LogRecord, MailCounters, MailState, Mark, Meta,
+    StoreError, StreamRecord, SubscriptionRecord,
 };
 use crate::protocol::{LogNumber, MailId};
 
@@ -126,7 +126,7 @@ impl<K: Kv> Check<'_, K> {
             Kind::Subscription => self.decodes::<SubscriptionRecord>(kind, key, value),
             Kind::Lease => self.decodes::<LeaseRecord>(kind, key, value),
             Kind::Code => self.decodes::<CodeRecord>(kind, key, value),
-            Kind::Invitation => self.decodes::<InvitationRecord>(kind, key, value),
+            Kind::Invitation => self.invitation(key, value),
             Kind::Block => self.decodes::<BlockRecord>(kind, key, value),
             Kind::MailCounters => self.decodes::<MailCounters>(kind, key, value),
             Kind::Mail => self.mail(key, value),
@@ -146,6 +146,17 @@ impl<K: Kv> Check<'_, K> {
         value: &'a [u8],
     ) -> Result<(), StoreError> {
         kv::decode::<K, T>(self.kv, kind, key, value).map(drop)
+    }
+
+    /// An invitation has two sides from the moment it is accepted.
+    fn invitation(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let record: InvitationRecord = kv::decode(self.kv, Kind::Invitation, key, value)?;
+        let accepted = record.state == InvitationState::Accepted;
+        if accepted == record.accepter.is_some() {
+            return Ok(());
+        }
+        let how = "its state does not go with who accepted it";
+        Err(self.wrong(Kind::Invitation, key, how))
     }
 
     fn mail(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {

@@ -14,6 +14,8 @@ enum Step {
     Trim { log: u64 },
     Cursor { device: u64, log: u64 },
     Subscribe { user: u64, on: bool },
+    Block { user: u64, on: bool },
+    Invite { chat: u8, state: u8 },
     Commit,
     Reopen,
 }
@@ -27,6 +29,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1..3u64).prop_map(|log| Step::Trim { log }),
         2 => (1..4u64, 1..3u64).prop_map(|(device, log)| Step::Cursor { device, log }),
         1 => (1..4u64, any::<bool>()).prop_map(|(user, on)| Step::Subscribe { user, on }),
+        1 => (1..4u64, any::<bool>()).prop_map(|(user, on)| Step::Block { user, on }),
+        2 => (0..4u8, 0..4u8).prop_map(|(chat, state)| Step::Invite { chat, state }),
         3 => Just(Step::Commit),
         1 => Just(Step::Reopen),
     ]
@@ -70,6 +74,15 @@ impl Writer {
                     Change::RemoveSubscription { user, pattern }
                 }]
             }
+            Step::Block { user, on } => {
+                let record = BlockRecord { user, blocked: 9 };
+                vec![if on {
+                    Change::PutBlock(record)
+                } else {
+                    Change::RemoveBlock(record)
+                }]
+            }
+            Step::Invite { chat, state } => vec![invite([chat; 16], state)],
             Step::Commit | Step::Reopen => vec![],
         }
     }
@@ -114,6 +127,28 @@ impl Writer {
     fn kept(&mut self, log: LogNumber) -> &mut Kept {
         self.logs.entry(log).or_default()
     }
+}
+
+/// An invitation as it is made, answered, told of, and gone.
+fn invite(chat: [u8; 16], step: u8) -> Change {
+    let state = match step {
+        0 => InvitationState::Open,
+        1 => InvitationState::Accepted,
+        2 => InvitationState::Expired,
+        _ => return Change::RemoveInvitation(chat),
+    };
+    Change::PutInvitation(InvitationRecord {
+        chat,
+        from: 1,
+        asker: side(1),
+        to: 2,
+        devices_through: 4,
+        state,
+        accepter: (step == 1).then(|| side(2)),
+        asked_at_ms: 1,
+        expires_at_ms: 2,
+        seen: step == 2,
+    })
 }
 
 fn queries(last: MailId) -> Vec<Query> {
@@ -163,7 +198,8 @@ proptest! {
         let mut disk = OnDisk::new();
         let meta = memory.store().load().unwrap().meta;
         let mut writer = Writer::default();
-        let mut gathered = vec![Change::PutMeta(meta)];
+        let counters = DirectoryCounters { epoch: 1, ..DirectoryCounters::default() };
+        let mut gathered = vec![Change::PutMeta(meta), Change::PutDirectoryCounters(counters)];
         for step in steps.iter().chain([&Step::Commit]) {
             gathered.extend(writer.changes(step));
             if !matches!(step, Step::Commit | Step::Reopen) {

@@ -39,6 +39,9 @@ pub struct SledStore {
     /// What the seal says.
     sealed: Reach,
     sealed_at: Option<Instant>,
+    /// The identity of a store of an older format, until the first commit raises it: from then on it
+    /// may hold what an older server does not know.
+    older: Option<Meta>,
     scratch: Vec<u8>,
 }
 
@@ -102,6 +105,7 @@ impl SledStore {
             reach,
             sealed: found.reach(),
             sealed_at: None,
+            older: meta.filter(|meta| meta.format < FORMAT),
             scratch: Vec::new(),
         };
         match (loss, meta) {
@@ -212,13 +216,18 @@ impl Store for SledStore {
         if changes.is_empty() {
             return Ok(());
         }
+        let raise = self.older.map(|meta| raised(meta));
         let Self { trees, scratch, .. } = self;
         guarded(&trees.path, || {
             let mut batches = Batches::default();
+            if let Some(raise) = &raise {
+                write::plan(std::slice::from_ref(raise), trees, &mut batches, scratch)?;
+            }
             write::plan(changes, trees, &mut batches, scratch)?;
             trees.apply(batches)
         })?;
         self.sync()?;
+        self.older = None;
         self.note(changes);
         self.seal_now_and_then()
     }
@@ -304,6 +313,14 @@ fn prepare(paths: &Paths) -> Result<File, StoreError> {
     disk::make_dir(&paths.store).map_err(at("make", &paths.store))?;
     disk::release_ballast(&paths.data, &paths.ballast).map_err(at("remove", &paths.ballast))?;
     Ok(lock)
+}
+
+/// The same identity, of this build's format.
+fn raised(meta: Meta) -> Change {
+    Change::PutMeta(Meta {
+        format: FORMAT,
+        ..meta
+    })
 }
 
 /// A new identity: random, not zero, exact in JSON.

@@ -145,6 +145,45 @@ fn a_newer_format_is_refused() {
     }
 }
 
+/// Makes a store look as one that a server of the first format left.
+fn make_older(dir: &Path) -> Meta {
+    let mut store = SledStore::open(dir).unwrap();
+    let meta = Meta {
+        format: 1,
+        ..store.load().unwrap().meta
+    };
+    store.commit(&[Change::PutMeta(meta)]).unwrap();
+    store.close().unwrap();
+    meta
+}
+
+fn format_on_disk(dir: &Path) -> u32 {
+    let store = SledStore::open(dir).unwrap();
+    store.trees.meta().unwrap().unwrap().format
+}
+
+#[test]
+fn an_older_format_opens_and_is_raised_by_the_first_commit() {
+    let dir = filled(3);
+    let meta = make_older(dir.path());
+    assert!(SledStore::verify(dir.path()).unwrap().is_whole());
+    assert_eq!(format_on_disk(dir.path()), 1, "looking changes nothing");
+    let mut store = SledStore::open(dir.path()).unwrap();
+    let loaded = store.load().unwrap();
+    assert_eq!(loaded.meta.incarnation, meta.incarnation);
+    assert_eq!(loaded.mail_counters.mail, 3);
+    let block = crate::store::BlockRecord {
+        user: 1,
+        blocked: 2,
+    };
+    store.commit(&[Change::PutBlock(block)]).unwrap();
+    store.close().unwrap();
+    assert_eq!(format_on_disk(dir.path()), FORMAT);
+    let after = SledStore::open(dir.path()).unwrap().load().unwrap();
+    assert_eq!(after.blocks, [block]);
+    assert_eq!(after.meta.incarnation, meta.incarnation);
+}
+
 #[test]
 fn a_record_with_a_wrong_checksum_is_named() {
     let dir = filled(3);

@@ -117,7 +117,8 @@ impl Trees {
         } = snapshot;
         let addresses = snapshot.addresses.iter().map(|address| address.number);
         let devices = snapshot.devices.iter().map(|device| device.number);
-        let epochs = snapshot.leases.iter().map(|lease| lease.epoch);
+        let asked = snapshot.invitations.iter().map(|chat| chat.asker.epoch);
+        let epochs = snapshot.leases.iter().map(|lease| lease.epoch).chain(asked);
         let heads = snapshot.logs.iter().map(|(_, totals)| totals.head.id);
         let streams = snapshot.streams.iter().map(|stream| stream.number);
         let pairs = [
