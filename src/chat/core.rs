@@ -569,7 +569,9 @@ impl Core {
     /// Ends a chat that both sides left and of which everything arrived.
     fn settle_leaving(&mut self, leaving: Leaving) {
         if self.link.is_up() && self.said.is_settled() && self.heard.is_settled() {
-            self.send_ack();
+            if self.heard.through() > self.ack.through {
+                self.send_ack();
+            }
             let by_peer = leaving.by_peer;
             self.end(End::Bye { by_peer });
         }
@@ -582,7 +584,7 @@ impl Core {
             return None;
         }
         let news = self.heard.through() - self.ack.through;
-        if news >= limits::CHAT_ACK_LINES {
+        if news >= limits::CHAT_ACK_LINES || news > 0 && self.leaving.is_some() {
             Some(0)
         } else if news > 0 || self.ack.due {
             Some(self.ack.sent_ms + 1)
