@@ -1,4 +1,5 @@
-//! Who somebody is (key files) and what he may do (policy).
+//! Who somebody is (key files) and what he may do (policy), and how libzmq asks (ZAP).
 
 pub mod keys;
 pub mod policy;
+pub mod zap;

@@ -1,37 +1,371 @@
-//! The thread that carries a chat.
+//! The thread that carries a chat: it moves bytes between the sockets, the core and the program's
+//! queues, and owns the clock. It decides nothing; [`core`](super::core) does.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
+use super::core::Core;
+use super::frame::Seq;
+use super::io::{Event, Input, Output, Packet, Peer};
+use super::peer::{self, Door, Way, WayEvent};
 use super::shared::Shared;
-use super::{Chat, ChatError, Options, Refusal, Undelivered};
-use crate::client::session::Session;
-use crate::protocol::names::UserName;
-use crate::protocol::reply::ChatRow;
+use super::{ChatError, Undelivered};
+use crate::auth::keys::KeyPair;
+use crate::client::waker::{Sleeper, Waker};
+use crate::protocol::PublicKey;
+
+/// Messages taken in before anything else has its turn.
+const BATCH: usize = 256;
+
+/// Lines taken from the program at a time: the core has room for so many beyond what it asks for.
+const LINES: usize = 64;
+
+/// Frames that wait for room on the way out before pieces of files are taken.
+const WAITING: usize = 16;
+
+/// Milliseconds the last frames are pushed when the chat is over, before they are left to libzmq.
+const LAST_MS: u64 = 200;
 
 /// The handle of an engine.
 #[derive(Debug)]
 pub(super) struct Engine {
     shared: Arc<Shared>,
+    thread: JoinHandle<Vec<Undelivered>>,
 }
 
-/// Asks, and starts the threads.
-pub(super) fn ask(session: Session, _user: &UserName, _options: &Options) -> Result<Chat, Refusal> {
-    Err((ChatError::NotStanding, Some(session)))
-}
-
-/// Accepts, and starts the threads.
-pub(super) fn accept(
-    session: Session,
-    _row: &ChatRow,
-    _options: &Options,
-) -> Result<Chat, Refusal> {
-    Err((ChatError::NotStanding, Some(session)))
+/// What an engine is made of.
+pub(super) struct Parts {
+    /// The rules, not begun yet: they are given the engine's clock.
+    pub(super) core: Core,
+    /// The port, bound.
+    pub(super) door: Door,
+    /// Who may come.
+    pub(super) invited: Vec<PublicKey>,
+    /// This device's keys.
+    pub(super) keys: KeyPair,
+    /// Where a side is whose host nobody named.
+    pub(super) server_host: String,
+    /// Where this side listens, for people.
+    pub(super) own_place: String,
 }
 
 impl Engine {
+    /// Starts the thread.
+    pub(super) fn start(
+        parts: Parts,
+        shared: Arc<Shared>,
+        (waker, sleeper): (Waker, Sleeper),
+    ) -> Result<Self, ChatError> {
+        let theirs = Arc::clone(&shared);
+        let run = move || Carrier::new(parts, theirs, waker, sleeper).run();
+        let thread = thread::Builder::new().name("chat".into()).spawn(run);
+        let thread = thread.map_err(ChatError::system("start a thread"))?;
+        Ok(Self { shared, thread })
+    }
+
     /// Ends it where it stands, and returns what was not delivered.
     pub(super) fn finish(self) -> Vec<Undelivered> {
         self.shared.stop();
-        Vec::new()
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
+}
+
+/// The engine itself.
+struct Carrier {
+    core: Core,
+    // The way before the door, whose context waits for it.
+    way: Option<Way>,
+    door: Door,
+    parts_invited: Vec<PublicKey>,
+    keys: KeyPair,
+    server_host: String,
+    own_place: String,
+    shared: Arc<Shared>,
+    waker: Waker,
+    sleeper: Sleeper,
+    started: Instant,
+    /// Frames that wait for room on the way out.
+    out: VecDeque<Packet>,
+    /// Events of this turn.
+    events: Vec<Event>,
+    is_up: bool,
+    shown: Seq,
+    answered: bool,
+    left: bool,
+    failed: bool,
+}
+
+impl Carrier {
+    fn new(parts: Parts, shared: Arc<Shared>, waker: Waker, sleeper: Sleeper) -> Self {
+        Self {
+            core: parts.core,
+            way: None,
+            door: parts.door,
+            parts_invited: parts.invited,
+            keys: parts.keys,
+            server_host: parts.server_host,
+            own_place: parts.own_place,
+            shared,
+            waker,
+            sleeper,
+            started: now(),
+            out: VecDeque::new(),
+            events: Vec::new(),
+            is_up: false,
+            shown: 0,
+            answered: false,
+            left: false,
+            failed: false,
+        }
+    }
+
+    fn run(mut self) -> Vec<Undelivered> {
+        self.shared.set_tried(self.tried(None));
+        self.drain();
+        let mut drowsy = false;
+        while !self.core.is_over() && !self.shared.is_stopped() && !self.failed {
+            let (busy, failed) = match self.turn() {
+                Ok(busy) => (busy, false),
+                Err(_) => (true, true),
+            };
+            self.failed = failed;
+            if busy {
+                drowsy = false;
+            } else if drowsy {
+                self.sleep();
+                drowsy = false;
+            } else {
+                // One more look, so that nothing slips between the look and the sleep.
+                self.shared.falls_asleep();
+                drowsy = true;
+            }
+        }
+        self.wind_up()
+    }
+
+    /// Does once whatever there is to do. Returns whether there was anything.
+    fn turn(&mut self) -> zmq::Result<bool> {
+        self.door.answer(&self.parts_invited)?;
+        let mut busy = self.watch_way()?;
+        busy |= self.take_in()?;
+        busy |= self.listen();
+        busy |= self.tick();
+        busy |= self.flush()?;
+        self.shared.tell_batch(&mut self.events);
+        Ok(busy)
+    }
+
+    /// Takes in what the other side sent.
+    fn take_in(&mut self) -> zmq::Result<bool> {
+        if !self.shared.has_room() {
+            return Ok(false);
+        }
+        let now_ms = self.now_ms();
+        for at in 0..BATCH {
+            let Some((from, frame)) = self.door.receive()? else {
+                return Ok(at > 0);
+            };
+            self.core.handle(now_ms, Input::Received { from, frame });
+            self.drain();
+        }
+        Ok(true)
+    }
+
+    /// Takes in what the program says.
+    fn listen(&mut self) -> bool {
+        let mut busy = self.hear_shown();
+        busy |= self.hear_answer();
+        // While events wait to be read, nothing that makes more of them is taken.
+        if self.core.can_say() && self.shared.has_room() {
+            busy |= self.say_all(LINES);
+        }
+        if self.out.len() < WAITING {
+            for input in self.shared.take_bulk(WAITING) {
+                self.handle(input);
+                busy = true;
+            }
+        }
+        if self.shared.is_leaving() && !self.left {
+            self.left = true;
+            // What was said before goes first.
+            self.say_all(usize::MAX);
+            self.handle(Input::Leave);
+            busy = true;
+        }
+        busy
+    }
+
+    fn say_all(&mut self, most: usize) -> bool {
+        let said = self.shared.take_row(most);
+        let busy = !said.is_empty();
+        said.into_iter().for_each(|input| self.handle(input));
+        busy
+    }
+
+    fn hear_shown(&mut self) -> bool {
+        let shown = self.shared.mark_shown();
+        if shown <= self.shown {
+            return false;
+        }
+        self.shown = shown;
+        self.handle(Input::Shown(shown));
+        true
+    }
+
+    fn hear_answer(&mut self) -> bool {
+        let Some(answer) = self.shared.answer().filter(|_| !self.answered) else {
+            return false;
+        };
+        self.answered = true;
+        self.handle(answer);
+        true
+    }
+
+    fn tick(&mut self) -> bool {
+        let now_ms = self.now_ms();
+        let due = now_ms >= self.core.wake_at_ms();
+        if due {
+            self.handle(Input::Tick);
+        }
+        due
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now_ms = self.now_ms();
+        self.core.handle(now_ms, input);
+        self.drain();
+    }
+
+    /// Does what the core wants.
+    fn drain(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send(packet) => self.out.push_back(packet),
+                Output::Tell(event) => self.events.push(event),
+                Output::Connect(peer) => self.connect(&peer),
+            }
+        }
+    }
+
+    /// Connects to the one who came; from here on nobody else is let in.
+    fn connect(&mut self, peer: &Peer) {
+        self.parts_invited = vec![peer.key];
+        self.shared.met(peer.key);
+        let host = peer.host.as_ref().unwrap_or(&self.server_host);
+        self.shared.set_tried(self.tried(Some((host, peer.port))));
+        // No such place: the core hears of no connection and gives up in time.
+        self.way = self.door.way_to(peer, host, &self.keys);
+    }
+
+    fn tried(&self, theirs: Option<(&str, u16)>) -> String {
+        let own = &self.own_place;
+        match theirs {
+            Some((host, port)) => format!(
+                "tried {} from here; from there {own} was to be tried",
+                peer::place(host, port)
+            ),
+            None => format!("nobody came to {own}"),
+        }
+    }
+
+    /// Passes on what happens to the connection.
+    fn watch_way(&mut self) -> zmq::Result<bool> {
+        let mut busy = false;
+        while let Some(event) = self.way.as_ref().map_or(Ok(None), Way::event)? {
+            busy = true;
+            match event {
+                WayEvent::Up => self.set_up(),
+                WayEvent::Down if self.is_up => self.set_down(false),
+                WayEvent::Down => {}
+                WayEvent::Failed => self.probe(),
+            }
+        }
+        if let Some(refused) = self.way.as_mut().and_then(Way::probed)
+            && !self.is_up
+        {
+            self.set_down(refused);
+        }
+        Ok(busy)
+    }
+
+    fn probe(&mut self) {
+        if let Some(way) = &mut self.way {
+            way.probe(self.waker.clone());
+        }
+    }
+
+    fn set_up(&mut self) {
+        self.is_up = true;
+        self.handle(Input::LinkUp);
+    }
+
+    fn set_down(&mut self, refused: bool) {
+        self.is_up = false;
+        // All of it comes again on the next connection.
+        self.out.clear();
+        self.handle(Input::LinkDown { refused });
+    }
+
+    /// Hands over what there is room for. Returns whether anything went.
+    fn flush(&mut self) -> zmq::Result<bool> {
+        let Some(way) = &self.way else {
+            return Ok(false);
+        };
+        let mut busy = false;
+        while let Some(packet) = self.out.front() {
+            if !way.send(packet)? {
+                break;
+            }
+            self.out.pop_front();
+            busy = true;
+        }
+        Ok(busy)
+    }
+
+    fn sleep(&mut self) {
+        let wait_ms = self.core.wake_at_ms().saturating_sub(self.now_ms());
+        self.wait(wait_ms.min(60_000));
+        self.sleeper.clear();
+    }
+
+    fn wait(&mut self, wait_ms: u64) {
+        let wait_ms = i64::try_from(wait_ms).unwrap_or(0);
+        let (wants_in, wants_out) = (self.shared.has_room(), !self.out.is_empty());
+        let fd = self.sleeper.fd();
+        let way = self.way.as_ref();
+        let waited = self.door.wait(way, wants_in, wants_out, fd, wait_ms);
+        self.failed |= waited.is_err();
+    }
+
+    /// Says goodbye, tells the end, and takes stock.
+    fn wind_up(mut self) -> Vec<Undelivered> {
+        if !self.core.is_over() {
+            self.handle(Input::Leave);
+        }
+        let until_ms = self.now_ms() + LAST_MS;
+        while !self.failed && self.is_up && !self.out.is_empty() && self.now_ms() < until_ms {
+            let left_ms = until_ms - self.now_ms();
+            self.wait(left_ms);
+            self.failed |= self.flush().is_err();
+        }
+        for input in self.shared.close() {
+            self.handle(input);
+        }
+        self.shared.tell_batch(&mut self.events);
+        let lines = self.core.undelivered().into_iter();
+        lines.map(|(seq, text)| Undelivered { seq, text }).collect()
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from((now() - self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the engine owns a chat's clock")]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::io::End;
+use super::io::{End, Input};
 use super::shared::Shared;
 use super::{ChatError, Refusal, Told};
 use crate::client::session::{Event, Session};
@@ -55,6 +55,8 @@ pub(super) struct Charge {
     pub(super) lease: LeaseInfo,
     /// This side asked: it may take the invitation back.
     pub(super) asked: bool,
+    /// Nobody has answered yet.
+    pub(super) open: bool,
     /// When it gives up asking.
     pub(super) give_up: Option<Duration>,
 }
@@ -124,6 +126,8 @@ struct Watch {
     over: bool,
     /// The invitation stands open as far as is known.
     open: bool,
+    /// Somebody else was told of the lease.
+    used: bool,
 }
 
 impl Watch {
@@ -138,7 +142,8 @@ impl Watch {
             timeout,
             session,
             give_up: charge.give_up.map(|after| now() + after),
-            open: charge.asked,
+            open: charge.open,
+            used: !charge.asked,
             over: false,
             charge,
             shared,
@@ -207,15 +212,17 @@ impl Watch {
             return;
         }
         self.open = false;
-        let end = match row.state {
-            ChatState::Declined => End::Declined,
-            ChatState::Busy => End::Busy,
-            ChatState::Withdrawn => End::Withdrawn,
-            ChatState::Expired => End::Expired,
+        self.used |= row.state == ChatState::Accepted;
+        let answer = match row.state {
+            ChatState::Accepted => Input::Accepted,
+            ChatState::Declined => Input::Answered(End::Declined),
+            ChatState::Busy => Input::Answered(End::Busy),
+            ChatState::Withdrawn => Input::Answered(End::Withdrawn),
+            ChatState::Expired => Input::Answered(End::Expired),
             _ => return,
         };
         if self.charge.asked {
-            self.shared.answered(end);
+            self.shared.answered(answer);
         }
     }
 
@@ -224,7 +231,7 @@ impl Watch {
         let own = lease.is_some_and(|lease| lease.epoch == self.charge.lease.epoch);
         if !own && self.open {
             self.open = false;
-            self.shared.answered(End::Withdrawn);
+            self.shared.answered(Input::Answered(End::Withdrawn));
         }
     }
 
@@ -233,7 +240,7 @@ impl Watch {
     fn withdraw(&mut self, end: End) {
         if !self.open || self.over {
             if end == End::Withdrawn {
-                self.shared.answered(End::Withdrawn);
+                self.shared.answered(Input::Answered(End::Withdrawn));
                 self.shared.leave();
             }
             return;
@@ -244,10 +251,11 @@ impl Watch {
             Ok(()) => false,
         };
         match (refused, end) {
-            (false, end) => self.shared.answered(end),
+            (false, end) => self.shared.answered(Input::Answered(end)),
             (true, End::Withdrawn) => self.shared.leave(),
             (true, _) => {}
         }
+        self.used |= refused;
     }
 
     fn hand_over(mut self, heir: Option<Sender<Session>>) {
@@ -255,7 +263,11 @@ impl Watch {
             // Without an answer it ends with the session, or with its own term.
             self.session.chat_withdraw(&self.charge.chat).ok();
         }
-        self.session.give_port_back(self.charge.lease);
+        if self.used || self.shared.has_peer() {
+            self.session.release_port(self.charge.lease);
+        } else {
+            self.session.give_port_back(self.charge.lease);
+        }
         self.session.set_timeout(self.timeout);
         let left = match heir {
             Some(heir) => heir.send(self.session).err().map(|unsent| unsent.0),

@@ -12,6 +12,8 @@ pub mod fingerprint;
 pub mod frame;
 pub mod io;
 mod keeper;
+mod open;
+mod peer;
 mod queue;
 mod shared;
 
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use self::engine::Engine;
 use self::frame::{FileNumber, Note, Seq};
-use self::io::{Input, Role};
+use self::io::Input;
 use self::keeper::Keeper;
 use self::shared::Shared;
 use crate::client::ClientError;
@@ -118,12 +120,12 @@ impl Chat {
     ///
     /// The session must be a standing one; it comes back with [`Chat::finish`].
     pub fn ask(session: Session, user: &UserName, options: &Options) -> Result<Self, Refusal> {
-        engine::ask(session, user, options)
+        open::ask(session, user, options)
     }
 
     /// Accepts an invitation.
     pub fn accept(session: Session, row: &ChatRow, options: &Options) -> Result<Self, Refusal> {
-        engine::accept(session, row, options)
+        open::accept(session, row, options)
     }
 
     /// Returns the chat's name.
@@ -188,6 +190,16 @@ impl Chat {
     /// is [`Voice::leave`] first, until [`io::Event::Ended`].
     pub fn finish(mut self) -> Finished {
         self.wind_up()
+    }
+
+    fn of(about: About, shared: Arc<Shared>, engine: Engine, keeper: Keeper) -> Self {
+        Self {
+            about,
+            shared,
+            told: VecDeque::new(),
+            engine: Some(engine),
+            keeper,
+        }
     }
 
     fn wind_up(&mut self) -> Finished {

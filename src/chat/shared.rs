@@ -1,11 +1,11 @@
 //! What the threads of one chat share: queues both ways, a few marks, and who wakes whom.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::frame::{Note, Seq};
-use super::io::{self, End, Input};
+use super::io::{self, Input};
 use super::queue::Queue;
 use super::{Over, Told};
 use crate::client::waker::Waker;
@@ -32,10 +32,12 @@ pub(super) struct Shared {
     shown: AtomicU64,
     leaving: AtomicBool,
     stopped: AtomicBool,
-    answer: OnceLock<End>,
+    /// The engine takes nothing in until what it told is read.
+    stalled: AtomicBool,
+    answer: OnceLock<Input>,
     own_key: PublicKey,
     peer_key: OnceLock<PublicKey>,
-    tried: OnceLock<String>,
+    tried: Mutex<String>,
     bell: Bell,
     listener: OnceLock<Waker>,
 }
@@ -66,10 +68,11 @@ impl Shared {
             shown: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             answer: OnceLock::new(),
             own_key,
             peer_key: OnceLock::new(),
-            tried: OnceLock::new(),
+            tried: Mutex::default(),
             bell: Bell { waker, asleep },
             listener: OnceLock::new(),
         }
@@ -118,9 +121,8 @@ impl Shared {
     }
 
     pub(super) fn wait_told(&self, patience: Duration) -> Vec<Told> {
-        let was_full = self.told.is_full();
         let told = self.told.wait(patience);
-        if was_full {
+        if self.stalled.swap(false, Ordering::SeqCst) {
             self.bell.ring();
         }
         told
@@ -139,7 +141,8 @@ impl Shared {
     }
 
     pub(super) fn tried(&self) -> String {
-        self.tried.get().cloned().unwrap_or_default()
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.clone()
     }
 
     /// Makes the engine end where it stands.
@@ -163,12 +166,13 @@ impl Shared {
         self.tell_all([(told, bytes)]);
     }
 
-    /// Passes on how the invitation ended; the first word counts.
-    pub(super) fn answered(&self, end: End) {
-        self.answer.set(end).ok();
+    /// Passes on how the invitation was answered; the first word counts.
+    pub(super) fn answered(&self, answer: Input) {
+        self.answer.set(answer).ok();
         self.bell.ring();
     }
 
+    /// Says whether somebody has come.
     pub(super) fn has_peer(&self) -> bool {
         self.peer_key.get().is_some()
     }
@@ -192,6 +196,15 @@ impl Shared {
         }
     }
 
+    /// Says whether there is room for what comes in; without, the reader wakes the engine.
+    pub(super) fn has_room(&self) -> bool {
+        if !self.told.is_full() {
+            return true;
+        }
+        self.stalled.store(true, Ordering::SeqCst);
+        !self.told.is_full()
+    }
+
     pub(super) fn take_row(&self, most: usize) -> Vec<Input> {
         self.row.take(most)
     }
@@ -212,8 +225,8 @@ impl Shared {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    pub(super) fn answer(&self) -> Option<&End> {
-        self.answer.get()
+    pub(super) fn answer(&self) -> Option<Input> {
+        self.answer.get().cloned()
     }
 
     pub(super) fn met(&self, key: PublicKey) {
@@ -221,7 +234,7 @@ impl Shared {
     }
 
     pub(super) fn set_tried(&self, tried: String) {
-        self.tried.set(tried).ok();
+        *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = tried;
     }
 
     /// Says that the engine is about to sleep: from here on, whoever changes something wakes it.

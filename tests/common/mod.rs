@@ -20,6 +20,7 @@ pub mod client;
 pub mod ctl;
 pub mod disk;
 pub mod load;
+pub mod person;
 pub mod ports;
 pub mod rng;
 pub mod server;

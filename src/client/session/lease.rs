@@ -71,27 +71,35 @@ impl Session {
         Err(ports_busy())
     }
 
-    /// Takes the port back from a chat that has let go of it. A lease that was lost meanwhile, or a port
-    /// that somebody else took at that moment, is no error: the session goes on without.
+    /// Takes the port back from a chat that has let go of it and that nobody else was told of. Where
+    /// somebody took it at that moment, the lease is given back.
     pub fn give_port_back(&mut self, lease: LeaseInfo) {
         if !self.lease.is(lease) {
             return;
         }
-        self.lease.bound = listen(lease.port)
-            .ok()
-            .map(|listener| (lease, Holder::Listener(listener)));
-        if self.lease.bound.is_none() {
-            // It comes back by itself at the latest when its term is over.
-            self.ask_once::<reply::Done>(|session| {
-                let LeaseInfo { port, epoch, .. } = lease;
-                Request::LeaseRelease(LeaseWord {
-                    session,
-                    port,
-                    epoch,
-                })
-            })
-            .ok();
+        match listen(lease.port) {
+            Ok(listener) => self.lease.bound = Some((lease, Holder::Listener(listener))),
+            Err(_) => self.release_port(lease),
         }
+    }
+
+    /// Gives the lease of a chat back to the server. A lease carries one chat: what its other side may
+    /// still send then meets a rested port and another epoch. The next chat asks for a port anew.
+    pub fn release_port(&mut self, lease: LeaseInfo) {
+        if !self.lease.is(lease) {
+            return;
+        }
+        self.lease.bound = None;
+        // Without an answer it comes back by itself when its term is over.
+        self.ask_once::<reply::Done>(|session| {
+            let LeaseInfo { port, epoch, .. } = lease;
+            Request::LeaseRelease(LeaseWord {
+                session,
+                port,
+                epoch,
+            })
+        })
+        .ok();
     }
 
     /// Binds and confirms the port that the login offered; one that is busy on this machine is reported
