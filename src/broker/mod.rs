@@ -27,6 +27,8 @@ mod send;
 pub mod server;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod sim;
 mod streams;
 #[cfg(test)]
 mod testing;

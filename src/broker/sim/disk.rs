@@ -1,0 +1,137 @@
+//! A store with a disk that can fail: commits that are written but not synced, torn between two trees,
+//! or lost.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::rng::Rng;
+use crate::broker::io::Ticket;
+use crate::protocol::MailId;
+use crate::store::memory::Memory;
+use crate::store::{Answer, Change, Query, Snapshot, Store};
+
+/// Two images: what readers see, and what a power cut leaves for certain.
+pub(super) struct Disk {
+    durable: Memory,
+    seen: Memory,
+    /// Commits under way, oldest first; `seen` holds the first `written` of them.
+    queue: VecDeque<(Ticket, Vec<Change>)>,
+    written: usize,
+    /// Mails that no crash can take any more.
+    pub(super) synced: BTreeSet<MailId>,
+}
+
+impl Disk {
+    pub(super) fn new() -> Self {
+        Self::over(Memory::new(), BTreeSet::new())
+    }
+
+    fn over(durable: Memory, synced: BTreeSet<MailId>) -> Self {
+        let seen = durable.clone_synced();
+        Self {
+            durable,
+            seen,
+            queue: VecDeque::new(),
+            written: 0,
+            synced,
+        }
+    }
+
+    pub(super) fn load(&mut self) -> Snapshot {
+        self.durable.load().expect("a store in memory loads")
+    }
+
+    pub(super) fn push(&mut self, ticket: Ticket, changes: Vec<Change>) {
+        self.queue.push_back((ticket, changes));
+    }
+
+    /// The engine writes one more commit, without a sync.
+    pub(super) fn write(&mut self) {
+        if let Some((_, changes)) = self.queue.get(self.written) {
+            commit(&mut self.seen, changes);
+            self.written += 1;
+        }
+    }
+
+    /// Syncs some of what is under way, in order. Returns the last ticket that is safe now.
+    pub(super) fn sync(&mut self, rng: &mut Rng) -> Option<Ticket> {
+        let many = 1 + rng.index(self.queue.len().max(1));
+        let mut last = None;
+        for _ in 0..many.min(self.queue.len()) {
+            if self.written == 0 {
+                self.write();
+            }
+            let (ticket, changes) = self.queue.pop_front()?;
+            self.written -= 1;
+            self.keep(&changes);
+            last = Some(ticket);
+        }
+        last
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn read(&self, query: &Query) -> Answer {
+        let reader = self.seen.reader();
+        reader.read(query).expect("a store in memory reads")
+    }
+
+    /// The machine loses its power: of what was not synced a beginning is there, and of the batch after
+    /// it the first trees.
+    pub(super) fn power_cut(mut self, rng: &mut Rng) -> Self {
+        let whole = rng.index(self.written + 1);
+        for _ in 0..whole {
+            if let Some((_, changes)) = self.queue.pop_front() {
+                self.keep(&changes);
+            }
+        }
+        let torn = rng.index(self.queue.len() + 1);
+        let trees = rng.index(3);
+        let group: Vec<Change> = self.queue.drain(..torn).flat_map(|(_, c)| c).collect();
+        let kept: Vec<Change> = group.into_iter().filter(|c| tree(c) < trees).collect();
+        self.keep(&kept);
+        Self::over(self.durable, self.synced)
+    }
+
+    /// The process is killed: what was written stays, synced or not.
+    pub(super) fn kill(mut self) -> Self {
+        for _ in 0..self.written {
+            if let Some((_, changes)) = self.queue.pop_front() {
+                self.keep(&changes);
+            }
+        }
+        Self::over(self.durable, self.synced)
+    }
+
+    fn keep(&mut self, changes: &[Change]) {
+        commit(&mut self.durable, changes);
+        for change in changes {
+            if let Change::AppendMail { id, .. } = change {
+                self.synced.insert(*id);
+            }
+        }
+    }
+}
+
+fn commit(store: &mut Memory, changes: &[Change]) {
+    store.commit(changes).expect("a store in memory commits");
+}
+
+/// Which tree a change touches: 0 directory, 1 mail, 2 cursors, in the order they are applied.
+fn tree(change: &Change) -> usize {
+    match change {
+        Change::PutMailCounters(_)
+        | Change::AppendMail { .. }
+        | Change::ExpireMail { .. }
+        | Change::RemoveMail { .. }
+        | Change::PutLog { .. }
+        | Change::RemoveLog(_)
+        | Change::PutStream(_)
+        | Change::RemoveStream(_)
+        | Change::PutCompletion { .. }
+        | Change::RemoveCompletion { .. } => 1,
+        Change::PutCursor { .. } | Change::RemoveCursor { .. } => 2,
+        _ => 0,
+    }
+}
