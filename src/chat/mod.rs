@@ -9,6 +9,7 @@ pub mod core;
 mod engine;
 mod error;
 pub mod fingerprint;
+pub mod file;
 pub mod frame;
 pub mod io;
 mod keeper;

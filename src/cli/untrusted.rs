@@ -10,19 +10,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use unicode_width::UnicodeWidthChar;
 
-/// Says whether `c` could act on a terminal or hide in a text. Newline and tab count too: whoever
-/// lets them through does so on purpose.
-pub fn is_active(c: char) -> bool {
-    matches!(c,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}'
-        // Soft hyphen, joiners and fillers without width.
-        | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-        // Bidi marks, overrides and isolates; zero-width space and joiners; line separators.
-        | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        // Interlinear annotation, musical controls, tags.
-        | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
+pub use crate::protocol::active::is_active;
 
 /// A text from somebody else on one line: newlines and tabs are made visible as well, so that it
 /// cannot forge a row of a table.

@@ -4,6 +4,7 @@
 //! test fails when the two list different verbs or codes. Start with [`request`], then [`reply`].
 //! This module imports nothing of the rest.
 
+pub mod active;
 pub mod codes;
 pub mod names;
 pub mod notice;
