@@ -8,8 +8,8 @@
 pub mod core;
 mod engine;
 mod error;
-pub mod fingerprint;
 pub mod file;
+pub mod fingerprint;
 pub mod frame;
 pub mod io;
 mod keeper;

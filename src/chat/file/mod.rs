@@ -14,8 +14,8 @@ use std::sync::Arc;
 use self::gauge::Gauge;
 use self::incoming::Incoming;
 use self::outgoing::Outgoing;
-use super::frame::{FileNumber, Note, Seq};
 use super::Voice;
+use super::frame::{FileNumber, Note, Seq};
 use super::io::Event;
 
 mod folder;
@@ -221,7 +221,7 @@ impl Files {
         }
     }
 
-    /// Sends a file, after those before it. What becomes of it comes from [`Files::next`].
+    /// Sends a file, after those before it. What becomes of it comes from [`Files::poll_told`].
     pub fn send(&mut self, path: PathBuf) {
         self.queue.push_back(path);
         self.advance();
@@ -265,7 +265,7 @@ impl Files {
 
     /// Returns what to tell the user. To be asked after each event, and several times a second while
     /// [`Files::is_busy`].
-    pub fn next(&mut self) -> Option<Told> {
+    pub fn poll_told(&mut self) -> Option<Told> {
         self.advance();
         self.told.pop_front()
     }
@@ -305,7 +305,7 @@ impl Files {
         self.is_sending() || self.is_receiving()
     }
 
-    /// Ends everything, the chat being over: parts are synced and kept, and [`Files::next`] tells of
+    /// Ends everything, the chat being over: parts are synced and kept, and [`Files::poll_told`] tells of
     /// each file that did not arrive.
     pub fn end(&mut self) {
         self.is_over = true;

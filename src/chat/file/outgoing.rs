@@ -178,9 +178,11 @@ impl Sending {
             let Ok(order) = self.ordered.recv() else {
                 return Ok(());
             };
-            way.heed(order);
+            way.heed(&order);
             // What came meanwhile is one piece of news.
-            self.ordered.try_iter().for_each(|order| way.heed(order));
+            for order in self.ordered.try_iter() {
+                way.heed(&order);
+            }
         }
     }
 
@@ -211,10 +213,10 @@ struct Way {
 }
 
 impl Way {
-    fn heed(&mut self, order: Order) {
+    fn heed(&mut self, order: &Order) {
         match order {
             Order::Accept { .. } => {}
-            Order::Credit { written, again } => self.credit(written.min(self.size), again),
+            Order::Credit { written, again } => self.credit((*written).min(self.size), *again),
             Order::Mended => self.sent = self.written,
         }
     }

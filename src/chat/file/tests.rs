@@ -70,9 +70,10 @@ impl Pair {
     fn new(ask: bool) -> Self {
         let (mouth, said) = mpsc::channel();
         let into = tempfile::tempdir().unwrap();
-        let policy = match ask {
-            true => Policy::Ask,
-            false => Policy::Into(Folder::open(into.path()).unwrap()),
+        let policy = if ask {
+            Policy::Ask
+        } else {
+            Policy::Into(Folder::open(into.path()).unwrap())
         };
         let sides = [(0, Policy::Refuse), (1, policy)];
         let sides = sides.map(|(n, policy)| Files::new(Arc::new(Mouth(n, mouth.clone())), policy));
@@ -115,7 +116,7 @@ impl Pair {
 
     fn listen(&mut self) {
         for (side, told) in self.sides.iter_mut().zip(&mut self.told) {
-            told.extend(std::iter::from_fn(|| side.next()));
+            told.extend(std::iter::from_fn(|| side.poll_told()));
         }
     }
 
@@ -181,18 +182,12 @@ impl Pair {
         self.told[side].iter().any(|told| what(&told.state))
     }
 
-    fn reason(&self, side: usize) -> &str {
+    fn reason(&self, side: usize) -> String {
         let reason = |told: &'_ Told| match &told.state {
-            State::Refused { .. } | State::Failed { .. } => true,
-            _ => false,
+            State::Refused { reason } | State::Failed { reason } => Some(reason.clone()),
+            _ => None,
         };
-        match self.told[side].iter().find(|told| reason(told)) {
-            Some(Told {
-                state: State::Refused { reason } | State::Failed { reason },
-                ..
-            }) => reason,
-            _ => panic!("no reason in {:?}", self.told[side]),
-        }
+        self.told[side].iter().find_map(reason).expect("a reason")
     }
 
     fn names(&self) -> Vec<String> {
