@@ -1,110 +1,21 @@
-//! The shell on a real (pseudo) terminal: the seed's words, errors that leave the prompt usable, and
-//! nothing sent by mistake.
+//! The shell on a real (pseudo) terminal: the seed's words, errors that leave the prompt usable, word of
+//! what arrives meanwhile, and nothing sent by mistake.
 
 mod common;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
-
+use common::client::RawClient;
 use common::ctl::Ctl;
+use common::hostile::{HOSTILE, assert_terminal_inert};
 use common::server::Server;
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use common::terminal::{INTERRUPT, Terminal};
+use rustix::process::Signal;
 
-/// A `mailctl` at a terminal, and what the terminal has shown so far.
-struct Terminal {
-    child: Child,
-    keys: File,
-    shown: Arc<(Mutex<String>, Condvar)>,
-    read: usize,
-}
-
-impl Terminal {
-    fn open(ctl: &Ctl) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo terminal");
-        grantpt(&master).expect("ours");
-        unlockpt(&master).expect("usable");
-        let name = ptsname(&master, Vec::new()).expect("a name");
-        let slave = rustix::fs::open(
-            name.as_c_str(),
-            OFlags::RDWR | OFlags::NOCTTY,
-            Mode::empty(),
-        );
-        let slave = File::from(slave.expect("its other end"));
-        let end = || Stdio::from(slave.try_clone().expect("a handle"));
-        let child = ctl
-            .command(&[])
-            .env("TERM", "xterm")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .expect("mailctl starts");
-        drop(slave);
-        let keys = File::from(master);
-        let mut screen = keys.try_clone().expect("a handle");
-        let shown = Arc::new((Mutex::new(String::new()), Condvar::new()));
-        let told = Arc::clone(&shown);
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = screen.read(&mut bytes) {
-                let text = String::from_utf8_lossy(&bytes[..count]);
-                told.0.lock().expect("no holder panics").push_str(&text);
-                told.1.notify_all();
-            }
-        });
-        Self {
-            child,
-            keys,
-            shown,
-            read: 0,
-        }
-    }
-
-    fn type_line(&mut self, line: &str) {
-        self.keys
-            .write_all(line.as_bytes())
-            .expect("keys are taken");
-        self.keys.write_all(b"\r").expect("keys are taken");
-    }
-
-    /// Waits until `text` is shown, after everything waited for before.
-    #[track_caller]
-    fn sees(&mut self, text: &str) {
-        let (lock, changed) = &*self.shown;
-        let guard = lock.lock().expect("no holder panics");
-        let from = self.read;
-        let (guard, timeout) = changed
-            .wait_timeout_while(guard, common::PATIENCE, |shown| {
-                !shown[from..].contains(text)
-            })
-            .expect("no holder panics");
-        assert!(
-            !timeout.timed_out(),
-            "never saw {text:?} in {:?}",
-            &guard[from..]
-        );
-        let at = guard[from..].find(text).expect("just seen");
-        self.read = from + at + text.len();
-    }
-
-    /// Types a line and waits for the answer and the next prompt.
-    #[track_caller]
-    fn asks(&mut self, line: &str, answer: &str) {
-        self.type_line(line);
-        self.sees(answer);
-        self.sees("ana> ");
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// Types a line and waits for the answer and the next prompt.
+#[track_caller]
+fn asks(terminal: &mut Terminal, line: &str, answer: &str) {
+    terminal.type_line(line);
+    terminal.sees(answer);
+    terminal.sees("ana> ");
 }
 
 #[test]
@@ -117,16 +28,20 @@ fn the_seeds_words_work_at_a_prompt() {
     bob.ok(&["login", "bob"]);
     bob.ok(&["send", "ana", "-s", "hi", "-b", "hello\u{1b}[2J ana"]);
 
-    let mut terminal = Terminal::open(&ana);
+    let mut terminal = Terminal::shell(&ana);
     terminal.sees("1 mail waiting");
     terminal.sees("ana> ");
-    terminal.asks("refresh", "bob to ana: hi\r\n    hello␛[2J ana");
-    terminal.asks("refresh", "nothing new for ana");
-    terminal.asks("help", "@name [text]");
-    terminal.asks("!news", "joined news");
-    terminal.asks("!", "news   yes");
-    terminal.asks("!-news", "left news");
-    terminal.asks("@bob see you at 5", "sent to bob: 2");
+    asks(
+        &mut terminal,
+        "refresh",
+        "bob to ana: hi\r\n    hello␛[2J ana",
+    );
+    asks(&mut terminal, "refresh", "nothing new for ana");
+    asks(&mut terminal, "help", "@name [text]");
+    asks(&mut terminal, "!news", "joined news");
+    asks(&mut terminal, "!", "news   yes");
+    asks(&mut terminal, "!-news", "left news");
+    asks(&mut terminal, "@bob see you at 5", "sent to bob: 2");
 
     // Composing: a subject, a text, a dot.
     terminal.type_line("@bob");
@@ -135,25 +50,25 @@ fn the_seeds_words_work_at_a_prompt() {
     terminal.sees("| ");
     terminal.type_line("12:30?");
     terminal.sees("| ");
-    terminal.asks(".", "sent to bob: 3");
+    asks(&mut terminal, ".", "sent to bob: 3");
 
     // Mistakes send nothing and leave the prompt.
-    terminal.asks("refersh", "did you mean `refresh`");
-    terminal.asks("bob hello", "Nothing was sent");
-    terminal.asks("#bob", "no such word");
-    terminal.asks("@ bob", "the name goes here");
-    terminal.asks("@nobody hello", "error[no_such_address]");
+    asks(&mut terminal, "refersh", "did you mean `refresh`");
+    asks(&mut terminal, "bob hello", "Nothing was sent");
+    asks(&mut terminal, "#", "the name goes here");
+    asks(&mut terminal, "@ bob", "the name goes here");
+    asks(&mut terminal, "@nobody hello", "error[no_such_address]");
     terminal.type_line("@bob");
     terminal.sees("Subject");
-    terminal.keys.write_all(b"\x03").expect("keys are taken");
+    terminal.press(INTERRUPT);
     terminal.sees("nothing was sent");
 
     // A server that restarts is found again.
     server.kill9();
     server.restart();
-    terminal.asks("@bob after the crash", "sent to bob: 4");
+    asks(&mut terminal, "@bob after the crash", "sent to bob: 4");
     terminal.type_line("quit");
-    assert_eq!(terminal.child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(terminal.ends().code(), Some(0));
 
     let mails = bob.ok(&["refresh", "--json"]).objects();
     let bodies: Vec<&str> = mails
@@ -162,4 +77,120 @@ fn the_seeds_words_work_at_a_prompt() {
         .collect();
     assert_eq!(bodies, ["see you at 5", "12:30?", "after the crash"]);
     assert_eq!(mails[1]["subject"], "lunch");
+}
+
+#[test]
+fn what_arrives_is_said_above_the_line_being_typed() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    let bob = Ctl::new(&server, &folder.path().join("bob"));
+    ana.ok(&["login", "ana", "--topic", "news"]);
+    bob.ok(&["login", "bob"]);
+
+    let mut terminal = Terminal::shell(&ana);
+    terminal.sees("ana> ");
+    terminal.press("@bob half a li");
+    terminal.sees("half a li");
+    bob.ok(&["send", "news", "-s", "lunch", "-b", "12:30?"]);
+    terminal.sees("@news from bob: lunch - refresh shows it");
+    terminal.sees("ana> @bob half a li");
+    terminal.type_line("ne");
+    terminal.sees("sent to bob: ");
+
+    // Also while a text is being written, which nobody's words get into.
+    terminal.sees("ana> ");
+    terminal.type_line("@bob");
+    terminal.sees("Subject");
+    terminal.type_line("long");
+    terminal.sees("| ");
+    terminal.press("one ");
+    bob.ok(&["send", "ana", "-b", "x"]);
+    terminal.sees("@ana from bob - refresh shows it");
+    terminal.sees("| one ");
+    terminal.type_line("two");
+    terminal.sees("| ");
+    terminal.type_line(".");
+    terminal.sees("sent to bob: ");
+
+    // It was unseen until now, and is not announced once more.
+    asks(&mut terminal, "refresh", "12:30?");
+    asks(&mut terminal, "refresh", "nothing new for ana");
+    assert_eq!(terminal.count("refresh shows it"), 2);
+    let bodies = bob.ok(&["refresh", "--json"]).objects();
+    let bodies: Vec<_> = bodies.iter().map(|mail| mail["body"].as_str()).collect();
+    assert_eq!(bodies, [Some("half a line"), Some("one two")]);
+}
+
+#[test]
+fn a_server_that_goes_and_comes_is_said_once_each() {
+    let mut server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    ana.ok(&["login", "ana"]);
+    let mut terminal = Terminal::shell(&ana);
+    terminal.sees("ana> ");
+    terminal.press("he");
+    server.kill9();
+    terminal.sees("the server does not answer; trying again");
+    terminal.sees("ana> he");
+    terminal.type_line("lp");
+    terminal.sees("@name [text]");
+    server.restart();
+    terminal.sees("the server is back");
+    asks(&mut terminal, "@ana note to self", "sent to ana: ");
+    terminal.sees("@ana from ana");
+    assert_eq!(terminal.count("does not answer"), 1);
+    assert_eq!(terminal.count("the server is back"), 1);
+    terminal.type_line("quit");
+    assert_eq!(terminal.ends().code(), Some(0));
+    assert!(terminal.is_sane());
+}
+
+#[test]
+fn p06_a_shell_holds_a_port_and_gives_it_back() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    ana.ok(&["login", "ana"]);
+    let held = || {
+        let leases = ana.ok(&["admin", "lease", "ls", "--json"]).objects();
+        let is_held = |lease: &&serde_json::Value| lease["state"] == "held";
+        leases.iter().filter(is_held).count()
+    };
+    for signal in [None, Some(Signal::TERM), Some(Signal::HUP)] {
+        let mut terminal = Terminal::shell(&ana);
+        terminal.sees("ana> ");
+        assert_eq!(held(), 1);
+        match signal {
+            None => terminal.type_line("quit"),
+            Some(signal) => terminal.signal(signal),
+        }
+        assert_eq!(terminal.ends().code(), Some(0), "{signal:?}");
+        assert_eq!(held(), 0, "{signal:?}");
+        assert!(terminal.is_sane(), "{signal:?}");
+    }
+}
+
+#[test]
+fn p12_what_is_announced_never_acts() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    ana.ok(&["login", "ana", "--topic", "news"]);
+    let mut eve = RawClient::user(&server, "eve");
+    let mut terminal = Terminal::shell(&ana);
+    terminal.sees("ana> ");
+    terminal.press("half");
+    let mut shown = 0;
+    for hostile in HOSTILE {
+        let subject = |send: &mut correio::protocol::request::Send| send.subject = hostile.into();
+        if eve.send_with(&["news"], b"x", subject).is_ok() {
+            terminal.sees("@news from eve: ");
+            terminal.sees("ana> half");
+            shown += 1;
+        }
+    }
+    assert!(shown > 1, "{shown} hostile subjects were accepted");
+    assert_terminal_inert(&terminal.all());
 }

@@ -56,6 +56,13 @@ impl Ui {
         }
     }
 
+    /// Makes one that writes elsewhere know the terminal's width all the same.
+    #[must_use]
+    pub fn wide(mut self) -> Self {
+        self.width = io::stdout().is_terminal().then(terminal_width);
+        self
+    }
+
     /// Says whether results are JSON objects.
     pub fn is_json(&self) -> bool {
         self.json
@@ -159,6 +166,17 @@ impl Ui {
         if let Some(reference) = &error.reference {
             self.say(format_args!("  reference: {reference}"));
         }
+    }
+
+    /// Takes an unfinished line and its prompt off the terminal, and what the line editor had switched
+    /// on with them.
+    pub fn take_prompt_away(&mut self) {
+        // Back to the edge, erase from there on, no bracketed paste any more.
+        drop(
+            self.out
+                .write_all(b"\r\x1b[J\x1b[?2004l")
+                .and_then(|()| self.out.flush()),
+        );
     }
 
     /// Asks a yes-or-no question; anything but `y` or `yes` is a no.

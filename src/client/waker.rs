@@ -3,6 +3,9 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// Wakes its [`Sleeper`]. Cheap to clone, and for any thread.
 #[derive(Debug, Clone)]
@@ -34,6 +37,15 @@ impl Sleeper {
         self.0.as_raw_fd()
     }
 
+    /// Waits to be woken, `patience` long at most; forgets the wakes so far. For who waits for nothing
+    /// else; others poll [`Sleeper::fd`].
+    pub fn wait(&mut self, patience: Duration) -> bool {
+        // An interrupted wait is one that ended early.
+        let timeout = Timespec::try_from(patience).ok();
+        rustix::event::poll(&mut [PollFd::new(&self.0, PollFlags::IN)], timeout.as_ref()).ok();
+        self.clear()
+    }
+
     /// Forgets the wakes so far. Returns whether there were any.
     pub fn clear(&mut self) -> bool {
         let mut bytes = [0; 64];
@@ -58,7 +70,8 @@ mod tests {
         }
         let mut items = [zmq::PollItem::from_fd(sleeper.fd(), zmq::POLLIN)];
         assert_eq!(zmq::poll(&mut items, 1_000).unwrap(), 1);
-        assert!(sleeper.clear());
+        assert!(sleeper.wait(Duration::from_secs(1)));
+        assert!(!sleeper.wait(Duration::ZERO));
         assert!(!sleeper.clear());
     }
 }

@@ -19,11 +19,13 @@
 pub mod client;
 pub mod ctl;
 pub mod disk;
+pub mod hostile;
 pub mod load;
 pub mod person;
 pub mod ports;
 pub mod rng;
 pub mod server;
+pub mod terminal;
 pub mod trace;
 pub mod watch;
 

@@ -1,30 +1,75 @@
-//! The line editor: history in the home, completion from the table of words.
+//! The terminal: a line editor on a thread of its own, history in the home, and a way to print above
+//! what is being typed.
+//!
+//! Whoever owns a [`Terminal`] asks for a line ([`Terminal::ask`]), goes on with other things and is
+//! woken when it was typed. What is to be seen meanwhile goes through [`Terminal::above`]: the editor
+//! takes its line away, the text appears, the line comes back as it was. A third thread hands the texts
+//! over, because the editor takes one at a time and none while it does not read.
+//!
+//! The editor's printer writes what it gets, so nothing gets there but through a [`Ui`].
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, Helper};
+use rustyline::{Context, Editor, ExternalPrinter, Helper, Prompt};
 
-use super::compose::{Lines, Typed};
-use super::table;
+use super::chat;
+use super::compose::Typed;
+use super::table::{self, Known};
 use crate::cli::error::CliError;
+use crate::cli::ui::Ui;
 use crate::protocol::codes::exit;
+
+/// Texts handed to the editor at once.
+const TEXTS_MAX: usize = 64;
+
+/// How long the last words may take to appear when the program ends.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// Wakes whoever waits for something else than the terminal.
+pub type Wake = Box<dyn Fn() + Send>;
+
+/// What is completed after Tab.
+#[derive(Debug, Clone)]
+pub enum Completion {
+    /// The shell's words and names.
+    Shell(Known),
+    /// The chat's words.
+    Chat,
+    /// Nothing: a text is being written.
+    Text,
+}
 
 /// A terminal with somebody at it.
 pub struct Terminal {
-    editor: Editor<Words, FileHistory>,
-    history: PathBuf,
+    questions: Sender<Question>,
+    answers: Receiver<Typed>,
+    reading: bool,
+    remember: Option<String>,
+    above: Ui,
+    screen: Arc<Screen>,
+    completion: Arc<Mutex<Completion>>,
+    /// How the terminal was set before anything was read.
+    modes: Option<Termios>,
 }
 
 impl std::fmt::Debug for Terminal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Terminal")
-            .field("history", &self.history)
+            .field("reading", &self.reading)
             .finish_non_exhaustive()
     }
 }
@@ -32,35 +77,309 @@ impl std::fmt::Debug for Terminal {
 impl Terminal {
     /// Opens the editor; what was typed before is remembered in `history`.
     pub fn open(history: &Path) -> Result<Self, CliError> {
-        let mut editor = Editor::new()
-            .map_err(|e| CliError::new("io", exit::IO, format!("cannot use this terminal: {e}")))?;
-        editor.set_helper(Some(Words::default()));
+        let modes = tcgetattr(io::stdin()).ok();
+        let unusable = |cause: &dyn Display| {
+            let text = format!("cannot use this terminal: {cause}");
+            CliError::new("io", exit::IO, text)
+        };
+        let completion = Arc::new(Mutex::new(Completion::Text));
+        let mut editor = Editor::new().map_err(|e| unusable(&e))?;
+        editor.set_helper(Some(Words(Arc::clone(&completion))));
         // A first start has no history, and one that cannot be read is no reason not to work.
         drop(editor.load_history(history));
-        Ok(Self {
+        let screen = Arc::new(Screen::default());
+        let above = match editor.create_external_printer() {
+            Ok(printer) => print_above(printer, &screen).map_err(|e| unusable(&e))?,
+            // A terminal that cannot move its cursor has no printer; texts then simply follow.
+            Err(_) => Above::straight(&screen),
+        };
+        let (questions, asked) = mpsc::channel();
+        let (typed, answers) = mpsc::channel();
+        let reader = Reader {
             editor,
             history: history.to_owned(),
+            screen: Arc::clone(&screen),
+        };
+        thread::Builder::new()
+            .name("editor".to_owned())
+            .spawn(move || reader.run(&asked, &typed))
+            .map_err(|e| unusable(&e))?;
+        Ok(Self {
+            questions,
+            answers,
+            reading: false,
+            remember: None,
+            above: Ui::to(Box::new(above.clone()), Box::new(above), false).wide(),
+            screen,
+            completion,
+            modes,
         })
+    }
+
+    /// Says who is to be woken when a line was typed or a text appeared.
+    pub fn wakes(&self, wake: Wake) {
+        *locked(&self.screen.wake) = Some(wake);
+    }
+
+    /// Shows a prompt and begins to read a line, unless one is being read already. The answer comes by
+    /// [`Terminal::take`].
+    pub fn ask(&mut self, prompt: &str, completion: Completion) {
+        if self.reading {
+            return;
+        }
+        *locked(&self.completion) = completion;
+        let question = Question {
+            prompt: prompt.to_owned(),
+            remember: self.remember.take(),
+        };
+        // An editor that is gone answers by its absence.
+        drop(self.questions.send(question));
+        self.reading = true;
+    }
+
+    /// Returns what was typed, if it is finished.
+    pub fn take(&mut self) -> Option<Typed> {
+        let typed = match self.answers.try_recv() {
+            Ok(typed) => typed,
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Typed::Failed("the line editor is gone".to_owned()),
+        };
+        self.reading = false;
+        Some(typed)
+    }
+
+    /// Waits until a line is finished, `patience` long at most: for who has nothing else to wait for.
+    pub fn rest(&self, patience: Duration) {
+        self.screen.wait_while(patience, |state| state.reading);
+    }
+
+    /// Says whether a line is being read.
+    pub fn is_reading(&self) -> bool {
+        self.reading
     }
 
     /// Remembers a line for later starts.
     pub fn remember(&mut self, line: &str) {
-        // As above: without history the shell works as well.
-        drop(self.editor.add_history_entry(line));
-        drop(self.editor.append_history(&self.history));
+        self.remember = Some(line.to_owned());
     }
 
-    /// Takes names to complete after a mark.
-    pub fn learn(&mut self, names: Vec<String>) {
-        if let Some(words) = self.editor.helper_mut() {
-            words.names = names;
+    /// Prints above what is being typed.
+    pub fn above(&mut self) -> &mut Ui {
+        &mut self.above
+    }
+
+    /// Returns the number of the last text printed above, which [`Terminal::appeared`] reaches once it
+    /// stands there.
+    pub fn handed(&self) -> u64 {
+        self.screen.handed.load(Ordering::Acquire)
+    }
+
+    /// Returns the number of the last text that stands on the screen.
+    pub fn appeared(&self) -> u64 {
+        self.screen.appeared.load(Ordering::Acquire)
+    }
+
+    /// Gives the terminal back as it was, also while a line is being read: for a program that ends now.
+    pub fn leave(self, ui: &mut Ui) {
+        self.screen
+            .wait_while(LAST_WORDS, |_| self.appeared() < self.handed());
+        let Some(modes) = self.modes.as_ref().filter(|_| self.reading) else {
+            return;
+        };
+        ui.take_prompt_away();
+        // A terminal that went away needs no modes.
+        tcsetattr(io::stdin(), OptionalActions::Drain, modes).ok();
+    }
+}
+
+/// A line to be read.
+struct Question {
+    prompt: String,
+    remember: Option<String>,
+}
+
+/// What the threads around a terminal tell each other.
+#[derive(Default)]
+struct Screen {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Texts handed over so far.
+    handed: AtomicU64,
+    /// The last text that stands on the screen.
+    appeared: AtomicU64,
+    wake: Mutex<Option<Wake>>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct State {
+    /// A line is being read.
+    reading: bool,
+    /// Lines read so far.
+    rounds: u64,
+    /// Times the prompt was painted.
+    paints: u64,
+}
+
+impl Screen {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut locked(&self.state));
+        self.changed.notify_all();
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = locked(&self.wake).as_ref() {
+            wake();
+        }
+    }
+
+    /// Waits until what was handed over at `before` stands on the screen: the editor paints its prompt
+    /// after each text. One handed over between two lines was written straight away.
+    fn settle(&self, before: State) {
+        let straight = |now: &State| !before.reading && !now.reading && now.rounds == before.rounds;
+        let unsettled = |now: &mut State| !straight(now) && now.paints == before.paints;
+        let state = locked(&self.state);
+        drop(
+            self.changed
+                .wait_while(state, unsettled)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    fn count(&self, texts: u64) {
+        self.change(|_| {
+            self.appeared.fetch_add(texts, Ordering::AcqRel);
+        });
+        self.wake();
+    }
+
+    fn wait_while(&self, patience: Duration, holds: impl Fn(&State) -> bool) {
+        let state = locked(&self.state);
+        let waited = self
+            .changed
+            .wait_timeout_while(state, patience, |state| holds(state));
+        drop(waited);
+    }
+}
+
+/// A holder that panicked leaves what it guarded as it was: plain values.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes texts for above the prompt: each ends with a flush.
+#[derive(Clone)]
+struct Above {
+    text: Vec<u8>,
+    /// None where the editor cannot do it.
+    texts: Option<Sender<Vec<u8>>>,
+    screen: Arc<Screen>,
+}
+
+impl Above {
+    fn straight(screen: &Arc<Screen>) -> Self {
+        Self {
+            text: Vec::new(),
+            texts: None,
+            screen: Arc::clone(screen),
         }
     }
 }
 
-impl Lines for Terminal {
-    fn read(&mut self, prompt: &str) -> Typed {
-        match self.editor.readline(prompt) {
+impl Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let text = std::mem::take(&mut self.text);
+        self.screen.handed.fetch_add(1, Ordering::AcqRel);
+        let left = match &self.texts {
+            Some(texts) => texts.send(text).err().map(|unsent| unsent.0),
+            None => Some(text),
+        };
+        if let Some(text) = left {
+            self.screen.count(1);
+            let mut err = io::stderr().lock();
+            return err.write_all(&text).and_then(|()| err.flush());
+        }
+        Ok(())
+    }
+}
+
+/// Starts the thread that hands texts to the editor.
+fn print_above<P>(printer: P, screen: &Arc<Screen>) -> io::Result<Above>
+where
+    P: ExternalPrinter + Send + 'static,
+{
+    let (texts, handed) = mpsc::channel();
+    let above = Above {
+        texts: Some(texts),
+        ..Above::straight(screen)
+    };
+    let screen = Arc::clone(screen);
+    thread::Builder::new()
+        .name("printer".to_owned())
+        .spawn(move || hand_over(printer, &handed, &screen))?;
+    Ok(above)
+}
+
+fn hand_over(mut printer: impl ExternalPrinter, texts: &Receiver<Vec<u8>>, screen: &Screen) {
+    while let Ok(mut lines) = texts.recv() {
+        let mut count = 1;
+        for more in texts.try_iter().take(TEXTS_MAX) {
+            lines.extend_from_slice(&more);
+            count += 1;
+        }
+        let before = *locked(&screen.state);
+        let lines = String::from_utf8_lossy(&lines).into_owned();
+        if printer.print(lines).is_err() {
+            return;
+        }
+        screen.settle(before);
+        screen.count(count);
+    }
+}
+
+/// The thread that reads lines.
+struct Reader {
+    editor: Editor<Words, FileHistory>,
+    history: PathBuf,
+    screen: Arc<Screen>,
+}
+
+impl Reader {
+    fn run(mut self, questions: &Receiver<Question>, typed: &Sender<Typed>) {
+        while let Ok(question) = questions.recv() {
+            if let Some(line) = &question.remember {
+                self.remember(line);
+            }
+            let answer = self.read(question.prompt);
+            if typed.send(answer).is_err() {
+                return;
+            }
+            self.screen.wake();
+        }
+    }
+
+    fn remember(&mut self, line: &str) {
+        // Without history the shell works as well.
+        drop(self.editor.add_history_entry(line));
+        drop(self.editor.append_history(&self.history));
+    }
+
+    fn read(&mut self, prompt: String) -> Typed {
+        self.screen.change(|state| {
+            state.reading = true;
+            state.rounds += 1;
+        });
+        let prompt = Painted {
+            prompt,
+            screen: &self.screen,
+        };
+        let read = self.editor.readline(&prompt);
+        self.screen.change(|state| state.reading = false);
+        match read {
             Ok(line) => Typed::Line(line),
             Err(ReadlineError::Eof) => Typed::End,
             Err(ReadlineError::Interrupted) => Typed::Interrupt,
@@ -69,11 +388,21 @@ impl Lines for Terminal {
     }
 }
 
-/// Completes the first word of a line.
-#[derive(Debug, Default)]
-struct Words {
-    names: Vec<String>,
+/// A prompt that counts how often it is painted.
+struct Painted<'a> {
+    prompt: String,
+    screen: &'a Screen,
 }
+
+impl Prompt for Painted<'_> {
+    fn raw(&self) -> &str {
+        self.screen.change(|state| state.paints += 1);
+        &self.prompt
+    }
+}
+
+/// Completes what is being typed.
+struct Words(Arc<Mutex<Completion>>);
 
 impl Completer for Words {
     type Candidate = String;
@@ -84,13 +413,12 @@ impl Completer for Words {
         at: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        let start = line[..at]
-            .rfind(char::is_whitespace)
-            .map_or(0, |space| space + 1);
-        Ok((
-            start,
-            table::completions(&line[start..at], start == 0, &self.names),
-        ))
+        let typed = &line[..at];
+        Ok(match &*locked(&self.0) {
+            Completion::Shell(known) => table::complete(typed, known),
+            Completion::Chat => chat::table::complete(typed),
+            Completion::Text => (at, Vec::new()),
+        })
     }
 }
 

@@ -1,34 +1,73 @@
-//! The interactive shell: the seed's words at a prompt.
+//! The interactive shell: the seed's words at a prompt, and word of what arrives meanwhile.
 //!
 //! [`table`] lists the words, [`parse`] reads a line, [`mod@compose`] asks for a mail, [`editor`] is the
-//! terminal. Whatever goes wrong is told, and the prompt stays. What the words do is shared with the
-//! verbs of the same meaning in [`super::commands`].
+//! terminal, [`news`] says what is heard. One thread owns the session and does what the words say; while
+//! a line is being typed it listens, and prints above that line. Whatever goes wrong is told, and the
+//! prompt stays. What the words do is shared with the verbs of the same meaning in
+//! [`super::commands`].
 
+pub mod chat;
 pub mod compose;
 pub mod editor;
+pub mod news;
 pub mod parse;
 pub mod table;
+pub mod words;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use self::compose::{Composed, Lines, Typed, compose};
-use self::editor::Terminal;
+use self::editor::{Completion, Terminal};
+use self::news::News;
 use self::parse::{Command, Mistake};
 use super::commands::{self, Context, refresh, send, topic};
 use super::error::CliError;
 use super::show::counted;
 use super::ui::Ui;
 use crate::cli::args::bare;
+use crate::client::home::Account;
 use crate::client::outbox::Draft;
-use crate::client::session::Session;
+use crate::client::session::{Event, Options, Session};
+use crate::protocol::MailId;
 use crate::protocol::request::From as Start;
+
+/// How long a stop may go unnoticed, and a typed line where there is no session to be woken from.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Events taken in before their announcement.
+const EVENTS_MAX: usize = 1_024;
 
 /// Runs the shell until it is left.
 pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
-    let mut session = context.session()?;
-    let mut terminal = Terminal::open(&context.home()?.file("history"))?;
+    let stop = stop_flag()?;
+    let account = context.account()?;
+    let session = context.open(&account, standing(context))?;
+    let terminal = Terminal::open(&context.home()?.file("history"))?;
     greet(context.ui, &session);
-    let left = converse(context.ui, &mut session, &mut terminal);
-    commands::close(session);
+    let mut shell = Shell {
+        context,
+        account,
+        session: None,
+        terminal,
+        news: News::default(),
+        stop,
+    };
+    shell.take_session(session);
+    let left = shell.converse();
+    shell.close();
     left
+}
+
+fn standing(context: &Context<'_>) -> Options {
+    Options {
+        timeout: context.globals.timeout,
+        ..Options::standing()
+    }
 }
 
 fn greet(ui: &mut Ui, session: &Session) {
@@ -39,101 +78,230 @@ fn greet(ui: &mut Ui, session: &Session) {
     let waiting = unseen + session.logs().map(|log| log.waiting).sum::<u64>();
     let url = &session.account().place().url;
     ui.note(format_args!(
-        "{} at {}, {} waiting\n@name writes, !topic joins, refresh reads, help explains, Ctrl-D leaves",
+        "{} at {}, {} waiting\n@name writes, !topic joins, #user chats, refresh reads, help explains, Ctrl-D leaves",
         session.account().user(),
         url.endpoint(url.port),
         counted(waiting, "mail")
     ));
 }
 
-fn converse(ui: &mut Ui, session: &mut Session, terminal: &mut Terminal) -> Result<(), CliError> {
-    let prompt = format!("{}> ", session.account().user());
-    terminal.learn(names(session));
-    loop {
-        let line = match terminal.read(&prompt) {
-            Typed::Line(line) => line,
-            Typed::Interrupt => continue,
-            Typed::End => return Ok(()),
-            Typed::Failed(cause) => {
-                return Err(CliError::io(
-                    "read the terminal",
-                    &std::io::Error::other(cause),
-                ));
-            }
-        };
-        match parse::parse(&line) {
-            Ok(Command::Quit) => return Ok(()),
-            Ok(command) => {
-                terminal.remember(&line);
-                let asks = !matches!(command, Command::Nothing | Command::Help(_));
-                match act(ui, session, terminal, command) {
-                    // The server is there: what an earlier line left in doubt settles now.
-                    Ok(()) if asks => drop(commands::settle(ui, session)),
-                    Ok(()) => {}
-                    Err(error) => ui.error(&error),
-                }
-                terminal.learn(names(session));
-            }
-            Err(mistake) => point(ui, &prompt, &mistake),
-        }
+/// Returns what becomes true when the process is asked to go. Ctrl-C is none of it: in a line it is a
+/// key, and a deed that takes long is cut short by it.
+fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|e| CliError::io("listen for signals", &e))?;
+    }
+    Ok(stop)
+}
+
+/// A shell that stands.
+struct Shell<'a, 'c> {
+    context: &'a mut Context<'c>,
+    account: Account,
+    /// None after the server ended it for good, and until it is opened again.
+    session: Option<Session>,
+    terminal: Terminal,
+    news: News,
+    stop: Arc<AtomicBool>,
+}
+
+impl Lines for Shell<'_, '_> {
+    /// Asks for a line of a text, and listens meanwhile.
+    fn read(&mut self, prompt: &str) -> Typed {
+        self.read_line(prompt, Completion::Text)
     }
 }
 
-/// What may follow a mark: the addresses this user reads.
-fn names(session: &Session) -> Vec<String> {
-    session.logs().map(|log| log.address.clone()).collect()
+impl Shell<'_, '_> {
+    fn converse(&mut self) -> Result<(), CliError> {
+        let prompt = format!("{}> ", self.account.user());
+        loop {
+            let known = self.news.known(self.addresses());
+            let line = match self.read_line(&prompt, Completion::Shell(known)) {
+                Typed::Line(line) => line,
+                Typed::Interrupt => continue,
+                Typed::End => return Ok(()),
+                Typed::Failed(cause) => {
+                    let cause = std::io::Error::other(cause);
+                    return Err(CliError::io("read the terminal", &cause));
+                }
+            };
+            match parse::parse(&line) {
+                Ok(Command::Quit) => return Ok(()),
+                Ok(command) => {
+                    self.terminal.remember(&line);
+                    self.obey(command);
+                }
+                Err(mistake) => point(self.context.ui, &prompt, &mistake),
+            }
+        }
+    }
+
+    /// Does what a line says; whatever goes wrong is told.
+    fn obey(&mut self, command: Command) {
+        let asks = !matches!(command, Command::Nothing | Command::Help(_));
+        let done = self.act(command);
+        match (done, &mut self.session) {
+            // The server is there: what an earlier line left in doubt settles now.
+            (Ok(()), Some(session)) if asks => drop(commands::settle(self.context.ui, session)),
+            (Ok(()), _) => {}
+            (Err(error), _) => self.context.ui.error(&error),
+        }
+    }
+
+    fn act(&mut self, command: Command) -> Result<(), CliError> {
+        match command {
+            Command::Nothing | Command::Quit => Ok(()),
+            Command::Write { targets, text } => self.write(&targets, text),
+            Command::Join(name) => {
+                let topic = topic::pattern(&name)?;
+                let (ui, session) = self.parts()?;
+                topic::join(ui, session, &topic, Start::Now)
+            }
+            Command::Leave(name) => {
+                let topic = topic::pattern(&name)?;
+                let (ui, session) = self.parts()?;
+                topic::leave(ui, session, &topic)
+            }
+            Command::Topics => {
+                let (ui, session) = self.parts()?;
+                topic::list(ui, session)
+            }
+            Command::Refresh => self.refresh(),
+            Command::Help(word) => self.context.ui.line(table::help(word.as_deref())),
+            Command::Chat(_) | Command::Accept(_) | Command::Decline(_) => {
+                Err(CliError::usage("direct chat is still being built"))
+            }
+        }
+    }
+
+    fn write(&mut self, targets: &[String], text: Option<String>) -> Result<(), CliError> {
+        let typed = text.map(|text| Composed {
+            subject: String::new(),
+            text,
+        });
+        let Some(mail) = typed.or_else(|| compose(self)) else {
+            self.context.ui.note("nothing was sent");
+            return Ok(());
+        };
+        let draft = Draft {
+            to: targets.iter().map(|name| bare(name).to_owned()).collect(),
+            subject: mail.subject,
+            content_type: send::content_type_of(mail.text.as_bytes()),
+            ttl_s: None,
+            body: mail.text.into_bytes(),
+        };
+        let (ui, session) = self.parts()?;
+        send::deliver(ui, session, draft)
+    }
+
+    fn refresh(&mut self) -> Result<(), CliError> {
+        let refreshed = match self.parts() {
+            Ok((ui, session)) => refresh::in_session(ui, session),
+            // What is here already is shown even if the server is not there.
+            Err(error) => {
+                refresh::show_unseen(self.context.ui, &self.account, None).and(Err(error))
+            }
+        };
+        self.pass_shown()?;
+        refreshed
+    }
+
+    /// Forgets the announcements of what was just shown.
+    fn pass_shown(&mut self) -> Result<(), CliError> {
+        let unseen = self.account.mailbox()?.unseen()?;
+        let unseen: BTreeSet<MailId> = unseen.into_iter().map(|(id, _)| id).collect();
+        let events = self.events(Duration::ZERO);
+        self.announce(events, |id| !unseen.contains(&id));
+        Ok(())
+    }
+
+    /// Reads a line; what is heard meanwhile is said above it.
+    fn read_line(&mut self, prompt: &str, completion: Completion) -> Typed {
+        self.terminal.ask(prompt, completion);
+        loop {
+            if let Some(typed) = self.terminal.take() {
+                return typed;
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Typed::End;
+            }
+            let events = self.events(LOOK_EVERY);
+            self.announce(events, |_| false);
+        }
+    }
+
+    /// Waits for something to happen, `patience` long at most or until a line was typed, and returns
+    /// all that has happened.
+    fn events(&mut self, patience: Duration) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut patience = patience;
+        while events.len() < EVENTS_MAX {
+            let Some(session) = &mut self.session else {
+                self.terminal.rest(patience);
+                break;
+            };
+            match session.next_event(patience) {
+                Ok(Event::Quiet) => break,
+                Ok(event) => events.push(event),
+                Err(error) => {
+                    self.lose_session(&error.into());
+                    break;
+                }
+            }
+            patience = Duration::ZERO;
+        }
+        events
+    }
+
+    fn announce(&mut self, events: Vec<Event>, is_seen: impl Fn(MailId) -> bool) {
+        for text in self.news.hear(events, is_seen) {
+            self.terminal.above().note(text);
+        }
+    }
+
+    /// The session is of no use any more. The next word that needs one opens another.
+    fn lose_session(&mut self, error: &CliError) {
+        self.session = None;
+        self.terminal.above().error(error);
+    }
+
+    fn take_session(&mut self, session: Session) {
+        let waker = session.waker();
+        self.terminal.wakes(Box::new(move || waker.wake()));
+        self.session = Some(session);
+    }
+
+    /// What a deed works with; opens a session if there is none.
+    fn parts(&mut self) -> Result<(&mut Ui, &mut Session), CliError> {
+        if self.session.is_none() {
+            let options = standing(self.context);
+            let session = self.context.open(&self.account, options)?;
+            self.take_session(session);
+        }
+        let session = self.session.as_mut().expect("opened above");
+        Ok((self.context.ui, session))
+    }
+
+    /// What may follow a mark: the addresses this user reads.
+    fn addresses(&self) -> Vec<String> {
+        let logs = self.session.iter().flat_map(Session::logs);
+        logs.map(|log| log.address.clone()).collect()
+    }
+
+    fn close(self) {
+        self.terminal.leave(self.context.ui);
+        // Gives the port back. That the server may not be there to hear it harms nothing.
+        if let Some(session) = self.session {
+            drop(session.stop_watch());
+        }
+    }
 }
 
 /// Points at the spot of a mistake, below the line as it was typed.
 fn point(ui: &mut Ui, prompt: &str, mistake: &Mistake) {
     let gap = " ".repeat(super::untrusted::columns(prompt) + mistake.at);
     ui.note(format_args!("{gap}^ {}", mistake.text));
-}
-
-fn act(
-    ui: &mut Ui,
-    session: &mut Session,
-    lines: &mut dyn Lines,
-    command: Command,
-) -> Result<(), CliError> {
-    match command {
-        Command::Nothing | Command::Quit => Ok(()),
-        Command::Write { targets, text } => write(ui, session, lines, &targets, text),
-        Command::Join(name) => {
-            let topic = topic::pattern(&name)?;
-            topic::join(ui, session, &topic, Start::Now)
-        }
-        Command::Leave(name) => {
-            let topic = topic::pattern(&name)?;
-            topic::leave(ui, session, &topic)
-        }
-        Command::Topics => topic::list(ui, session),
-        Command::Refresh => refresh::in_session(ui, session),
-        Command::Help(word) => ui.line(table::help(word.as_deref())),
-    }
-}
-
-fn write(
-    ui: &mut Ui,
-    session: &mut Session,
-    lines: &mut dyn Lines,
-    targets: &[String],
-    text: Option<String>,
-) -> Result<(), CliError> {
-    let typed = text.map(|text| Composed {
-        subject: String::new(),
-        text,
-    });
-    let Some(mail) = typed.or_else(|| compose(lines)) else {
-        ui.note("nothing was sent");
-        return Ok(());
-    };
-    let draft = Draft {
-        to: targets.iter().map(|name| bare(name).to_owned()).collect(),
-        subject: mail.subject,
-        content_type: send::content_type_of(mail.text.as_bytes()),
-        ttl_s: None,
-        body: mail.text.into_bytes(),
-    };
-    send::deliver(ui, session, draft)
 }

@@ -1,7 +1,9 @@
 //! A line of the shell becomes a command, or an error that points at the spot. Pure; what is not
 //! understood does nothing, so that nothing is ever sent by mistake.
 
-use super::table::{self, Deed, Row};
+use super::table::{self, Deed};
+use super::words::Row;
+use crate::cli::args::bare;
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,12 @@ pub enum Command {
     Leave(String),
     /// List topics.
     Topics,
+    /// Ask this user for a chat.
+    Chat(String),
+    /// Accept the request for a chat: of this user, or the only one.
+    Accept(Option<String>),
+    /// Decline the request for a chat: of this user, or the only one.
+    Decline(Option<String>),
     /// Show what arrived.
     Refresh,
     /// Explain all words, or one.
@@ -61,6 +69,9 @@ pub fn parse(line: &str) -> Result<Command, Mistake> {
         Deed::Join if word == "!" => alone(line, rest, row, Command::Topics),
         Deed::Join => alone(line, rest, row, Command::Join(word[1..].to_owned())),
         Deed::Leave => leave(line, word, rest, row),
+        Deed::Chat => chat(line, word, rest, row),
+        Deed::Accept => one_name(line, rest, row).map(Command::Accept),
+        Deed::Decline => one_name(line, rest, row).map(Command::Decline),
         Deed::Refresh => alone(line, rest, row, Command::Refresh),
         Deed::Quit => alone(line, rest, row, Command::Quit),
         Deed::Help => Ok(Command::Help((!rest.is_empty()).then(|| rest.to_owned()))),
@@ -74,24 +85,43 @@ fn unknown(word: &str) -> String {
     }
 }
 
-fn alone(line: &str, rest: &str, row: &Row, command: Command) -> Result<Command, Mistake> {
+fn alone(line: &str, rest: &str, row: &Row<Deed>, command: Command) -> Result<Command, Mistake> {
     if rest.is_empty() {
         return Ok(command);
     }
-    let at = columns_before(line, rest);
-    Err(Mistake::new(
-        at,
-        format!("nothing goes here; it is written `{}`", row.usage),
-    ))
+    Err(Mistake::new(columns_before(line, rest), nothing_here(row)))
 }
 
-fn leave(line: &str, word: &str, rest: &str, row: &Row) -> Result<Command, Mistake> {
+fn nothing_here(row: &Row<Deed>) -> String {
+    format!("nothing goes here; it is written `{}`", row.usage)
+}
+
+fn leave(line: &str, word: &str, rest: &str, row: &Row<Deed>) -> Result<Command, Mistake> {
     let topic = &word[2..];
     if topic.is_empty() {
         let at = columns_before(line, word) + 2;
         return Err(Mistake::new(at, "the topic to leave goes here"));
     }
     alone(line, rest, row, Command::Leave(topic.to_owned()))
+}
+
+fn chat(line: &str, word: &str, rest: &str, row: &Row<Deed>) -> Result<Command, Mistake> {
+    let user = &word[1..];
+    if user.is_empty() {
+        let at = columns_before(line, word) + 1;
+        return Err(Mistake::new(at, "the name goes here, right after the #"));
+    }
+    alone(line, rest, row, Command::Chat(user.to_owned()))
+}
+
+/// At most one name, with or without a mark.
+fn one_name(line: &str, rest: &str, row: &Row<Deed>) -> Result<Option<String>, Mistake> {
+    let mut words = rest.split_whitespace();
+    let name = words.next().map(|name| bare(name.trim_start_matches('#')));
+    match words.next() {
+        None => Ok(name.map(str::to_owned)),
+        Some(more) => Err(Mistake::new(columns_before(line, more), nothing_here(row))),
+    }
 }
 
 /// `@bob @news the text`: names first, then everything after them as it stands.
@@ -142,6 +172,10 @@ mod tests {
             ("!news", Command::Join("news".into())),
             ("!lab/*", Command::Join("lab/*".into())),
             ("!-news", Command::Leave("news".into())),
+            ("#bob", Command::Chat("bob".into())),
+            ("y", Command::Accept(None)),
+            ("yes @ana ", Command::Accept(Some("ana".into()))),
+            ("n #ana", Command::Decline(Some("ana".into()))),
             ("refresh", Command::Refresh),
             ("help @", Command::Help(Some("@".into()))),
             ("/quit", Command::Quit),
@@ -162,7 +196,9 @@ mod tests {
         assert_eq!(wrong("!-").0, 2);
         assert_eq!(wrong("!news sport").0, 6);
         assert!(wrong("hello everybody").1.contains("Nothing was sent"));
-        assert!(parse("#bob").is_err(), "direct chat is not in this version");
+        assert_eq!(wrong(" #").0, 2);
+        assert_eq!(wrong("#bob hi").0, 5);
+        assert_eq!(wrong("y ana bob").0, 6);
     }
 
     proptest::proptest! {

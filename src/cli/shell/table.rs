@@ -1,5 +1,7 @@
 //! The words of the shell: one table feeds parsing, help and completion.
 
+use super::words::{self, Row, Shape};
+
 /// What a word of the shell does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
@@ -9,6 +11,12 @@ pub enum Deed {
     Join,
     /// `!-topic`.
     Leave,
+    /// `#user`.
+    Chat,
+    /// `y [user]`.
+    Accept,
+    /// `n [user]`.
+    Decline,
     /// Show what arrived.
     Refresh,
     /// Explain the words.
@@ -17,32 +25,8 @@ pub enum Deed {
     Quit,
 }
 
-/// How a word is recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// A mark before a name.
-    Mark(&'static str),
-    /// A word by itself, with other spellings.
-    Word(&'static [&'static str]),
-}
-
-/// One row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    /// How it is recognised.
-    pub shape: Shape,
-    /// What it does.
-    pub deed: Deed,
-    /// How it is written, for help.
-    pub usage: &'static str,
-    /// One line of help.
-    pub short: &'static str,
-    /// The rest of the help.
-    pub long: &'static str,
-}
-
 /// Every word, longer marks before the shorter ones they begin with.
-pub const ROWS: &[Row] = &[
+pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Mark("@"),
         deed: Deed::Write,
@@ -68,6 +52,30 @@ pub const ROWS: &[Row] = &[
                `!lab/*` joins all under lab. `!` lists the topics you may read.",
     },
     Row {
+        shape: Shape::Mark("#"),
+        deed: Deed::Chat,
+        usage: "#user",
+        short: "ask for a direct chat",
+        long: "`#bob` asks bob, who answers y or n; Ctrl-C takes it back. Then every line goes straight to \
+               bob, past the server, and `/help` lists what else there is. `/bye` or Ctrl-D ends it.",
+    },
+    Row {
+        shape: Shape::Word(&["y", "yes"]),
+        deed: Deed::Accept,
+        usage: "y [user]",
+        short: "accept a request for a chat",
+        long: "`y` accepts when one request is open; when several are, it lists them, and `y ana` accepts \
+               that one.",
+    },
+    Row {
+        shape: Shape::Word(&["n", "no"]),
+        deed: Deed::Decline,
+        usage: "n [user]",
+        short: "decline a request for a chat",
+        long: "`n` declines when one request is open; when several are, it lists them, and `n ana` declines \
+               that one.",
+    },
+    Row {
         shape: Shape::Word(&["refresh", "r"]),
         deed: Deed::Refresh,
         usage: "refresh",
@@ -90,65 +98,74 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
+/// Names that may be completed, as far as the shell has heard of them.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// What this user reads: his own name and topics.
+    pub addresses: Vec<String>,
+    /// Users who wrote, ask or were asked.
+    pub people: Vec<String>,
+    /// Users whose request for a chat stands open.
+    pub asking: Vec<String>,
+}
+
 /// Returns the row that `word` begins with (a mark) or is (a word).
-pub fn find(word: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| match row.shape {
-        Shape::Mark(mark) => word.starts_with(mark),
-        Shape::Word(spellings) => spellings.contains(&word),
-    })
+pub fn find(word: &str) -> Option<&'static Row<Deed>> {
+    words::find(ROWS, word)
 }
 
 /// Returns the word of the table that is nearest to `word`, if any is near.
 pub fn nearest(word: &str) -> Option<&'static str> {
-    let spellings = ROWS.iter().filter_map(|row| match row.shape {
-        Shape::Word(spellings) => spellings.first().copied(),
-        Shape::Mark(_) => None,
-    });
-    spellings
-        .map(|known| (strsim::damerau_levenshtein(known, word), known))
-        .filter(|(distance, known)| *distance <= 2 || known.starts_with(word))
-        .min()
-        .map(|(_, known)| known)
-}
-
-/// Returns what `typed` may become: a word (at the start of a line), or one of `names` after its
-/// mark.
-pub fn completions(typed: &str, first: bool, names: &[String]) -> Vec<String> {
-    let marks = ROWS.iter().filter_map(|row| match row.shape {
-        Shape::Mark(mark) => Some(mark),
-        Shape::Word(_) => None,
-    });
-    if let Some(mark) = marks.into_iter().find(|mark| typed.starts_with(mark)) {
-        let name = &typed[mark.len()..];
-        let fitting = names.iter().filter(|known| known.starts_with(name));
-        return fitting.map(|known| format!("{mark}{known} ")).collect();
-    }
-    let words = ROWS.iter().filter_map(|row| match row.shape {
-        Shape::Word(spellings) => spellings.first(),
-        Shape::Mark(_) => None,
-    });
-    let fitting = words.filter(|word| first && word.starts_with(typed));
-    fitting.map(ToString::to_string).collect()
+    words::nearest(ROWS, word)
 }
 
 /// Returns the help of one word, or of all.
 pub fn help(word: Option<&str>) -> String {
-    match word.map(|word| (word, find(word))) {
-        Some((_, Some(row))) => format!("{}  {}\n  {}", row.usage, row.short, row.long),
-        Some((word, None)) => match nearest(word) {
-            Some(near) => format!("no such word; did you mean `help {near}`?"),
-            None => format!("no word {word:?}\n{}", overview()),
-        },
-        None => overview(),
-    }
+    words::help(ROWS, word)
 }
 
-fn overview() -> String {
-    let lines: Vec<String> = ROWS
+/// Returns what the last word of `typed` may become, and where it starts: a word of the table at the
+/// start of a line, else a name where one fits.
+pub fn complete(typed: &str, known: &Known) -> (usize, Vec<String>) {
+    let start = typed
+        .rfind(char::is_whitespace)
+        .map_or(0, |space| space + 1);
+    let last = &typed[start..];
+    let first = typed.split_whitespace().next().unwrap_or_default();
+    let found = if let Some(mark) = ROWS
         .iter()
-        .map(|row| format!("  {:<14}{}", row.usage, row.short))
-        .collect();
-    lines.join("\n")
+        .filter_map(Row::mark)
+        .find(|m| last.starts_with(m))
+    {
+        named(mark, &last[mark.len()..], known)
+    } else if typed[..start].trim().is_empty() {
+        words::beginning(ROWS, last)
+    } else if matches!(
+        find(first).map(|row| row.deed),
+        Some(Deed::Accept | Deed::Decline)
+    ) {
+        fitting("", last, &known.asking)
+    } else {
+        Vec::new()
+    };
+    (start, found)
+}
+
+fn named(mark: &str, name: &str, known: &Known) -> Vec<String> {
+    let mut found = fitting(mark, name, &known.people);
+    if mark == "#" {
+        return found;
+    }
+    let also = fitting(mark, name, &known.addresses);
+    found.extend(also);
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn fitting(mark: &str, name: &str, names: &[String]) -> Vec<String> {
+    let fitting = names.iter().filter(|known| known.starts_with(name));
+    fitting.map(|known| format!("{mark}{known} ")).collect()
 }
 
 #[cfg(test)]
@@ -165,11 +182,20 @@ mod tests {
 
     #[test]
     fn words_and_names_are_completed() {
-        let names = ["bob".to_owned(), "bulletin".to_owned()];
-        assert_eq!(completions("ref", true, &names), ["refresh"]);
-        assert!(completions("ref", false, &names).is_empty());
-        assert_eq!(completions("@bo", true, &names), ["@bob "]);
-        assert_eq!(completions("!-b", true, &names).len(), 2);
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let known = Known {
+            addresses: names(&["boats", "bulletin"]),
+            people: names(&["bob", "ana"]),
+            asking: names(&["bob"]),
+        };
+        let complete = |typed| complete(typed, &known);
+        assert_eq!(complete("ref"), (0, names(&["refresh"])));
+        assert_eq!(complete("x ref"), (2, vec![]));
+        assert_eq!(complete("@bo"), (0, names(&["@boats ", "@bob "])));
+        assert_eq!(complete("@ana @bu"), (5, names(&["@bulletin "])));
+        assert_eq!(complete("#b"), (0, names(&["#bob "])));
+        assert_eq!(complete("y "), (2, names(&["bob "])));
+        assert_eq!(complete("yes a"), (4, vec![]));
     }
 
     #[test]
@@ -178,13 +204,17 @@ mod tests {
           @name [text]  write to a user or a topic
           !-topic       leave a topic
           !topic        join a topic; `!` alone lists them
+          #user         ask for a direct chat
+          y [user]      accept a request for a chat
+          n [user]      decline a request for a chat
           refresh       show what arrived since the last time
           help [word]   explain the words
           quit          leave the shell (also Ctrl-D)
         ");
         assert!(help(Some("!-x")).starts_with("!-topic  leave"));
         assert!(help(Some("quitt")).contains("`help quit`"));
-        assert!(help(Some("#bob")).starts_with("no word"));
+        assert!(help(Some("#bob")).starts_with("#user  ask"));
+        assert!(help(Some("bonjour")).starts_with("no word"));
     }
 
     #[test]
@@ -193,5 +223,6 @@ mod tests {
         assert_eq!(nearest("ref"), Some("refresh"));
         assert_eq!(nearest("qiut"), Some("quit"));
         assert_eq!(nearest("bonjour"), None);
+        assert_eq!(nearest("z"), None);
     }
 }

@@ -1,0 +1,320 @@
+//! What a chat looks like to a person, and what typed lines do to it. Pure: events and lines in, deeds
+//! out; no sockets, terminal or clock.
+
+use std::collections::VecDeque;
+
+use super::table::{self, Deed, Said};
+use crate::chat::frame::Seq;
+use crate::chat::io::{End, Event};
+use crate::cli::shell::compose::Typed;
+use crate::cli::shell::parse::Mistake;
+use crate::cli::show::counted;
+use crate::cli::untrusted::{Block, columns, visible, wrapped};
+use crate::limits::{LINE_BYTES_MAX, LINE_WINDOW};
+
+/// Lines given to the chat and not delivered yet; more wait here, so that saying one never waits.
+const UNDER_WAY_MAX: u64 = LINE_WINDOW / 2;
+
+/// How long a line may be under way before a person is told.
+const SLOW_MS: u64 = 3_000;
+
+/// What there is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Say something of our own, above the prompt.
+    Note(String),
+    /// Show a line of the other side, above the prompt; then it counts as shown.
+    Show {
+        /// Its place in the other side's row.
+        seq: Seq,
+        /// As it stands on the screen.
+        text: String,
+    },
+    /// Say this to the other side.
+    Say(String),
+    /// End the chat.
+    Leave,
+    /// Take the invitation back.
+    Withdraw,
+}
+
+/// Where a chat stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nobody has come yet.
+    Waiting,
+    /// Both sides hear each other.
+    Open,
+    /// This side is leaving.
+    Leaving,
+    /// It is over.
+    Over,
+}
+
+/// One side of a chat at a terminal.
+#[derive(Debug)]
+pub struct Screen {
+    user: String,
+    peer: String,
+    asked: bool,
+    phase: Phase,
+    words: Option<String>,
+    width: usize,
+    /// Typed and not said yet.
+    kept: VecDeque<String>,
+    /// When each line was said that is not delivered; its place once it has one.
+    under_way: VecDeque<(u64, Option<Seq>)>,
+    said: u64,
+    heard: u64,
+    slow: bool,
+}
+
+impl Screen {
+    /// Begins: `asked` when this side waits for the other's answer.
+    pub fn new(user: &str, peer: &str, asked: bool) -> Self {
+        Self {
+            user: visible(user),
+            peer: visible(peer),
+            asked,
+            phase: Phase::Waiting,
+            words: None,
+            width: 80,
+            kept: VecDeque::new(),
+            under_way: VecDeque::new(),
+            said: 0,
+            heard: 0,
+            slow: false,
+        }
+    }
+
+    /// Says how wide the terminal is.
+    pub fn set_width(&mut self, width: usize) {
+        self.width = width;
+    }
+
+    /// Returns the prompt: who speaks to whom.
+    pub fn prompt(&self) -> String {
+        format!("{} to {}| ", self.user, self.peer)
+    }
+
+    /// Says whether lines are still typed to the other side.
+    pub fn takes_lines(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Open)
+    }
+
+    /// Returns the lines that were typed and never said, in order.
+    pub fn kept(&mut self) -> Vec<String> {
+        self.kept.drain(..).collect()
+    }
+
+    /// Takes in the words to compare aloud.
+    pub fn set_words(&mut self, words: Option<String>) {
+        self.words = words;
+    }
+
+    /// Takes in what happens.
+    pub fn hear(&mut self, event: Event, now_ms: u64) -> Vec<Act> {
+        match event {
+            Event::Open { .. } => self.open(now_ms),
+            Event::Line { seq, text } => {
+                self.heard += 1;
+                let text = self.line(&text);
+                vec![Act::Show { seq, text }]
+            }
+            Event::Queued { seq } => {
+                let placed = self.under_way.iter_mut().find(|(_, place)| place.is_none());
+                if let Some((_, place)) = placed {
+                    *place = Some(seq);
+                }
+                Vec::new()
+            }
+            Event::Delivered { through } => self.delivered(through, now_ms),
+            Event::Broken => note(format!("{} is not heard of; trying again", self.peer)),
+            Event::Mended => note(format!("{} is back; nothing was lost", self.peer)),
+            Event::Ended(end) => self.end(&end),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes in what was typed.
+    pub fn typed(&mut self, typed: Typed, now_ms: u64) -> Vec<Act> {
+        if self.phase == Phase::Over {
+            return Vec::new();
+        }
+        match typed {
+            Typed::Line(line) => match table::parse(&line) {
+                Ok(Said::Lines(lines)) => self.say(lines, now_ms),
+                Ok(Said::Word(deed, rest)) => self.obey(deed, &rest, now_ms),
+                Err(mistake) => vec![Act::Note(self.point(&mistake))],
+            },
+            Typed::Interrupt if self.phase == Phase::Open => {
+                note("/bye or Ctrl-D ends the chat".to_owned())
+            }
+            Typed::Interrupt | Typed::End | Typed::Failed(_) => self.leave(),
+        }
+    }
+
+    /// Tells when lines take long. Call it every second or so.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<Act> {
+        let oldest = self.under_way.front().map(|(at_ms, _)| *at_ms);
+        let late = oldest.is_some_and(|at_ms| now_ms >= at_ms + SLOW_MS);
+        if !late || self.slow || self.phase == Phase::Over {
+            return Vec::new();
+        }
+        self.slow = true;
+        note(format!("{} not delivered yet", self.undelivered()))
+    }
+
+    fn open(&mut self, now_ms: u64) -> Vec<Act> {
+        self.phase = Phase::Open;
+        let words = match &self.words {
+            Some(words) => format!("; key words {words}, compare them aloud"),
+            None => String::new(),
+        };
+        let mut acts = note(format!(
+            "direct line to {}{words}. /bye ends it, /help has more",
+            self.peer
+        ));
+        acts.extend(self.flow(now_ms));
+        acts
+    }
+
+    /// One line of the other side. What a narrow terminal would break goes on below it, indented: at the
+    /// left edge stand only words of ours.
+    fn line(&self, text: &str) -> String {
+        let head = format!("{}| ", self.peer);
+        let text = Block(text).to_string().replace('\n', "\u{240a}");
+        let indent = columns(&head);
+        let room = self.width.saturating_sub(indent + 1).max(8);
+        let below = format!("\n{}", " ".repeat(indent));
+        format!("{head}{}", wrapped(&text, room).join(&below))
+    }
+
+    fn say(&mut self, lines: Vec<String>, now_ms: u64) -> Vec<Act> {
+        let mut acts = Vec::new();
+        for line in lines {
+            if line.len() > LINE_BYTES_MAX {
+                acts.extend(note(format!(
+                    "that line is longer than {LINE_BYTES_MAX} bytes and was not sent; /send sends files"
+                )));
+            } else {
+                self.kept.push_back(line);
+            }
+        }
+        if self.phase == Phase::Waiting && !self.kept.is_empty() {
+            let kept = counted(self.kept.len() as u64, "line");
+            acts.extend(note(format!("{kept} kept until {} is here", self.peer)));
+        }
+        acts.extend(self.flow(now_ms));
+        acts
+    }
+
+    /// Says what may be said now.
+    fn flow(&mut self, now_ms: u64) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while self.phase == Phase::Open && (self.under_way.len() as u64) < UNDER_WAY_MAX {
+            let Some(line) = self.kept.pop_front() else {
+                break;
+            };
+            self.under_way.push_back((now_ms, None));
+            self.said += 1;
+            acts.push(Act::Say(line));
+        }
+        acts
+    }
+
+    fn delivered(&mut self, through: Seq, now_ms: u64) -> Vec<Act> {
+        let is_there = |place: Option<Seq>| place.is_some_and(|seq| seq <= through);
+        while self
+            .under_way
+            .front()
+            .is_some_and(|(_, place)| is_there(*place))
+        {
+            self.under_way.pop_front();
+        }
+        let mut acts = Vec::new();
+        if self.under_way.is_empty() && std::mem::take(&mut self.slow) {
+            acts.extend(note("all delivered now".to_owned()));
+        }
+        acts.extend(self.flow(now_ms));
+        acts
+    }
+
+    fn obey(&mut self, deed: Deed, rest: &str, _now_ms: u64) -> Vec<Act> {
+        match deed {
+            Deed::Bye => self.leave(),
+            Deed::Help => note(table::help(rest)),
+            Deed::Status => note(self.status()),
+            Deed::Fingerprint => note(match &self.words {
+                Some(words) => format!("key words {words}: {} must see the same", self.peer),
+                None => format!("key words come when {} is here", self.peer),
+            }),
+        }
+    }
+
+    fn leave(&mut self) -> Vec<Act> {
+        let waiting = self.phase == Phase::Waiting;
+        self.phase = Phase::Leaving;
+        vec![if waiting && self.asked {
+            Act::Withdraw
+        } else {
+            Act::Leave
+        }]
+    }
+
+    fn end(&mut self, end: &End) -> Vec<Act> {
+        let own = self.phase == Phase::Leaving;
+        self.phase = Phase::Over;
+        let peer = &self.peer;
+        note(match end {
+            End::Bye { by_peer: true } if !own => format!("{peer} left"),
+            End::Bye { .. } => format!("the chat with {peer} is over"),
+            End::Lost => format!("{peer} is lost: no sign of life any more"),
+            End::Unreachable { connected: true } => {
+                format!(
+                    "no direct way: {peer} was reached but does not get through to this machine"
+                )
+            }
+            End::Unreachable { connected: false } => {
+                format!("no direct way: {peer}'s machine could not be reached")
+            }
+            End::Declined => format!("{peer} declined"),
+            End::Busy => format!("{peer} takes no chat now"),
+            End::Withdrawn if own => "taken back".to_owned(),
+            End::Withdrawn => format!("{peer} took the invitation back"),
+            End::Expired => format!("{peer} did not answer in time"),
+        })
+    }
+
+    fn status(&self) -> String {
+        let state = match self.phase {
+            Phase::Waiting if self.asked => format!("waiting for {}", self.peer),
+            Phase::Waiting => format!("connecting to {}", self.peer),
+            Phase::Open => format!("direct line to {}", self.peer),
+            Phase::Leaving | Phase::Over => format!("leaving {}", self.peer),
+        };
+        let delivered = self.said - self.under_way.len() as u64;
+        format!(
+            "{state}: {} sent, {delivered} delivered, {} waiting; {} heard",
+            counted(self.said, "line"),
+            self.kept.len(),
+            self.heard
+        )
+    }
+
+    fn undelivered(&self) -> String {
+        counted((self.under_way.len() + self.kept.len()) as u64, "line")
+    }
+
+    fn point(&self, mistake: &Mistake) -> String {
+        let gap = " ".repeat(columns(&self.prompt()) + mistake.at);
+        format!("{gap}^ {}", mistake.text)
+    }
+}
+
+fn note(text: String) -> Vec<Act> {
+    vec![Act::Note(text)]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Tables of words: how one is recognised, written and explained. The shell has one
+//! ([`super::table`]), the chat has one ([`super::chat::table`]); each feeds parsing, help and
+//! completion.
+
+/// How a word is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A mark before a name.
+    Mark(&'static str),
+    /// A word by itself, with other spellings.
+    Word(&'static [&'static str]),
+}
+
+/// One row of a table; `D` is what its words do.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<D> {
+    /// How it is recognised.
+    pub shape: Shape,
+    /// What it does.
+    pub deed: D,
+    /// How it is written, for help.
+    pub usage: &'static str,
+    /// One line of help.
+    pub short: &'static str,
+    /// The rest of the help.
+    pub long: &'static str,
+}
+
+impl<D> Row<D> {
+    /// Its mark, if it is one.
+    pub fn mark(&self) -> Option<&'static str> {
+        match self.shape {
+            Shape::Mark(mark) => Some(mark),
+            Shape::Word(_) => None,
+        }
+    }
+
+    /// Its first spelling, if it is a word.
+    pub fn word(&self) -> Option<&'static str> {
+        match self.shape {
+            Shape::Mark(_) => None,
+            Shape::Word(spellings) => spellings.first().copied(),
+        }
+    }
+}
+
+/// Returns the row that `word` begins with (a mark) or is (a word).
+pub fn find<D>(rows: &'static [Row<D>], word: &str) -> Option<&'static Row<D>> {
+    rows.iter().find(|row| match row.shape {
+        Shape::Mark(mark) => word.starts_with(mark),
+        Shape::Word(spellings) => spellings.contains(&word),
+    })
+}
+
+/// Returns the word of a table that is nearest to `word`, if any is near.
+pub fn nearest<D>(rows: &'static [Row<D>], word: &str) -> Option<&'static str> {
+    rows.iter()
+        .filter_map(Row::word)
+        .map(|known| (strsim::damerau_levenshtein(known, word), known))
+        .filter(|(distance, known)| {
+            // A word of one letter is near to every other.
+            (*distance <= 2 && known.len() > 2) || known.starts_with(word)
+        })
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Returns the words of a table that begin with `typed`.
+pub fn beginning<D>(rows: &'static [Row<D>], typed: &str) -> Vec<String> {
+    let words = rows.iter().filter_map(Row::word);
+    words
+        .filter(|word| word.starts_with(typed))
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Returns the help of one word, or of all.
+pub fn help<D>(rows: &'static [Row<D>], word: Option<&str>) -> String {
+    match word.map(|word| (word, find(rows, word))) {
+        Some((_, Some(row))) => format!("{}  {}\n  {}", row.usage, row.short, row.long),
+        Some((word, None)) => match nearest(rows, word) {
+            Some(near) => format!("no such word; did you mean `help {near}`?"),
+            None => format!("no word {word:?}\n{}", overview(rows)),
+        },
+        None => overview(rows),
+    }
+}
+
+fn overview<D>(rows: &'static [Row<D>]) -> String {
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| format!("  {:<14}{}", row.usage, row.short))
+        .collect();
+    lines.join("\n")
+}
