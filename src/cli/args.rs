@@ -328,7 +328,6 @@ pub struct TopicName {
 /// `mailctl chat`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(
-    arg_required_else_help = true,
     subcommand_value_name = "DEED",
     subcommand_help_heading = "Deeds",
     override_usage = "mailctl chat [OPTIONS] USER\n       mailctl chat requests|accept|decline [USER]",
@@ -647,7 +646,6 @@ mod tests {
             "topic join",
             "topic join news --from yesterday",
             "admin queue purge",
-            "chat",
             "chat bob carol",
             "chat bob --undelivered keep",
             "chat bob --wait 0",

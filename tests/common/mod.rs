@@ -25,6 +25,7 @@ pub mod person;
 pub mod ports;
 pub mod rng;
 pub mod server;
+pub mod talker;
 pub mod terminal;
 pub mod trace;
 pub mod watch;

@@ -8,12 +8,18 @@ pub(crate) mod pipe;
 pub(crate) mod talk;
 pub(crate) mod undelivered;
 
-use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use self::pipe::Pipe;
 use self::talk::{Over, Party, Talk};
 use self::undelivered::Left;
 use super::invitations::Waiting;
-use super::{Context, close, said, user_name, watch};
+use super::{Context, close, said, user_name};
 use crate::chat::{Chat, ChatError, Options};
 use crate::cli::args::{self, ChatDecline, ChatDeed, Undelivered};
 use crate::cli::error::CliError;
@@ -32,9 +38,10 @@ pub(crate) fn run(context: &mut Context<'_>, args: &args::Chat) -> Result<(), Cl
     match (&args.user, &args.deed) {
         (Some(user), None) => ask(context, &user_name(user)?, &args.talk),
         (None, Some(ChatDeed::Requests)) => requests(context),
-        (None, Some(ChatDeed::Accept(accept))) => {
-            let talk = accept.talk.clone().or(&args.talk);
-            accept_one(context, named(accept.user.as_deref())?.as_ref(), &talk)
+        (None, Some(ChatDeed::Accept(deed))) => {
+            let talk = deed.talk.clone().or(&args.talk);
+            let from = named(deed.user.as_deref())?;
+            accept(context, from.as_ref(), &talk)
         }
         (None, Some(ChatDeed::Decline(args))) => decline(context, args),
         _ => Err(CliError::usage("chat with whom?")
@@ -109,17 +116,21 @@ fn no_invitation(from: Option<&UserName>) -> CliError {
 }
 
 fn ask(context: &mut Context<'_>, user: &UserName, args: &args::Talk) -> Result<(), CliError> {
-    let session = standing(context)?;
+    let stop = stop_flag()?;
+    let account = context.account()?;
+    let session = standing(context, &account)?;
     let chat = Chat::ask(session, user, &options(args)).map_err(failed)?;
-    converse(context, chat, args)
+    converse(context.ui, &account, chat, args, &stop)
 }
 
-fn accept_one(
+fn accept(
     context: &mut Context<'_>,
     from: Option<&UserName>,
     args: &args::Talk,
 ) -> Result<(), CliError> {
-    let mut session = standing(context)?;
+    let stop = stop_flag()?;
+    let account = context.account()?;
+    let mut session = standing(context, &account)?;
     let row = match invitation(&mut session, from) {
         Ok(row) => row,
         Err(error) => {
@@ -128,17 +139,16 @@ fn accept_one(
         }
     };
     let chat = Chat::accept(session, &row, &options(args)).map_err(failed)?;
-    converse(context, chat, args)
+    converse(context.ui, &account, chat, args, &stop)
 }
 
 /// Opens the session that holds the chat's port.
-fn standing(context: &mut Context<'_>) -> Result<Session, CliError> {
-    let account = context.account()?;
+fn standing(context: &mut Context<'_>, account: &Account) -> Result<Session, CliError> {
     let options = session::Options {
         timeout: context.globals.timeout,
         ..session::Options::standing()
     };
-    Ok(context.open(&account, options)?)
+    Ok(context.open(account, options)?)
 }
 
 fn options(args: &args::Talk) -> Options {
@@ -156,15 +166,33 @@ fn failed((error, session): (ChatError, Option<Session>)) -> CliError {
     error.into()
 }
 
+/// Returns what becomes true when the process is asked to stop. Asked again, it ends at once: what it
+/// prints to may stand still.
+pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let status = exit::TEMPORARY.into();
+        // In this order: the first time the flag is still down when it is looked at.
+        flag::register_conditional_shutdown(signal, status, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(|e| CliError::io("listen for signals", &e))?;
+    }
+    Ok(stop)
+}
+
 /// Chats on a pipe until it is over.
-fn converse(context: &mut Context<'_>, chat: Chat, args: &args::Talk) -> Result<(), CliError> {
-    let account = context.account()?;
-    let stop = watch::stop_flag()?;
-    let talk = Talk::begin(chat, &account)?;
+fn converse(
+    ui: &mut Ui,
+    account: &Account,
+    chat: Chat,
+    args: &args::Talk,
+    stop: &AtomicBool,
+) -> Result<(), CliError> {
+    let talk = Talk::begin(chat, account)?;
     let party = talk.party().clone();
-    let refused = pipe::read_stdin(talk.mouth(), context.ui.is_json());
-    let over = talk.run(&mut pipe::Pipe::new(context.ui, party.clone()), &stop);
-    settle(context.ui, &account, &party, over, args).and_then(|()| refused.told())
+    let faults = pipe::read_stdin(talk.mouth(), ui.is_json());
+    let over = talk.run(&mut Pipe::new(ui, party.clone()), stop);
+    settle(ui, account, &party, over, args).and_then(|()| faults.told())
 }
 
 /// Does what is left to do after a chat, and says how it ended.

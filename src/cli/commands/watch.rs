@@ -54,7 +54,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
 }
 
 /// Returns what becomes true when the process is asked to stop.
-pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))

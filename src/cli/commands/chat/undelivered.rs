@@ -54,15 +54,18 @@ struct Fate {
     queued: usize,
     /// Lines that the server refused as mail.
     refused: usize,
+    /// Why, of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
     /// Lines that nobody wanted to send.
     dropped: usize,
 }
 
 impl Left<'_> {
-    /// Sends each line as a mail, in order, and reports it. The error is the first refusal, told.
+    /// Sends each line as a mail, in order, and reports it. The error is the first refusal's exit code.
     pub(crate) fn mail(&mut self, ui: &mut Ui, lines: &[Undelivered]) -> Result<(), CliError> {
         let mut fate = Fate::of(lines);
-        let mut refusal = None;
+        let mut refusal: Option<CliError> = None;
         for line in lines {
             match self.mail_one(line) {
                 Ok(true) => fate.sent += 1,
@@ -73,8 +76,9 @@ impl Left<'_> {
                 }
             }
         }
+        fate.refusal = refusal.as_ref().map(|error| error.text.clone());
         self.report(ui, &fate);
-        refusal.map_or(Ok(()), |error| Err(error.about("undelivered lines")))
+        refusal.map_or(Ok(()), |error| Err(CliError::silent(error.exit)))
     }
 
     /// Reports that the lines are dropped.
@@ -158,13 +162,14 @@ impl Fate {
 
     /// Returns it in words.
     fn told(&self, peer: &str) -> String {
+        let refusal = self.refusal.as_deref().unwrap_or("no reason given");
         let parts = [
             (self.sent, format!("sent to {peer} as mail")),
             (
                 self.queued,
                 format!("kept in the outbox, for {peer} as mail"),
             ),
-            (self.refused, "refused as mail".to_owned()),
+            (self.refused, format!("refused as mail: {refusal}")),
             (self.dropped, "dropped".to_owned()),
         ];
         let parts = parts.iter().filter(|(count, _)| *count > 0);
@@ -201,6 +206,7 @@ mod tests {
             sent,
             queued,
             refused,
+            refusal: (refused > 0).then(|| "no".to_owned()),
             dropped,
         };
         assert_eq!(
@@ -214,7 +220,7 @@ mod tests {
         assert_eq!(
             fate(2, 1, 1, 0).told("bob"),
             "4 lines were not delivered; 2 sent to bob as mail, 1 kept in the outbox, for bob as mail, \
-             1 refused as mail"
+             1 refused as mail: no"
         );
     }
 }
