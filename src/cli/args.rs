@@ -328,12 +328,13 @@ pub struct TopicName {
 /// `mailctl chat`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(
+    disable_help_subcommand = true,
     subcommand_value_name = "DEED",
     subcommand_help_heading = "Deeds",
     override_usage = "mailctl chat [OPTIONS] USER\n       mailctl chat requests|accept|decline [USER]",
     after_help = "\
-On a pipe each line of stdin is said, and each line of the other side is printed as `peer| text`; the
-end of stdin ends the chat once everything arrived. --json has one object a line.
+On a pipe each line of stdin is said, and each line of the other side printed as `peer| text`;
+the end of stdin ends the chat once everything arrived. --json prints one object a line.
 
 Examples:
   mailctl chat bob

@@ -211,6 +211,7 @@ mod tests {
     #[test]
     fn a_mark_cut_short_covers_nothing() {
         let (_folder, shown) = shown();
+        fs::create_dir(&shown.folder).unwrap();
         for bytes in [&b""[..], b"\0\0", b"\0\0\0\0\0\0\0"] {
             fs::write(shown.folder.join(CHAT), bytes).unwrap();
             assert!(!shown.covers(&envelope("bob", &line_type(CHAT, 1))));
