@@ -1,7 +1,10 @@
 //! The core under test: real rules, a store in memory, a clock that stands still until told.
 
+mod blocks;
 mod chatting;
 mod invitations;
+mod invitations_end;
+mod invitations_random;
 mod restart;
 mod world;
 

@@ -1,7 +1,7 @@
 //! A core with its shell played by hand: a store in memory, commits that come back when a test says so,
 //! and devices that keep what a client would.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::super::core::Core;
 use super::super::io::{Input, Now, Output, Peer, Settings, Ticket};
@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) granted: Vec<NoticeKey>,
     pub(super) commits: usize,
     pub(super) changes: usize,
+    /// Where each key's connection comes from; `127.0.0.1` for those that are not here.
+    pub(super) addresses: HashMap<&'static str, &'static str>,
     asked: u64,
 }
 
@@ -76,6 +78,7 @@ impl World {
             granted: Vec::new(),
             commits: 0,
             changes: 0,
+            addresses: HashMap::new(),
             asked: 0,
         };
         world.drain();
@@ -89,7 +92,11 @@ impl World {
             mono_ms: 0,
             wall_ms: self.now.wall_ms,
         };
-        Self::over(self.store.clone_synced(), self.settings, now)
+        let mut after = Self::over(self.store.clone_synced(), self.settings, now);
+        // Random bytes do not begin anew with a process.
+        after.asked = self.asked;
+        after.addresses = self.addresses;
+        after
     }
 
     pub(super) fn handle(&mut self, input: Input) {
@@ -158,7 +165,11 @@ impl World {
         let peer = Peer {
             routing: who.into(),
             key: key_of(who),
-            address: String::new(),
+            address: self
+                .addresses
+                .get(who)
+                .map_or("127.0.0.1", |address| address)
+                .to_owned(),
         };
         self.asked += 1;
         let seed = format!("{who} {}", self.asked);
