@@ -610,8 +610,10 @@ fn a_line_that_was_shown_is_not_shown_again_as_mail() {
 fn a_reader_of_stdout_that_goes_ends_the_chat() {
     let world = World::new();
     let mut ana = ask(&world.ana, "bob", &["--json"]);
+    // More than a pipe holds: bob's side cannot print all of it.
+    let filler = "x".repeat(2_000);
     for number in 0..200 {
-        ana.say(&number.to_string());
+        ana.say(&format!("{number} {filler}"));
     }
     let head = world
         .bob
@@ -622,11 +624,12 @@ fn a_reader_of_stdout_that_goes_ends_the_chat() {
         .expect("mailctl starts");
     let mut head = head;
     let shown = Command::new("head")
-        .args(["-n", "3"])
+        .args(["-n", "2"])
         .stdin(head.stdout.take().expect("stdout is a pipe"))
         .output()
         .expect("head runs");
-    assert_eq!(shown.stdout, b"ana| 0\nana| 1\nana| 2\n");
+    let wanted = format!("ana| 0 {filler}\nana| 1 {filler}\n");
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), wanted);
     let status = eventually("the end of bob's side", || head.try_wait().expect("asked"));
     assert_eq!(status.code(), Some(0));
     // What head never read was not acknowledged: it comes as mail.
@@ -635,7 +638,26 @@ fn a_reader_of_stdout_that_goes_ends_the_chat() {
     let count = usize::try_from(told["count"].as_u64().expect("a number")).expect("small");
     let mails = bodies(&world.bob);
     assert_eq!(mails.len(), count, "{told}");
-    assert_eq!(mails.last().map(String::as_str), Some("199"));
+    assert_eq!(mails.last(), Some(&format!("199 {filler}")));
+}
+
+#[test]
+fn a_reader_of_stdout_that_goes_is_noticed_without_a_line() {
+    let world = World::new();
+    let ana = ask(&world.ana, "bob", &[]);
+    let mut bob = world
+        .bob
+        .command(&["chat", "accept"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("mailctl starts");
+    ana.note("both see the words");
+    drop(bob.stdout.take());
+    let status = eventually("the end of bob's side", || bob.try_wait().expect("asked"));
+    assert_eq!(status.code(), Some(0));
+    ana.note("bob left");
+    ends(ana, 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -76,6 +77,15 @@ impl Ui {
     /// Columns of the terminal that gets the results, if it is one.
     pub fn width(&self) -> Option<usize> {
         self.width
+    }
+
+    /// Says whether nobody will read what is printed to stdout any more: the other end of the pipe is
+    /// closed. Printing tells so too; this is for who has nothing to print for long.
+    pub fn reader_is_gone(&self) -> bool {
+        let stdout = io::stdout();
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        let told = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+        told.is_ok() && polled[0].revents().contains(PollFlags::ERR)
     }
 
     /// Prints one line (or several) of results for people.

@@ -85,6 +85,10 @@ impl Listener for Pipe<'_> {
             news => self.human(news),
         }
     }
+
+    fn is_alone(&self) -> bool {
+        self.ui.reader_is_gone()
+    }
 }
 
 /// Returns a line as people read it: on one line, tabs as they are.

@@ -76,6 +76,11 @@ pub(crate) enum News<'a> {
 pub(crate) trait Listener {
     /// Shows one thing. After an error nothing more is shown, and the chat is left.
     fn tell(&mut self, news: &News<'_>) -> Result<(), CliError>;
+
+    /// Says whether nobody is there any more to be shown anything.
+    fn is_alone(&self) -> bool {
+        false
+    }
 }
 
 /// A chat that is driven.
@@ -147,6 +152,9 @@ impl Talk {
                 && let Some(end) = self.hear(told, listener)
             {
                 break end;
+            }
+            if listener.is_alone() {
+                self.deaf.get_or_insert(CliError::silent(exit::OK));
             }
             if !stopped && (stop.load(Ordering::Relaxed) || self.deaf.is_some()) {
                 stopped = true;
