@@ -121,7 +121,7 @@ codes! {
     NoInvitation = "no_invitation", NO_USER, false;
     /// Another device accepted this invitation first.
     Taken = "taken", TEMPORARY, false;
-    /// The user is at the limit of subscriptions, devices or codes.
+    /// The user is at the limit of subscriptions, devices, codes, open invitations or blocks.
     LimitReached = "limit_reached", TEMPORARY, false;
     /// The server is going down: ask again in a moment.
     ShuttingDown = "shutting_down", TEMPORARY, true;

@@ -24,7 +24,7 @@ pub const VERSION_OLDEST: u32 = 1;
 
 /// Names of optional features this build offers in `hello`; clients ignore those they do not know.
 pub const FEATURES: &[&str] = &[
-    "mail", "topics", "prefixes", "history", "leases", "live", "admin",
+    "mail", "topics", "prefixes", "history", "leases", "live", "admin", "chat",
 ];
 
 /// A CURVE public key: who a client is on the wire.

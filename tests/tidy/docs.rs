@@ -188,6 +188,10 @@ fn again(verb: &str, header: &[u8]) -> Result<Vec<u8>, reply::DecodeError> {
         "invite" => pass::<reply::Invited>(header),
         "lease" | "lease_confirm" | "lease_busy" => pass::<reply::Lease>(header),
         "admin" => pass::<reply::Rows>(header),
+        "chat_ask" => pass::<reply::Asked>(header),
+        "chat_accept" => pass::<reply::Introduction>(header),
+        "chats" => pass::<reply::Chats>(header),
+        "blocks" => pass::<reply::Blocks>(header),
         _ => pass::<reply::Done>(header),
     }
 }
@@ -263,6 +267,13 @@ fn known_limits() -> Vec<u64> {
         limits::SESSION_TTL_MS,
         limits::LOG_MAILS_DEFAULT,
         limits::LOG_BYTES_DEFAULT,
+        limits::INVITATION_TTL_MS,
+        limits::INVITATIONS_FROM_USER_MAX as u64,
+        limits::INVITATIONS_TO_USER_MAX as u64,
+        limits::INVITATIONS_PER_MINUTE as u64,
+        limits::INVITATION_ANSWER_MS,
+        limits::NONCE_BYTES_MAX as u64,
+        limits::BLOCKS_MAX as u64,
     ];
     sizes.to_vec()
 }
