@@ -674,3 +674,20 @@ impl Drop for SmallDisk {
         assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
+
+#[test]
+fn a_waker_ends_the_wait_for_events() {
+    let server = Server::start();
+    let ana = Person::new(&server, "ana");
+    let mut session = ana.standing();
+    let waker = session.waker();
+    let begin = now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| waker.wake());
+        let event = session.next_event(Duration::from_secs(60)).unwrap();
+        assert_eq!(event, Event::Quiet);
+        waker.wake();
+        session.keep(Duration::from_secs(60)).unwrap();
+    });
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}

@@ -80,7 +80,7 @@ struct Carrier {
     // The way before the door, whose context waits for it.
     way: Option<Way>,
     door: Door,
-    parts_invited: Vec<PublicKey>,
+    invited: Vec<PublicKey>,
     keys: KeyPair,
     server_host: String,
     own_place: String,
@@ -93,10 +93,16 @@ struct Carrier {
     /// Events of this turn.
     events: Vec<Event>,
     is_up: bool,
-    shown: Seq,
-    answered: bool,
-    left: bool,
+    passed: Passed,
     failed: bool,
+}
+
+/// What the core was told of what the other threads said.
+#[derive(Debug, Default)]
+struct Passed {
+    shown: Seq,
+    answer: bool,
+    leave: bool,
 }
 
 impl Carrier {
@@ -105,7 +111,7 @@ impl Carrier {
             core: parts.core,
             way: None,
             door: parts.door,
-            parts_invited: parts.invited,
+            invited: parts.invited,
             keys: parts.keys,
             server_host: parts.server_host,
             own_place: parts.own_place,
@@ -116,9 +122,7 @@ impl Carrier {
             out: VecDeque::new(),
             events: Vec::new(),
             is_up: false,
-            shown: 0,
-            answered: false,
-            left: false,
+            passed: Passed::default(),
             failed: false,
         }
     }
@@ -149,13 +153,16 @@ impl Carrier {
 
     /// Does once whatever there is to do. Returns whether there was anything.
     fn turn(&mut self) -> zmq::Result<bool> {
-        self.door.answer(&self.parts_invited)?;
+        self.door.answer(&self.invited)?;
         let mut busy = self.watch_way()?;
         busy |= self.take_in()?;
         busy |= self.listen();
         busy |= self.tick();
         busy |= self.flush()?;
-        self.shared.tell_batch(&mut self.events);
+        self.shared.set_dropped(self.core.dropped());
+        if !self.core.is_over() {
+            self.shared.tell_batch(&mut self.events);
+        }
         Ok(busy)
     }
 
@@ -189,8 +196,8 @@ impl Carrier {
                 busy = true;
             }
         }
-        if self.shared.is_leaving() && !self.left {
-            self.left = true;
+        if self.shared.is_leaving() && !self.passed.leave {
+            self.passed.leave = true;
             // What was said before goes first.
             self.say_all(usize::MAX);
             self.handle(Input::Leave);
@@ -202,25 +209,27 @@ impl Carrier {
     fn say_all(&mut self, most: usize) -> bool {
         let said = self.shared.take_row(most);
         let busy = !said.is_empty();
-        said.into_iter().for_each(|input| self.handle(input));
+        for input in said {
+            self.handle(input);
+        }
         busy
     }
 
     fn hear_shown(&mut self) -> bool {
         let shown = self.shared.mark_shown();
-        if shown <= self.shown {
+        if shown <= self.passed.shown {
             return false;
         }
-        self.shown = shown;
+        self.passed.shown = shown;
         self.handle(Input::Shown(shown));
         true
     }
 
     fn hear_answer(&mut self) -> bool {
-        let Some(answer) = self.shared.answer().filter(|_| !self.answered) else {
+        let Some(answer) = self.shared.answer().filter(|_| !self.passed.answer) else {
             return false;
         };
-        self.answered = true;
+        self.passed.answer = true;
         self.handle(answer);
         true
     }
@@ -253,7 +262,7 @@ impl Carrier {
 
     /// Connects to the one who came; from here on nobody else is let in.
     fn connect(&mut self, peer: &Peer) {
-        self.parts_invited = vec![peer.key];
+        self.invited = vec![peer.key];
         self.shared.met(peer.key);
         let host = peer.host.as_ref().unwrap_or(&self.server_host);
         self.shared.set_tried(self.tried(Some((host, peer.port))));
@@ -346,16 +355,17 @@ impl Carrier {
         if !self.core.is_over() {
             self.handle(Input::Leave);
         }
+        // Who hears of the end says nothing more that would be taken.
+        for input in self.shared.close() {
+            self.handle(input);
+        }
+        self.shared.tell_batch(&mut self.events);
         let until_ms = self.now_ms() + LAST_MS;
         while !self.failed && self.is_up && !self.out.is_empty() && self.now_ms() < until_ms {
             let left_ms = until_ms - self.now_ms();
             self.wait(left_ms);
             self.failed |= self.flush().is_err();
         }
-        for input in self.shared.close() {
-            self.handle(input);
-        }
-        self.shared.tell_batch(&mut self.events);
         let lines = self.core.undelivered().into_iter();
         lines.map(|(seq, text)| Undelivered { seq, text }).collect()
     }

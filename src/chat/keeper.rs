@@ -63,6 +63,10 @@ pub(super) struct Charge {
 
 impl Keeper {
     /// Starts the thread. Gives the session back when the system has none.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the session goes back, once a chat"
+    )]
     pub(super) fn start(
         session: Session,
         charge: Charge,
@@ -190,7 +194,7 @@ impl Watch {
         let waiting = self.open && !self.shared.has_peer();
         match self.give_up.filter(|_| waiting) {
             Some(at) => at.saturating_duration_since(now()),
-            None => Duration::from_secs(60),
+            None => Duration::from_mins(1),
         }
     }
 

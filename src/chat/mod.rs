@@ -120,11 +120,19 @@ impl Chat {
     /// Asks a user for a chat. When that user has asked already, this accepts.
     ///
     /// The session must be a standing one; it comes back with [`Chat::finish`].
+    #[expect(
+        clippy::result_large_err,
+        reason = "the session goes back, once a chat"
+    )]
     pub fn ask(session: Session, user: &UserName, options: &Options) -> Result<Self, Refusal> {
         open::ask(session, user, options)
     }
 
     /// Accepts an invitation.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the session goes back, once a chat"
+    )]
     pub fn accept(session: Session, row: &ChatRow, options: &Options) -> Result<Self, Refusal> {
         open::accept(session, row, options)
     }
@@ -158,6 +166,12 @@ impl Chat {
     /// [`io::End::Lost`].
     pub fn tried(&self) -> String {
         self.shared.tried()
+    }
+
+    /// Returns how many messages came in that are not of this chat: of others, of earlier chats, of
+    /// nobody who knows the form.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped()
     }
 
     /// Returns the next thing told; waits `patience` at most. Nothing follows

@@ -16,6 +16,10 @@ use crate::protocol::names::UserName;
 use crate::protocol::reply::{Asked, ChatRow, ChatState, Introduction, LeaseInfo};
 
 /// Asks, and starts the threads.
+#[expect(
+    clippy::result_large_err,
+    reason = "the session goes back, once a chat"
+)]
 pub(super) fn ask(
     mut session: Session,
     user: &UserName,
@@ -29,6 +33,10 @@ pub(super) fn ask(
 }
 
 /// Accepts, and starts the threads.
+#[expect(
+    clippy::result_large_err,
+    reason = "the session goes back, once a chat"
+)]
 pub(super) fn accept(
     mut session: Session,
     row: &ChatRow,
@@ -193,6 +201,10 @@ fn malformed(what: &'static str) -> ChatError {
 }
 
 /// Starts the threads.
+#[expect(
+    clippy::result_large_err,
+    reason = "the session goes back, once a chat"
+)]
 fn start(session: Session, plan: Result<(Plan, Door), ChatError>) -> Result<Chat, Refusal> {
     let prepared = plan.and_then(|(plan, door)| {
         let pair = waker::pair().map_err(ChatError::system("make a pipe"))?;

@@ -160,7 +160,7 @@ mod tests {
     fn a_giver_waits_for_room_and_nothing_is_lost() {
         let queue = Arc::new(Queue::new(10 * OVERHEAD_BYTES));
         let giver = Arc::clone(&queue);
-        let given = thread::spawn(move || {
+        let speaker = thread::spawn(move || {
             (0..10_000).for_each(|number| giver.give(number, 0).unwrap());
             giver.close();
         });
@@ -173,7 +173,7 @@ mod tests {
             }
             taken.extend(batch);
         }
-        given.join().unwrap();
+        speaker.join().unwrap();
         assert_eq!(taken, (0..10_000).collect::<Vec<_>>());
     }
 

@@ -12,13 +12,13 @@ use crate::client::waker::Waker;
 use crate::limits;
 use crate::protocol::PublicKey;
 
-/// Bytes told and not yet read by the program: all lines that may be under way, and one file's window.
-/// An honest other side never fills it.
-const TOLD_BYTES: usize = limits::LINE_WINDOW as usize * (limits::LINE_BYTES_MAX + 256)
-    + limits::FILE_WINDOW_BYTES as usize;
+/// Bytes told and not yet read by the program: more than all lines ([`limits::LINE_WINDOW`] of
+/// [`limits::LINE_BYTES_MAX`]) and one file's window that may be under way, so that an honest other side
+/// never fills it.
+const TOLD_BYTES: usize = 40 * 1024 * 1024;
 
 /// Bytes said and not yet taken by the engine.
-const ROW_BYTES: usize = 256 * 1024;
+const ROW_BYTES: usize = 64 * 1024;
 
 /// The same for pieces and credits of files.
 const BULK_BYTES: usize = 1024 * 1024;
@@ -38,6 +38,7 @@ pub(super) struct Shared {
     own_key: PublicKey,
     peer_key: OnceLock<PublicKey>,
     tried: Mutex<String>,
+    dropped: AtomicU64,
     bell: Bell,
     listener: OnceLock<Waker>,
 }
@@ -73,6 +74,7 @@ impl Shared {
             own_key,
             peer_key: OnceLock::new(),
             tried: Mutex::default(),
+            dropped: AtomicU64::new(0),
             bell: Bell { waker, asleep },
             listener: OnceLock::new(),
         }
@@ -143,6 +145,10 @@ impl Shared {
     pub(super) fn tried(&self) -> String {
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         tried.clone()
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::SeqCst)
     }
 
     /// Makes the engine end where it stands.
@@ -235,6 +241,10 @@ impl Shared {
 
     pub(super) fn set_tried(&self, tried: String) {
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = tried;
+    }
+
+    pub(super) fn set_dropped(&self, dropped: u64) {
+        self.dropped.store(dropped, Ordering::SeqCst);
     }
 
     /// Says that the engine is about to sleep: from here on, whoever changes something wakes it.

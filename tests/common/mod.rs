@@ -18,6 +18,7 @@
 
 pub mod client;
 pub mod ctl;
+pub mod cut;
 pub mod disk;
 pub mod hostile;
 pub mod load;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use correio::chat::io::{End, Event};
-use correio::chat::{Chat, Told};
+use correio::chat::{Chat, ChatError, Told};
 use correio::client::home::{Account, Home, Place};
 use correio::client::session::{self, Options, Session};
 use correio::protocol::names::UserName;
@@ -72,11 +72,22 @@ impl Person {
         .unwrap()
     }
 
-    /// Accepts the open invitation there is, in a new session.
+    /// Accepts the open invitation there is, in a new session; waits while all ports rest.
     pub fn accept(&self) -> Chat {
         let mut session = self.session();
         let row = open_invitation(&mut session);
-        Chat::accept(session, &row, &correio::chat::Options::default()).unwrap()
+        let mut free = Some(session);
+        eventually("a port", || {
+            let options = correio::chat::Options::default();
+            match Chat::accept(free.take().unwrap(), &row, &options) {
+                Ok(chat) => Some(chat),
+                Err((ChatError::NoPort { .. }, session)) => {
+                    free = session;
+                    None
+                }
+                Err((error, _)) => panic!("{error:?}"),
+            }
+        })
     }
 }
 

@@ -127,7 +127,9 @@ impl Session {
         for chat in open.iter().filter(gone) {
             self.watch.chats.vanish(chat, &mut self.watch.events);
         }
-        rows.into_iter().for_each(|row| self.learn_chat(row));
+        for row in rows {
+            self.learn_chat(row);
+        }
     }
 }
 
