@@ -296,6 +296,86 @@ fn whoever_asks_somebody_who_asks_accepts() {
 }
 
 #[test]
+fn two_devices_of_one_user_talk() {
+    let world = World::new();
+    let code = world.ana.ok(&["invite", "--device"]).out;
+    let other = Ctl::new(&world.server, &world.folder.path().join("ana-2"));
+    other.ok(&["join", code.trim()]);
+    let mut one = ask(&world.ana, "ana", &[]);
+    assert!(
+        json_of(&world.ana, &["chat", "requests"]).is_empty(),
+        "a device is not asked by itself"
+    );
+    let mut two = Talker::start(&other, &["chat", "accept"]);
+    two.note("both see the words");
+    one.say("from one");
+    two.say("from two");
+    assert_eq!(two.line(), "ana| from one");
+    assert_eq!(one.line(), "ana| from two");
+    two.close();
+    ends(one, 0);
+    ends(two, 0);
+}
+
+#[test]
+fn one_device_cannot_talk_to_itself() {
+    let world = World::new();
+    let refused = fails(&world.ana, &["chat", "ana"], 77);
+    assert!(refused.err.contains("no other device"), "{}", refused.err);
+}
+
+#[test]
+fn mail_that_comes_during_a_chat_waits_for_a_refresh() {
+    let world = World::new();
+    let (mut ana, bob) = world.chat(&[], &[]);
+    world.ana.ok(&["send", "bob", "-b", "a mail"]);
+    ana.say("a line");
+    assert_eq!(bob.line(), "ana| a line");
+    ana.close();
+    ends(ana, 0);
+    assert_eq!(ends(bob, 0).out, "");
+    assert_eq!(bodies(&world.bob), ["a mail"]);
+}
+
+/// Returns the number that a line or mail of the test below has.
+fn number(text: &str) -> u64 {
+    let digits = text.rsplit(' ').next().unwrap_or(text);
+    digits.parse().expect("a number")
+}
+
+#[test]
+fn p02_kill9_of_a_side_loses_no_line_and_shows_at_most_the_last_again() {
+    let world = World::new();
+    for round in 0..5 {
+        let (mut ana, bob) = world.chat(&["--json"], &[]);
+        for number in 0..300 {
+            ana.say(&number.to_string());
+        }
+        for _ in 0..10 + 40 * round {
+            bob.line();
+        }
+        bob.signal(Signal::KILL);
+        let bob = bob.end();
+        let before = 10 + 40 * round;
+        let shown = bob.out.lines().map(number).last();
+        let shown = shown.map_or(before, |last| last + 1);
+        ana.close();
+        let ana = ana.end();
+        let again: Vec<u64> = bodies(&world.bob).iter().map(|text| number(text)).collect();
+        // Killed between printing a line and noting that, it prints that one line again.
+        let from = again.first().copied().unwrap_or(300);
+        assert!(from == shown || from + 1 == shown, "{from} after {shown}");
+        assert_eq!(again, (from..300).collect::<Vec<_>>());
+        // It may have shown all of them and said so.
+        assert!(
+            ana.code == 69 || (ana.code == 0 && again.is_empty()),
+            "{}",
+            ana.err
+        );
+    }
+}
+
+#[test]
 fn a_no_is_told_with_its_reason() {
     let world = World::new();
     let mut ana = ask(&world.ana, "bob", &["--json"]);
@@ -563,6 +643,20 @@ fn what_is_not_delivered_waits_for_a_server_that_is_gone_too() {
     world.server.restart();
     world.ana.ok(&["whoami"]);
     assert_eq!(bodies(&world.bob), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_side_that_stands_still_is_left_in_time_though_the_server_was_killed() {
+    let mut world = World::new();
+    let (mut ana, bob) = world.chat(&["--json"], &[]);
+    bob.signal(Signal::STOP);
+    world.server.kill9();
+    ana.say("never shown");
+    let begin = now();
+    ana.close();
+    let run = ends(ana, 69);
+    assert!(begin.elapsed() < END, "{:?}", begin.elapsed());
+    assert_eq!(undelivered(&run)["queued"], 1);
 }
 
 #[test]

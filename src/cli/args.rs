@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::limits::TTL_SECONDS_MAX;
 
 /// The longest `--wait`: no invitation stands longer.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+const WAIT_MAX: Duration = Duration::from_hours(24);
 
 /// Mail for the machines and people of one network.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -675,7 +675,7 @@ mod tests {
         };
         let talk = args.talk.or(&accepts.talk);
         assert_eq!(args.user.as_deref(), Some("bob"));
-        assert_eq!(talk.wait, Some(Duration::from_secs(300)));
+        assert_eq!(talk.wait, Some(Duration::from_mins(5)));
         assert_eq!(talk.advertise.as_deref(), Some("here"));
         let declines = chat("chat decline --busy").deed;
         assert_eq!(

@@ -20,7 +20,7 @@ use super::files::{self, FileError, failed};
 use crate::protocol::reply::Envelope;
 
 /// How long a mark is kept: a mail of the chat may wait in an outbox meanwhile.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const KEPT: Duration = Duration::from_hours(30 * 24);
 
 const SEQ_BYTES: usize = 8;
 
@@ -225,7 +225,7 @@ mod tests {
         let old = shown.begin(CHAT, "bob").unwrap();
         let now = old.file.metadata().unwrap().modified().unwrap();
         let young = shown.begin(&CHAT.replace('0', "1"), "bob").unwrap();
-        let days = |count: u64| Duration::from_secs(count * 24 * 3600);
+        let days = |count: u64| Duration::from_hours(count * 24);
         old.file.set_modified(now - days(31)).unwrap();
         young.file.set_modified(now - days(29)).unwrap();
         drop(shown.begin(&CHAT.replace('0', "2"), "bob").unwrap());

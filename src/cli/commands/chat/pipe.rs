@@ -275,6 +275,7 @@ mod tests {
         read
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands beside refusals")]
     fn ok(line: &str) -> Result<String, String> {
         Ok(line.to_owned())
     }
