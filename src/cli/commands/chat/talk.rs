@@ -21,7 +21,7 @@ use crate::protocol::codes::{Code, exit};
 use crate::protocol::request::ChatId;
 
 /// How long a stop may go unnoticed.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long a line that was just being said may take to come back after the end.
 const LAST_WORD: Duration = Duration::from_millis(500);
