@@ -339,7 +339,9 @@ the end of stdin ends the chat once everything arrived. --json prints one object
 Examples:
   mailctl chat bob
   tail -f log | mailctl chat bob --wait 1m
-  mailctl chat accept bob --json"
+  mailctl chat accept bob --json
+  mailctl chat bob --send notes.pdf
+  mailctl chat accept bob --receive ./inbox"
 )]
 pub struct Chat {
     /// What to do with invitations of others
@@ -402,6 +404,14 @@ pub struct Talk {
     /// without it
     #[arg(long, value_name = "TIME", value_parser = parse_wait)]
     pub wait: Option<Duration>,
+    /// Send this file, then leave; may be given several times. A terminal is not read then, and with
+    /// --no-input nothing else is
+    #[arg(long, value_name = "PATH")]
+    pub send: Vec<PathBuf>,
+    /// Take files into this folder, never over what is there; without --send too, stay until the
+    /// other side leaves
+    #[arg(long, value_name = "DIR")]
+    pub receive: Option<PathBuf>,
 }
 
 impl Talk {
@@ -412,6 +422,8 @@ impl Talk {
             undelivered: self.undelivered.or(other.undelivered),
             advertise: self.advertise.or_else(|| other.advertise.clone()),
             wait: self.wait.or(other.wait),
+            send: [self.send, other.send.clone()].concat(),
+            receive: self.receive.or_else(|| other.receive.clone()),
         }
     }
 }

@@ -20,6 +20,10 @@ pub struct Ui {
     json: bool,
     may_ask: bool,
     width: Option<usize>,
+    /// Columns of the terminal that gets everything else, if it is one.
+    err_width: Option<usize>,
+    /// A passing line stands on it.
+    passing: bool,
 }
 
 impl std::fmt::Debug for Ui {
@@ -43,6 +47,8 @@ impl Ui {
             json,
             may_ask: stdin && stderr && !no_input && !json,
             width: io::stdout().is_terminal().then(terminal_width),
+            err_width: (stderr && !json).then(terminal_width),
+            passing: false,
         }
     }
 
@@ -54,6 +60,8 @@ impl Ui {
             json,
             may_ask: false,
             width: None,
+            err_width: None,
+            passing: false,
         }
     }
 
@@ -114,7 +122,26 @@ impl Ui {
         }
     }
 
+    /// Shows a line on a terminal that gives way to the next one of any kind; nothing takes it away.
+    /// Elsewhere, and under `--json`, it does nothing.
+    pub fn pass(&mut self, text: Option<&str>) {
+        self.wipe();
+        if let (Some(text), Some(width)) = (text, self.err_width) {
+            let text = untrusted::clipped(text, width.saturating_sub(1));
+            drop(write!(self.err, "{text}").and_then(|()| self.err.flush()));
+            self.passing = true;
+        }
+    }
+
+    /// Takes the passing line away.
+    fn wipe(&mut self) {
+        if std::mem::take(&mut self.passing) {
+            drop(write!(self.err, "\r\x1b[K").and_then(|()| self.err.flush()));
+        }
+    }
+
     fn put(&mut self, text: &str) -> Result<(), CliError> {
+        self.wipe();
         let mut bytes = Vec::with_capacity(text.len() + 1);
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(b'\n');
@@ -155,6 +182,7 @@ impl Ui {
 
     /// Nobody may be there to read it, which is no error.
     fn say(&mut self, text: impl Display) {
+        self.wipe();
         let text = Block(&text.to_string()).to_string();
         drop(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
     }
@@ -339,6 +367,18 @@ pub(crate) mod tests {
         table.print(&mut ui).unwrap();
         assert_eq!(out.text(), "a␛[2J\nb\nName  N\nx␊y   1\n");
         assert_eq!(err.text(), "<U+202E>c\nerror[usage]: ␇d\n  <U+009B>e\n");
+    }
+
+    #[test]
+    fn a_passing_line_gives_way_and_stands_on_terminals_only() {
+        let (mut ui, _, err) = captured(false);
+        ui.pass(Some("nobody sees this"));
+        ui.err_width = Some(8);
+        ui.pass(Some("12345\x1b78"));
+        ui.note("x");
+        ui.pass(Some("y"));
+        ui.pass(None);
+        assert_eq!(err.text(), "12345␛…\r\x1b[Kx\ny\r\x1b[K");
     }
 
     #[test]

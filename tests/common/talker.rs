@@ -1,7 +1,7 @@
 //! A `mailctl` process that goes on: typed at, listened to, and waited for.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
@@ -22,8 +22,12 @@ pub struct Talker {
 impl Talker {
     /// Starts `mailctl` with pipes on all sides.
     pub fn start(ctl: &Ctl, args: &[&str]) -> Self {
-        let mut child = ctl
-            .command(args)
+        Self::of(ctl.command(args))
+    }
+
+    /// Starts a command with pipes on all sides.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

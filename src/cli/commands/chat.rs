@@ -4,10 +4,12 @@
 //! the line protocol for programs; [`undelivered`] sends as mail what never arrived. The chat itself is
 //! [`crate::chat`].
 
+pub(crate) mod files;
 pub(crate) mod pipe;
 pub(crate) mod talk;
 pub(crate) mod undelivered;
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,7 +17,8 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use self::pipe::Pipe;
+use self::files::Plan;
+use self::pipe::{Faults, Pipe};
 use self::talk::{Over, Party, Talk};
 use self::undelivered::Left;
 use super::invitations::Waiting;
@@ -116,11 +119,11 @@ fn no_invitation(from: Option<&UserName>) -> CliError {
 }
 
 fn ask(context: &mut Context<'_>, user: &UserName, args: &args::Talk) -> Result<(), CliError> {
-    let stop = stop_flag()?;
+    let how = How::new(context, args)?;
     let account = context.account()?;
     let session = standing(context, &account)?;
     let chat = Chat::ask(session, user, &options(args)).map_err(failed)?;
-    converse(context.ui, &account, chat, args, &stop)
+    converse(context.ui, &account, chat, how)
 }
 
 fn accept(
@@ -128,7 +131,7 @@ fn accept(
     from: Option<&UserName>,
     args: &args::Talk,
 ) -> Result<(), CliError> {
-    let stop = stop_flag()?;
+    let how = How::new(context, args)?;
     let account = context.account()?;
     let mut session = standing(context, &account)?;
     let row = match invitation(&mut session, from) {
@@ -139,7 +142,7 @@ fn accept(
         }
     };
     let chat = Chat::accept(session, &row, &options(args)).map_err(failed)?;
-    converse(context.ui, &account, chat, args, &stop)
+    converse(context.ui, &account, chat, how)
 }
 
 /// Opens the session that holds the chat's port.
@@ -180,19 +183,41 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     Ok(stop)
 }
 
+/// How a chat on a pipe goes.
+struct How<'a> {
+    args: &'a args::Talk,
+    plan: Plan,
+    reads_stdin: bool,
+    stop: Arc<AtomicBool>,
+}
+
+impl<'a> How<'a> {
+    /// Finds out before anybody is asked what cannot be.
+    fn new(context: &Context<'_>, args: &'a args::Talk) -> Result<Self, CliError> {
+        let has_files = !args.send.is_empty() || args.receive.is_some();
+        let sends_only = !args.send.is_empty() && io::stdin().is_terminal();
+        Ok(Self {
+            args,
+            plan: Plan::new(args)?,
+            reads_stdin: !(sends_only || has_files && context.globals.no_input),
+            stop: stop_flag()?,
+        })
+    }
+}
+
 /// Chats on a pipe until it is over.
-fn converse(
-    ui: &mut Ui,
-    account: &Account,
-    chat: Chat,
-    args: &args::Talk,
-    stop: &AtomicBool,
-) -> Result<(), CliError> {
-    let talk = Talk::begin(chat, account)?;
+fn converse(ui: &mut Ui, account: &Account, chat: Chat, how: How<'_>) -> Result<(), CliError> {
+    let talk = Talk::begin(chat, account)?.with_files(how.plan);
     let party = talk.party().clone();
-    let faults = pipe::read_stdin(talk.mouth(), ui.is_json());
-    let over = talk.run(&mut Pipe::new(ui, party.clone()), stop);
-    settle(ui, account, &party, over, args).and_then(|()| faults.told())
+    let mouth = talk.mouth();
+    let faults = if how.reads_stdin {
+        pipe::read_stdin(mouth, ui.is_json())
+    } else {
+        mouth.end();
+        Faults::default()
+    };
+    let over = talk.run(&mut Pipe::new(ui, party.clone()), &how.stop);
+    settle(ui, account, &party, over, how.args).and_then(|()| faults.told())
 }
 
 /// Does what is left to do after a chat, and says how it ended.
@@ -218,5 +243,6 @@ fn settle(
         }
     };
     left.close();
-    over.ended.and(settled)
+    let unsent = over.unsent.map_or(Ok(()), Err);
+    over.ended.and(unsent).and(settled)
 }

@@ -6,7 +6,9 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::files;
 use super::talk::{Listener, Mouth, News, NotSaid, Party};
+use crate::chat::file::{Progress, Told};
 use crate::chat::io::End;
 use crate::cli::error::CliError;
 use crate::cli::json::{self, V};
@@ -22,12 +24,18 @@ use crate::protocol::codes::exit;
 pub(super) struct Pipe<'a> {
     ui: &'a mut Ui,
     party: Party,
+    /// How far files are, as it stands on the terminal.
+    passing: Option<String>,
 }
 
 impl<'a> Pipe<'a> {
     /// Prints a chat with `party`.
     pub(super) fn new(ui: &'a mut Ui, party: Party) -> Self {
-        Self { ui, party }
+        Self {
+            ui,
+            party,
+            passing: None,
+        }
     }
 
     fn object(&mut self, news: &News<'_>) -> Result<(), CliError> {
@@ -88,6 +96,32 @@ impl Listener for Pipe<'_> {
 
     fn is_alone(&self) -> bool {
         self.ui.reader_is_gone()
+    }
+
+    fn file(&mut self, told: &Told) -> Result<(), CliError> {
+        if self.ui.is_json() {
+            return self.ui.object(&files::row(&self.party, told));
+        }
+        self.ui.note(files::words(&self.party, told));
+        Ok(())
+    }
+
+    fn progress(&mut self, files: &[Progress]) {
+        let text = match files {
+            [] => None,
+            [one] => Some(files::gauge(one)),
+            several => Some(
+                several
+                    .iter()
+                    .map(files::gauge)
+                    .collect::<Vec<_>>()
+                    .join("  "),
+            ),
+        };
+        if self.passing != text {
+            self.ui.pass(text.as_deref());
+            self.passing = text;
+        }
     }
 }
 

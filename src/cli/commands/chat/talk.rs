@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::files::{self, Plan, Wish};
+use crate::chat::file::{self, Files, Policy, Progress};
 use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
 use crate::chat::{Chat, Told, Undelivered, Unsaid, Voice};
@@ -81,6 +83,12 @@ pub(crate) trait Listener {
     fn is_alone(&self) -> bool {
         false
     }
+
+    /// Shows what happened to a file.
+    fn file(&mut self, told: &file::Told) -> Result<(), CliError>;
+
+    /// Shows how far files are: several times a second while there are any, and once after that.
+    fn progress(&mut self, _files: &[Progress]) {}
 }
 
 /// A chat that is driven.
@@ -90,6 +98,12 @@ pub(crate) struct Talk {
     party: Party,
     mark: Mark,
     mouth: Mouth,
+    files: Files,
+    /// Does not leave before the other side does.
+    stays: bool,
+    /// Why the first file of this side that did not arrive did not.
+    unsent: Option<CliError>,
+    was_busy: bool,
     /// Why nothing is shown any more.
     deaf: Option<CliError>,
     last_seq: Seq,
@@ -101,6 +115,8 @@ pub(crate) struct Talk {
 pub(crate) struct Over {
     /// How it ended, as the program's end.
     pub(crate) ended: Result<(), CliError>,
+    /// Why a file of this side did not arrive, of the first.
+    pub(crate) unsent: Option<CliError>,
     /// Lines that never arrived, in order.
     pub(crate) undelivered: Vec<Undelivered>,
     /// The session with the server, if it still works.
@@ -118,15 +134,30 @@ impl Talk {
         };
         let mark = account.shown().begin(&party.chat, &party.peer)?;
         let mouth = Mouth::new(chat.voice());
+        let files = Files::new(Arc::new(chat.voice()), Policy::Refuse);
         Ok(Self {
             chat,
             party,
             mark,
             mouth,
+            files,
+            stays: false,
+            unsent: None,
+            was_busy: false,
             deaf: None,
             last_seq: 0,
             server_down: false,
         })
+    }
+
+    /// The same with files.
+    #[must_use]
+    pub(crate) fn with_files(mut self, plan: Plan) -> Self {
+        self.files = Files::new(Arc::new(self.chat.voice()), plan.policy);
+        self.stays = plan.stays;
+        plan.send.into_iter().for_each(|path| self.files.send(path));
+        self.mind_leaving();
+        self
     }
 
     /// Returns which chat it is.
@@ -156,11 +187,14 @@ impl Talk {
             if listener.is_alone() {
                 self.deaf.get_or_insert(CliError::silent(exit::OK));
             }
+            self.mind_files(listener);
             if !stopped && (stop.load(Ordering::Relaxed) || self.deaf.is_some()) {
                 stopped = true;
                 self.mouth.stop();
             }
         };
+        self.files.end();
+        self.tell_files(true, listener);
         self.tell(listener, &News::Ended(&end));
         self.over(&end)
     }
@@ -169,7 +203,7 @@ impl Talk {
     fn hear(&mut self, told: Told, listener: &mut dyn Listener) -> Option<End> {
         match told {
             Told::Chat(Event::Ended(end)) => return Some(end),
-            Told::Chat(event) => self.hear_chat(&event, listener),
+            Told::Chat(event) => self.hear_chat(event, listener),
             Told::Session(event) => {
                 match event {
                     session::Event::Disconnected => self.server_down = true,
@@ -186,7 +220,25 @@ impl Talk {
         None
     }
 
-    fn hear_chat(&mut self, event: &Event, listener: &mut dyn Listener) {
+    /// Files first; what is not theirs is for whoever shows the chat.
+    fn hear_chat(&mut self, event: Event, listener: &mut dyn Listener) {
+        let note = match &event {
+            Event::Note { seq, .. } => Some(*seq),
+            _ => None,
+        };
+        if let Event::Noted { seq, .. } = &event {
+            self.last_seq = *seq;
+        }
+        if let Some(event) = self.files.handle(event) {
+            self.hear_talk(&event, listener);
+        }
+        if let Some(seq) = note {
+            self.tell_files(false, listener);
+            self.shown(seq);
+        }
+    }
+
+    fn hear_talk(&mut self, event: &Event, listener: &mut dyn Listener) {
         match event {
             Event::Open { .. } => {
                 let fingerprint = self.chat.fingerprint().unwrap_or_default();
@@ -195,8 +247,7 @@ impl Talk {
                 self.mouth.opened();
             }
             Event::Line { seq, text } => self.hear_line(*seq, text, listener),
-            Event::Note { seq, .. } => self.shown(*seq),
-            Event::Queued { seq } | Event::Noted { seq, .. } => self.last_seq = *seq,
+            Event::Queued { seq } => self.last_seq = *seq,
             Event::Delivered { through } => {
                 let through = *through;
                 self.tell(listener, &News::Delivered { through });
@@ -205,6 +256,44 @@ impl Talk {
             Event::Mended => self.tell(listener, &News::Mended),
             _ => {}
         }
+    }
+
+    /// Sees to files: what somebody wants, what happened, how far they are.
+    fn mind_files(&mut self, listener: &mut dyn Listener) {
+        for wish in self.mouth.wishes() {
+            self.fulfil(wish);
+        }
+        self.tell_files(false, listener);
+        self.mind_leaving();
+        let is_busy = self.files.is_busy();
+        if is_busy || self.was_busy {
+            listener.progress(&self.files.progress());
+        }
+        self.was_busy = is_busy;
+    }
+
+    fn fulfil(&mut self, wish: Wish) {
+        match wish {
+            Wish::Send(path) => self.files.send(path),
+            Wish::Accept(file, folder) => drop(self.files.accept(file, &folder)),
+            Wish::Refuse(file) => drop(self.files.refuse(file, "not wanted")),
+        }
+    }
+
+    fn tell_files(&mut self, is_over: bool, listener: &mut dyn Listener) {
+        while let Some(told) = self.files.poll_told() {
+            if self.unsent.is_none() {
+                self.unsent = files::unsent(&told, is_over, &self.party);
+            }
+            if self.deaf.is_none() {
+                self.deaf = listener.file(&told).err();
+            }
+        }
+    }
+
+    /// Files that are under way arrive before the chat is left.
+    fn mind_leaving(&self) {
+        self.mouth.hold(self.stays || self.files.is_busy());
     }
 
     fn hear_line(&mut self, seq: Seq, text: &str, listener: &mut dyn Listener) {
@@ -247,6 +336,7 @@ impl Talk {
             ended: self
                 .deaf
                 .map_or_else(|| verdict(end, &self.party, &tried), Err),
+            unsent: self.unsent,
             undelivered,
             session: finished.session,
             server_down: self.server_down,
@@ -316,6 +406,9 @@ pub(crate) struct Mouth {
 struct State {
     open: bool,
     over: bool,
+    /// Something else than lines is to be finished before the chat is left.
+    held: bool,
+    wishes: Vec<Wish>,
     /// Threads that are just saying something.
     busy: usize,
     unsaid: Vec<String>,
@@ -346,12 +439,34 @@ impl Mouth {
         }
     }
 
-    /// No more lines: leaves once everything said has arrived. Before the chat is open it goes on
-    /// waiting for that.
+    /// No more lines: leaves once everything said, and every file, has arrived. Before the chat is
+    /// open it goes on waiting for that.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.over = true;
-        if state.open {
+        self.leave_if_done(&state);
+    }
+
+    /// Wants something of the files.
+    pub(crate) fn wish(&self, wish: Wish) {
+        self.lock().wishes.push(wish);
+    }
+
+    fn wishes(&self) -> Vec<Wish> {
+        std::mem::take(&mut self.lock().wishes)
+    }
+
+    /// Says whether the chat is to go on after the last line.
+    fn hold(&self, held: bool) {
+        let mut state = self.lock();
+        if state.held != held {
+            state.held = held;
+            self.leave_if_done(&state);
+        }
+    }
+
+    fn leave_if_done(&self, state: &State) {
+        if state.open && state.over && !state.held {
             self.voice.leave();
         }
     }
@@ -368,9 +483,7 @@ impl Mouth {
     fn opened(&self) {
         let mut state = self.lock();
         state.open = true;
-        if state.over {
-            self.voice.leave();
-        }
+        self.leave_if_done(&state);
     }
 
     /// Returns the lines that came too late.
