@@ -94,13 +94,28 @@ pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError
     ui.result(&json::trimmed(address, gone), human)
 }
 
+/// How an invitation is answered: at the shell's prompt, or by a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// `y` or `n`.
+    Prompt,
+    /// `mailctl chat accept`.
+    Verb,
+}
+
 /// Prints an invitation that stands, and how to answer it.
-pub fn invitation(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
+pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliError> {
     let from = visible(&row.from);
-    let human = format!(
-        "? {from} asks for a direct chat until {} - mailctl chat accept {from}",
-        times::hour(&row.expires_at)
-    );
+    let human = match answer {
+        Answer::Prompt => format!(
+            "? {from} asks for a direct chat (expires in {}) -> y or n",
+            times::left(&row.expires_at)
+        ),
+        Answer::Verb => format!(
+            "? {from} asks for a direct chat until {} - mailctl chat accept {from}",
+            times::hour(&row.expires_at)
+        ),
+    };
     ui.result(&json::invitation(row), human)
 }
 

@@ -63,6 +63,21 @@ where
     )
 }
 
+/// Returns how long it is until a time of the broker, in minutes and seconds, for what ends soon.
+pub fn left(rfc3339: &str) -> String {
+    left_at(rfc3339, &now())
+}
+
+fn left_at<Z: TimeZone>(rfc3339: &str, now: &DateTime<Z>) -> String {
+    DateTime::parse_from_rfc3339(rfc3339).map_or_else(
+        |_| rfc3339.to_owned(),
+        |time| {
+            let left = time.signed_duration_since(now).num_seconds().max(0);
+            format!("{}:{:02}", left / 60, left % 60)
+        },
+    )
+}
+
 /// Returns this machine's time as the broker writes its own: RFC 3339 in UTC with milliseconds.
 pub fn stamp() -> String {
     let utc = now().with_timezone(&chrono::Utc);
@@ -106,6 +121,9 @@ mod tests {
         assert_eq!(human_at("whenever", &now), "whenever");
         assert_eq!(hour_at("2026-11-22T12:04:11.120Z", &now), "09:04:11");
         assert_eq!(hour_at("whenever", &now), "whenever");
+        assert_eq!(left_at("2026-11-22T13:04:52Z", &now), "4:52");
+        assert_eq!(left_at("2026-11-22T12:59:00Z", &now), "0:00");
+        assert_eq!(left_at("whenever", &now), "whenever");
     }
 
     #[test]

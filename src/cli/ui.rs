@@ -235,7 +235,8 @@ fn stdout_failed(error: &io::Error) -> CliError {
     }
 }
 
-fn terminal_width() -> usize {
+/// Returns how many columns the terminal has just now.
+pub fn terminal_width() -> usize {
     rustix::termios::tcgetwinsize(io::stdout())
         .map(|size| usize::from(size.ws_col))
         .ok()

@@ -27,6 +27,9 @@ use crate::chat::{Chat, ChatError, Options};
 use crate::cli::args::{self, ChatDecline, ChatDeed, Undelivered};
 use crate::cli::error::CliError;
 use crate::cli::json::{self, object};
+use crate::cli::shell::chat::alone::{self, Alone};
+use crate::cli::shell::news::News;
+use crate::cli::show::Answer;
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
 use crate::cli::untrusted::visible;
@@ -122,8 +125,9 @@ fn ask(context: &mut Context<'_>, user: &UserName, args: &args::Talk) -> Result<
     let how = How::new(context, args)?;
     let account = context.account()?;
     let session = standing(context, &account)?;
+    let news = News::new(&session, Answer::Verb);
     let chat = Chat::ask(session, user, &options(args)).map_err(failed)?;
-    converse(context.ui, &account, chat, how)
+    converse(context.ui, &account, chat, news, how)
 }
 
 fn accept(
@@ -141,8 +145,9 @@ fn accept(
             return Err(error);
         }
     };
+    let news = News::new(&session, Answer::Verb);
     let chat = Chat::accept(session, &row, &options(args)).map_err(failed)?;
-    converse(context.ui, &account, chat, how)
+    converse(context.ui, &account, chat, news, how)
 }
 
 /// Opens the session that holds the chat's port.
@@ -183,10 +188,11 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     Ok(stop)
 }
 
-/// How a chat on a pipe goes.
+/// How a chat goes.
 struct How<'a> {
     args: &'a args::Talk,
     plan: Plan,
+    has_files: bool,
     reads_stdin: bool,
     stop: Arc<AtomicBool>,
 }
@@ -199,14 +205,24 @@ impl<'a> How<'a> {
         Ok(Self {
             args,
             plan: Plan::new(args)?,
+            has_files,
             reads_stdin: !(sends_only || has_files && context.globals.no_input),
             stop: stop_flag()?,
         })
     }
 }
 
-/// Chats on a pipe until it is over.
-fn converse(ui: &mut Ui, account: &Account, chat: Chat, how: How<'_>) -> Result<(), CliError> {
+/// Chats until it is over: at a terminal, or on a pipe.
+fn converse(
+    ui: &mut Ui,
+    account: &Account,
+    chat: Chat,
+    news: News,
+    how: How<'_>,
+) -> Result<(), CliError> {
+    if !how.has_files && alone::is_possible(ui) {
+        return at_terminal(ui, account, chat, news, &how);
+    }
     let talk = Talk::begin(chat, account)?.with_files(how.plan);
     let party = talk.party().clone();
     let mouth = talk.mouth();
@@ -217,7 +233,32 @@ fn converse(ui: &mut Ui, account: &Account, chat: Chat, how: How<'_>) -> Result<
         Faults::default()
     };
     let over = talk.run(&mut Pipe::new(ui, party.clone()), &how.stop);
-    settle(ui, account, &party, over, how.args).and_then(|()| faults.told())
+    let fate = how.args.undelivered.unwrap_or(Undelivered::Mail);
+    settle(ui, account, &party, over, fate).and_then(|()| faults.told())
+}
+
+fn at_terminal(
+    ui: &mut Ui,
+    account: &Account,
+    chat: Chat,
+    news: News,
+    how: &How<'_>,
+) -> Result<(), CliError> {
+    let fate = how.args.undelivered;
+    let alone = Alone {
+        ui,
+        account,
+        news,
+        stop: &how.stop,
+        mails: fate.map(|fate| fate == Undelivered::Mail),
+    };
+    let (party, over, mails) = alone.hold(chat)?;
+    let fate = if mails {
+        Undelivered::Mail
+    } else {
+        Undelivered::Drop
+    };
+    settle(ui, account, &party, over, fate)
 }
 
 /// Does what is left to do after a chat, and says how it ended.
@@ -226,7 +267,7 @@ fn settle(
     account: &Account,
     party: &Party,
     over: Over,
-    args: &args::Talk,
+    fate: Undelivered,
 ) -> Result<(), CliError> {
     let lines = &over.undelivered;
     let mut left = Left {
@@ -235,7 +276,7 @@ fn settle(
         session: over.session,
         server_down: over.server_down,
     };
-    let settled = match args.undelivered.unwrap_or(Undelivered::Mail) {
+    let settled = match fate {
         Undelivered::Mail => left.mail(ui, lines),
         Undelivered::Drop => {
             left.drop(ui, lines);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::error::CliError;
-use super::super::show;
+use super::super::show::{self, Answer};
 use super::super::ui::Ui;
 use crate::client::ClientError;
 use crate::client::session::Session;
@@ -50,13 +50,13 @@ impl Waiting {
     }
 
     /// Shows all of them.
-    pub(crate) fn show(&self, ui: &mut Ui) -> Result<(), CliError> {
+    pub(crate) fn show(&self, ui: &mut Ui, answer: Answer) -> Result<(), CliError> {
         self.missed
             .iter()
             .try_for_each(|row| show::missed(ui, row))?;
         self.open
             .iter()
-            .try_for_each(|row| show::invitation(ui, row))
+            .try_for_each(|row| show::invitation(ui, row, answer))
     }
 
     /// Tells the server that the missed ones were shown.
@@ -94,23 +94,30 @@ impl Own {
 #[derive(Debug)]
 pub(crate) struct Live {
     own: Own,
+    answer: Answer,
     told: BTreeSet<ChatId>,
 }
 
 impl Live {
     /// Begins with nothing shown.
-    pub(crate) fn new(session: &Session) -> Self {
+    pub(crate) fn new(session: &Session, answer: Answer) -> Self {
         Self {
             own: Own::of(session),
+            answer,
             told: BTreeSet::new(),
         }
+    }
+
+    /// Notes that this very program answers an invitation: how that ends is no news.
+    pub(crate) fn answered(&mut self, chat: &ChatId) {
+        self.told.remove(chat);
     }
 
     /// Shows what is news about an invitation to this device; returns whether it was.
     pub(crate) fn hear(&mut self, ui: &mut Ui, row: &ChatRow) -> Result<bool, CliError> {
         let open = row.state == ChatState::Open;
         if open && self.own.is_asked(row) && self.told.insert(row.chat.clone()) {
-            show::invitation(ui, row)?;
+            show::invitation(ui, row, self.answer)?;
             return Ok(true);
         }
         // What ended unseen is for a refresh to tell.
@@ -143,6 +150,7 @@ mod tests {
         let user = "bob".to_owned();
         Live {
             own: Own { user, device: 7 },
+            answer: Answer::Verb,
             told: BTreeSet::new(),
         }
     }

@@ -6,7 +6,7 @@ use super::invitations::Waiting;
 use super::{Context, close};
 use crate::cli::args::Refresh;
 use crate::cli::error::CliError;
-use crate::cli::show::{self, counted};
+use crate::cli::show::{self, Answer, counted};
 use crate::cli::ui::Ui;
 use crate::client::home::Account;
 use crate::client::mailbox::{Mailbox, TrimmedNotice};
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
     let fetched = fetch(context, &account, options);
     let shown = show_unseen(context.ui, &account, args.limit)?;
     let (waiting, session) = fetched?;
-    show_waiting(context.ui, &waiting, shown)?;
+    show_waiting(context.ui, &waiting, Answer::Verb, shown)?;
     if let Some(mut session) = session {
         waiting.seen(&mut session)?;
         close(session);
@@ -43,12 +43,12 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
     Ok(())
 }
 
-/// Refreshes within an open session.
+/// Refreshes within the shell's session.
 pub(crate) fn in_session(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
     let fetched = session.refresh().and_then(|_| Waiting::of(session));
     let shown = show_unseen(ui, session.account(), None)?;
     let waiting = fetched?;
-    show_waiting(ui, &waiting, shown)?;
+    show_waiting(ui, &waiting, Answer::Prompt, shown)?;
     waiting.seen(session)?;
     tell_nothing(ui, session.account(), shown + waiting.len());
     Ok(())
@@ -71,11 +71,16 @@ fn fetch(
     }
 }
 
-fn show_waiting(ui: &mut Ui, waiting: &Waiting, above: usize) -> Result<(), CliError> {
+fn show_waiting(
+    ui: &mut Ui,
+    waiting: &Waiting,
+    answer: Answer,
+    above: usize,
+) -> Result<(), CliError> {
     if above > 0 && !waiting.is_empty() {
         separate(ui)?;
     }
-    waiting.show(ui)
+    waiting.show(ui, answer)
 }
 
 /// Says that there was nothing.
@@ -215,7 +220,7 @@ fn look(ui: &mut Ui, session: &mut Session, limit: Option<usize>) -> Result<(), 
         }
         any = true;
     }
-    show_waiting(ui, &waiting, usize::from(any))?;
+    show_waiting(ui, &waiting, Answer::Verb, usize::from(any))?;
     tell_nothing(ui, session.account(), usize::from(any) + waiting.len());
     Ok(())
 }

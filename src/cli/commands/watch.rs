@@ -12,7 +12,7 @@ use super::invitations::Live;
 use super::{Context, refresh};
 use crate::cli::args::Watch;
 use crate::cli::error::CliError;
-use crate::cli::show;
+use crate::cli::show::{self, Answer};
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::mailbox::Mail;
@@ -39,7 +39,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
     let mut teller = Teller {
         exec: args.exec.as_deref(),
         shown: account.shown(),
-        invitations: Live::new(&session),
+        invitations: Live::new(&session, Answer::Verb),
     };
     let mut watched = Ok(());
     while watched.is_ok() && !stop.load(Ordering::Relaxed) {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -64,6 +64,7 @@ pub struct Terminal {
     completion: Arc<Mutex<Completion>>,
     /// How the terminal was set before anything was read.
     modes: Option<Termios>,
+    quiet: Quiet,
 }
 
 impl std::fmt::Debug for Terminal {
@@ -75,8 +76,8 @@ impl std::fmt::Debug for Terminal {
 }
 
 impl Terminal {
-    /// Opens the editor; what was typed before is remembered in `history`.
-    pub fn open(history: &Path) -> Result<Self, CliError> {
+    /// Opens the editor; what was typed before is remembered in `history`, if there is one.
+    pub fn open(history: Option<&Path>) -> Result<Self, CliError> {
         let modes = tcgetattr(io::stdin()).ok();
         let unusable = |cause: &dyn Display| {
             let text = format!("cannot use this terminal: {cause}");
@@ -86,7 +87,7 @@ impl Terminal {
         let mut editor = Editor::new().map_err(|e| unusable(&e))?;
         editor.set_helper(Some(Words(Arc::clone(&completion))));
         // A first start has no history, and one that cannot be read is no reason not to work.
-        drop(editor.load_history(history));
+        drop(history.map(|history| editor.load_history(history)));
         let screen = Arc::new(Screen::default());
         let above = match editor.create_external_printer() {
             Ok(printer) => print_above(printer, &screen).map_err(|e| unusable(&e))?,
@@ -97,7 +98,7 @@ impl Terminal {
         let (typed, answers) = mpsc::channel();
         let reader = Reader {
             editor,
-            history: history.to_owned(),
+            history: history.map(Path::to_owned),
             screen: Arc::clone(&screen),
         };
         thread::Builder::new()
@@ -113,7 +114,32 @@ impl Terminal {
             screen,
             completion,
             modes,
+            quiet: Quiet::default(),
         })
+    }
+
+    /// Between two lines, keeps keys for the next one: without it Ctrl-C there would end the program, and
+    /// what is typed would be echoed twice. For a conversation, where no deed takes long.
+    pub fn keep_keys(&mut self, keep: bool) {
+        self.quiet.wanted = keep;
+        self.set_modes();
+    }
+
+    /// Sets the modes between two lines; the editor has its own in a line and brings these back.
+    fn set_modes(&mut self) {
+        if self.reading || self.quiet.wanted == self.quiet.set {
+            return;
+        }
+        let Some(mut modes) = self.modes.clone() else {
+            return;
+        };
+        if self.quiet.wanted {
+            let keys = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+            modes.local_modes.remove(keys);
+        }
+        // A terminal that went away needs no modes.
+        tcsetattr(io::stdin(), OptionalActions::Drain, &modes).ok();
+        self.quiet.set = self.quiet.wanted;
     }
 
     /// Says who is to be woken when a line was typed or a text appeared.
@@ -145,6 +171,7 @@ impl Terminal {
             Err(TryRecvError::Disconnected) => Typed::Failed("the line editor is gone".to_owned()),
         };
         self.reading = false;
+        self.set_modes();
         Some(typed)
     }
 
@@ -179,10 +206,15 @@ impl Terminal {
         self.screen.appeared.load(Ordering::Acquire)
     }
 
+    /// Waits until a text stands above, `patience` long at most.
+    pub fn wait_for(&self, text: u64, patience: Duration) {
+        self.screen.wait_while(patience, |_| self.appeared() < text);
+    }
+
     /// Gives the terminal back as it was, also while a line is being read: for a program that ends now.
-    pub fn leave(self, ui: &mut Ui) {
-        self.screen
-            .wait_while(LAST_WORDS, |_| self.appeared() < self.handed());
+    pub fn leave(mut self, ui: &mut Ui) {
+        self.keep_keys(false);
+        self.wait_for(self.handed(), LAST_WORDS);
         let Some(modes) = self.modes.as_ref().filter(|_| self.reading) else {
             return;
         };
@@ -190,6 +222,13 @@ impl Terminal {
         // A terminal that went away needs no modes.
         tcsetattr(io::stdin(), OptionalActions::Drain, modes).ok();
     }
+}
+
+/// Whether keys are kept between two lines.
+#[derive(Debug, Default)]
+struct Quiet {
+    wanted: bool,
+    set: bool,
 }
 
 /// A line to be read.
@@ -344,7 +383,7 @@ fn hand_over(mut printer: impl ExternalPrinter, texts: &Receiver<Vec<u8>>, scree
 /// The thread that reads lines.
 struct Reader {
     editor: Editor<Words, FileHistory>,
-    history: PathBuf,
+    history: Option<PathBuf>,
     screen: Arc<Screen>,
 }
 
@@ -365,7 +404,11 @@ impl Reader {
     fn remember(&mut self, line: &str) {
         // Without history the shell works as well.
         drop(self.editor.add_history_entry(line));
-        drop(self.editor.append_history(&self.history));
+        drop(
+            self.history
+                .as_ref()
+                .map(|history| self.editor.append_history(history)),
+        );
     }
 
     fn read(&mut self, prompt: String) -> Typed {

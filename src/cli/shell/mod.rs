@@ -21,19 +21,26 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
+use self::chat::Stage;
 use self::compose::{Composed, Lines, Typed, compose};
 use self::editor::{Completion, Terminal};
 use self::news::News;
 use self::parse::{Command, Mistake};
+use super::commands::chat::talk::Party;
+use super::commands::chat::undelivered::Left;
+use super::commands::invitations::Waiting;
 use super::commands::{self, Context, refresh, send, topic};
 use super::error::CliError;
-use super::show::counted;
+use super::show::{Answer, counted};
 use super::ui::Ui;
+use super::untrusted::visible;
+use crate::chat::{Chat, Refusal, Undelivered};
 use crate::cli::args::bare;
 use crate::client::home::Account;
 use crate::client::outbox::Draft;
 use crate::client::session::{Event, Options, Session};
 use crate::protocol::MailId;
+use crate::protocol::reply::ChatRow;
 use crate::protocol::request::From as Start;
 
 /// How long a stop may go unnoticed, and a typed line where there is no session to be woken from.
@@ -47,14 +54,14 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
     let stop = stop_flag()?;
     let account = context.account()?;
     let session = context.open(&account, standing(context))?;
-    let terminal = Terminal::open(&context.home()?.file("history"))?;
+    let terminal = Terminal::open(Some(&context.home()?.file("history")))?;
     greet(context.ui, &session);
     let mut shell = Shell {
         context,
         account,
         session: None,
         terminal,
-        news: News::default(),
+        news: News::new(&session, Answer::Prompt),
         stop,
     };
     shell.take_session(session);
@@ -171,9 +178,9 @@ impl Shell<'_, '_> {
             }
             Command::Refresh => self.refresh(),
             Command::Help(word) => self.context.ui.line(table::help(word.as_deref())),
-            Command::Chat(_) | Command::Accept(_) | Command::Decline(_) => {
-                Err(CliError::usage("direct chat is still being built"))
-            }
+            Command::Chat(user) => self.ask(&user),
+            Command::Accept(user) => self.accept(user.as_deref()),
+            Command::Decline(user) => self.decline(user.as_deref()),
         }
     }
 
@@ -207,6 +214,133 @@ impl Shell<'_, '_> {
         };
         self.pass_shown()?;
         refreshed
+    }
+
+    fn ask(&mut self, user: &str) -> Result<(), CliError> {
+        let user = commands::user_name(user)?;
+        self.news.meet(user.as_str());
+        let session = self.lend_session()?;
+        self.chat(Chat::ask(session, &user, &chat::options()))
+    }
+
+    fn accept(&mut self, user: Option<&str>) -> Result<(), CliError> {
+        let Some(row) = self.invitation("y", user)? else {
+            return Ok(());
+        };
+        self.news.answered(&row.chat);
+        let session = self.lend_session()?;
+        self.chat(Chat::accept(session, &row, &chat::options()))
+    }
+
+    fn decline(&mut self, user: Option<&str>) -> Result<(), CliError> {
+        let Some(row) = self.invitation("n", user)? else {
+            return Ok(());
+        };
+        let (ui, session) = self.parts()?;
+        session.chat_decline(&row.chat, false)?;
+        ui.note(format_args!("declined {}", visible(&row.from)));
+        self.news.answered(&row.chat);
+        Ok(())
+    }
+
+    /// Returns the invitation that `word` means: the only one, or that of `user`. None is guessed:
+    /// several are listed.
+    fn invitation(&mut self, word: &str, user: Option<&str>) -> Result<Option<ChatRow>, CliError> {
+        let user = user.map(commands::user_name).transpose()?;
+        let (ui, session) = self.parts()?;
+        let mut open = Waiting::of(session)?.open;
+        if let Some(user) = &user {
+            open.retain(|row| row.from == user.as_str());
+        }
+        let askers: BTreeSet<String> = open.iter().map(|row| visible(&row.from)).collect();
+        match (askers.len(), user) {
+            (0, None) => ui.note("nobody asks for a chat; #user asks for one"),
+            (0, Some(user)) => {
+                ui.note(format_args!(
+                    "{user} does not ask for a chat; #{user} asks for one"
+                ));
+            }
+            (1, _) => return Ok(open.into_iter().next()),
+            _ => {
+                let words: Vec<String> =
+                    askers.iter().map(|from| format!("{word} {from}")).collect();
+                ui.note(format_args!("several ask; say which: {}", words.join(", ")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Holds a chat, and goes on as the shell afterwards.
+    fn chat(&mut self, begun: Result<Chat, Refusal>) -> Result<(), CliError> {
+        let chat = match begun {
+            Ok(chat) => chat,
+            Err((error, session)) => {
+                self.session = session;
+                return Err(error.into());
+            }
+        };
+        let mut stage = Stage {
+            terminal: &mut self.terminal,
+            account: &self.account,
+            news: &mut self.news,
+            stop: &self.stop,
+        };
+        let (party, over) = stage.hold(chat)?;
+        if let Some(session) = over.session {
+            self.take_session(session);
+        }
+        self.drop_line(&party);
+        self.settle(&party, &over.undelivered, over.server_down)
+    }
+
+    /// A line that was being typed when the chat ended goes nowhere: not to the other side, and it is no
+    /// word of the shell.
+    fn drop_line(&mut self, party: &Party) {
+        if !self.terminal.is_reading() {
+            return;
+        }
+        let peer = visible(&party.peer);
+        self.terminal.above().note("Enter goes back to the shell");
+        let typed = self.read_line("", Completion::Text);
+        if matches!(typed, Typed::Line(line) if !line.trim().is_empty()) {
+            self.context.ui.note(format_args!(
+                "not sent: the chat with {peer} was over when you typed that"
+            ));
+        }
+    }
+
+    /// Asks what becomes of lines that never arrived, and does it.
+    fn settle(
+        &mut self,
+        party: &Party,
+        lines: &[Undelivered],
+        server_down: bool,
+    ) -> Result<(), CliError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let question = chat::question(&party.peer, lines.len());
+        let mails = chat::is_yes(&self.read(&question));
+        let mut left = Left {
+            account: &self.account,
+            party,
+            session: self.session.take(),
+            server_down,
+        };
+        let settled = if mails {
+            left.mail(self.context.ui, lines)
+        } else {
+            left.drop(self.context.ui, lines);
+            Ok(())
+        };
+        self.session = left.session;
+        settled
+    }
+
+    /// Gives the session away, to a chat.
+    fn lend_session(&mut self) -> Result<Session, CliError> {
+        self.parts()?;
+        Ok(self.session.take().expect("there is one now"))
     }
 
     /// Forgets the announcements of what was just shown.
@@ -257,9 +391,7 @@ impl Shell<'_, '_> {
     }
 
     fn announce(&mut self, events: Vec<Event>, is_seen: impl Fn(MailId) -> bool) {
-        for text in self.news.hear(events, is_seen) {
-            self.terminal.above().note(text);
-        }
+        self.news.announce(self.terminal.above(), events, is_seen);
     }
 
     /// The session is of no use any more. The next word that needs one opens another.

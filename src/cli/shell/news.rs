@@ -1,15 +1,18 @@
-//! What a standing shell hears meanwhile, in one line each. Pure: texts out, nothing printed; whoever
-//! prints them makes them visible first.
+//! What a standing shell hears meanwhile, in one line each, printed above what is being typed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::Known;
-use crate::cli::show::counted;
+use crate::cli::commands::invitations::Live;
+use crate::cli::show::{Answer, counted};
+use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::mailbox::Mail;
-use crate::client::session::Event;
+use crate::client::session::{Event, Session};
+use crate::client::shown::Shown;
 use crate::protocol::MailId;
-use crate::protocol::reply::Envelope;
+use crate::protocol::reply::{ChatRow, ChatState, Envelope};
+use crate::protocol::request::ChatId;
 
 /// Mails announced one by one when they come at once; more are counted.
 const SINGLE_MAILS: usize = 3;
@@ -18,20 +21,81 @@ const SINGLE_MAILS: usize = 3;
 const PEOPLE_MAX: usize = 256;
 
 /// What the shell has heard so far.
+#[derive(Debug)]
+pub(crate) struct News {
+    invitations: Live,
+    /// Lines of chats that were shown need no word when they come again as mail.
+    lines: Shown,
+    heard: Heard,
+}
+
 #[derive(Debug, Default)]
-pub struct News {
+struct Heard {
     people: BTreeSet<String>,
+    asking: BTreeMap<ChatId, String>,
     down: bool,
 }
 
 impl News {
-    /// Takes in what came at once; returns what there is to say. Mails that `is_seen` need no word.
-    pub fn hear(&mut self, events: Vec<Event>, is_seen: impl Fn(MailId) -> bool) -> Vec<String> {
+    /// Begins with nothing heard.
+    pub(crate) fn new(session: &Session, answer: Answer) -> Self {
+        Self {
+            invitations: Live::new(session, answer),
+            lines: session.account().shown(),
+            heard: Heard::default(),
+        }
+    }
+
+    /// Says what came at once. Mails that `is_seen` need no word.
+    pub(crate) fn announce(
+        &mut self,
+        ui: &mut Ui,
+        events: Vec<Event>,
+        is_seen: impl Fn(MailId) -> bool,
+    ) {
+        for event in &events {
+            if let Event::Chat(row) = event
+                && self.invitations.hear(ui, row).unwrap_or_default()
+            {
+                self.heard.invitation(row);
+            }
+        }
+        let lines = &self.lines;
+        let known = |mail: &Envelope| is_seen(mail.id) || lines.covers(mail);
+        for text in self.heard.hear(events, known) {
+            ui.note(text);
+        }
+    }
+
+    /// Notes that the shell itself answers an invitation: how that ends is no news.
+    pub(crate) fn answered(&mut self, chat: &ChatId) {
+        self.invitations.answered(chat);
+        self.heard.asking.remove(chat);
+    }
+
+    /// Remembers a user's name for completion.
+    pub(crate) fn meet(&mut self, user: &str) {
+        self.heard.meet(user);
+    }
+
+    /// Returns the names to complete.
+    pub(crate) fn known(&self, addresses: Vec<String>) -> Known {
+        Known {
+            addresses,
+            people: self.heard.people.iter().cloned().collect(),
+            asking: self.heard.asking.values().cloned().collect(),
+        }
+    }
+}
+
+impl Heard {
+    /// Takes in what came at once; returns what there is to say.
+    fn hear(&mut self, events: Vec<Event>, is_known: impl Fn(&Envelope) -> bool) -> Vec<String> {
         let mut said = Vec::new();
         let mut mails = Vec::new();
         for event in events {
             match event {
-                Event::Mail(mail) if is_seen(mail.envelope.id) => {}
+                Event::Mail(mail) if is_known(&mail.envelope) => {}
                 Event::Mail(mail) => mails.push(self.from(mail)),
                 Event::Trimmed(gone) => said.push(format!(
                     "{} to {} went unread: expired or trimmed",
@@ -47,37 +111,36 @@ impl News {
         said
     }
 
+    fn invitation(&mut self, row: &ChatRow) {
+        if row.state == ChatState::Open {
+            self.meet(&row.from);
+            self.asking.insert(row.chat.clone(), visible(&row.from));
+        } else {
+            self.asking.remove(&row.chat);
+        }
+    }
+
     fn from(&mut self, mail: Mail) -> Envelope {
         self.meet(&mail.envelope.from);
         mail.envelope
     }
 
-    /// Remembers a user's name for completion.
-    pub fn meet(&mut self, user: &str) {
+    fn meet(&mut self, user: &str) {
         if self.people.len() < PEOPLE_MAX {
             self.people.insert(visible(user));
         }
     }
 
     /// Notes that the server is gone; says so once.
-    pub fn lost_server(&mut self) -> Option<String> {
+    fn lost_server(&mut self) -> Option<String> {
         let told = std::mem::replace(&mut self.down, true);
         (!told).then(|| "the server does not answer; trying again".to_owned())
     }
 
     /// Notes that the server is back; says so if it was missed.
-    pub fn found_server(&mut self) -> Option<String> {
+    fn found_server(&mut self) -> Option<String> {
         let was_down = std::mem::replace(&mut self.down, false);
         was_down.then(|| "the server is back".to_owned())
-    }
-
-    /// Returns the names to complete.
-    pub fn known(&self, addresses: Vec<String>) -> Known {
-        Known {
-            addresses,
-            people: self.people.iter().cloned().collect(),
-            asking: Vec::new(),
-        }
     }
 }
 
@@ -129,16 +192,16 @@ mod tests {
         })
     }
 
-    fn hear(news: &mut News, events: Vec<Event>) -> Vec<String> {
-        news.hear(events, |id| id == 99)
+    fn hear(heard: &mut Heard, events: Vec<Event>) -> Vec<String> {
+        heard.hear(events, |mail| mail.id == 99)
     }
 
     #[test]
     fn a_mail_is_one_line_and_many_are_counted() {
-        let mut news = News::default();
+        let mut heard = Heard::default();
         assert_eq!(
             hear(
-                &mut news,
+                &mut heard,
                 vec![
                     mail(1, "news", "lunch"),
                     mail(2, "bob", ""),
@@ -152,29 +215,29 @@ mod tests {
         );
         let many = (1..=5).map(|id| mail(id, "news", "x")).collect();
         assert_eq!(
-            hear(&mut news, many),
+            hear(&mut heard, many),
             ["5 mails to news - refresh shows them"]
         );
-        assert_eq!(news.known(Vec::new()).people, ["ana"]);
+        assert_eq!(Vec::from_iter(heard.people), ["ana"]);
     }
 
     #[test]
     fn the_server_is_missed_once() {
-        let mut news = News::default();
+        let mut heard = Heard::default();
         let gone = vec![Event::Disconnected, Event::Disconnected];
         assert_eq!(
-            hear(&mut news, gone),
+            hear(&mut heard, gone),
             ["the server does not answer; trying again"]
         );
-        assert!(hear(&mut news, vec![Event::Disconnected]).is_empty());
+        assert!(hear(&mut heard, vec![Event::Disconnected]).is_empty());
         let back = vec![Event::Reconnected, Event::Reconnected];
-        assert_eq!(hear(&mut news, back), ["the server is back"]);
+        assert_eq!(hear(&mut heard, back), ["the server is back"]);
     }
 
     #[test]
     fn p12_a_live_subject_stays_on_its_line() {
         let evil = "x\u{1b}[2J\n@news from bob: forged";
-        let said = hear(&mut News::default(), vec![mail(1, "news", evil)]);
+        let said = hear(&mut Heard::default(), vec![mail(1, "news", evil)]);
         assert_eq!(
             said,
             ["@news from ana: x␛[2J␊@news from bob: forged - refresh shows it"]

@@ -345,7 +345,7 @@ impl Talk {
 }
 
 /// Returns how a program ends whose chat ended so.
-fn verdict(end: &End, party: &Party, tried: &str) -> Result<(), CliError> {
+pub(crate) fn verdict(end: &End, party: &Party, tried: &str) -> Result<(), CliError> {
     let peer = visible(&party.peer);
     let ended = |code, exit, text: String| Err(CliError::new(code, exit, text));
     match end {

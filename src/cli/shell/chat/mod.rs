@@ -1,6 +1,301 @@
-//! A chat at a terminal: every line typed goes to the other side, whose lines appear above.
+//! A chat at a terminal: every line typed goes to the other side, whose lines appear above the one being
+//! typed.
 //!
-//! [`table`] has the words, [`screen`] is how it looks.
+//! [`table`] has the words, [`screen`] is how it looks, pure. [`Stage`] puts a chat on the screen, in the
+//! shell or without it ([`alone`]), and is woken by both the chat and the keys.
+//!
+//! A line counts as shown when it stands on the screen: it is marked (`client::shown`) and acknowledged
+//! then, not before.
 
+pub(crate) mod alone;
 pub mod screen;
 pub mod table;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use self::screen::{Act, Screen};
+use super::compose::Typed;
+use super::editor::{Completion, Terminal};
+use super::news::News;
+use crate::chat::frame::Seq;
+use crate::chat::io::{End, Event};
+use crate::chat::{Chat, Options, Told, Undelivered, Unsaid, Voice};
+use crate::cli::commands::chat::talk::{Over, Party, verdict};
+use crate::cli::error::CliError;
+use crate::cli::show::counted;
+use crate::cli::times;
+use crate::cli::ui::terminal_width;
+use crate::cli::untrusted::visible;
+use crate::client::home::Account;
+use crate::client::session;
+use crate::client::shown::Mark;
+use crate::client::waker::{self, Sleeper};
+
+/// How long a stop, or a line that takes long, may go unnoticed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long the other side's last lines may take to appear.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// How the shell opens chats: the server's word on where this machine is will do.
+pub(crate) fn options() -> Options {
+    Options::default()
+}
+
+/// What a chat at a terminal needs around it.
+pub(crate) struct Stage<'a> {
+    /// Where it is shown and typed.
+    pub(crate) terminal: &'a mut Terminal,
+    /// Whose chat it is.
+    pub(crate) account: &'a Account,
+    /// Says what is heard besides.
+    pub(crate) news: &'a mut News,
+    /// Becomes true when the process is asked to go.
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// A chat on its stage.
+struct Play<'a, 's> {
+    stage: &'s mut Stage<'a>,
+    chat: Chat,
+    voice: Voice,
+    party: Party,
+    screen: Screen,
+    mark: Mark,
+    sleeper: Sleeper,
+    started: Instant,
+    /// Texts handed to the terminal, and what they show.
+    appearing: VecDeque<(u64, Seq)>,
+    last_seq: Seq,
+    unsaid: Vec<String>,
+    server_down: bool,
+    stopped: bool,
+    /// Why nothing is acknowledged any more.
+    deaf: Option<CliError>,
+    end: Option<End>,
+}
+
+impl Stage<'_> {
+    /// Holds a chat from its beginning to its end. A line may still be being typed then.
+    pub(crate) fn hold(&mut self, chat: Chat) -> Result<(Party, Over), CliError> {
+        let party = Party {
+            chat: chat.chat().clone(),
+            peer: chat.user().to_owned(),
+        };
+        let (waker, sleeper) = waker::pair().map_err(|e| CliError::io("make a pipe", &e))?;
+        let mark = self.account.shown().begin(&party.chat, &party.peer)?;
+        chat.wake_with(waker.clone());
+        self.terminal.keep_keys(true);
+        self.terminal.wakes(Box::new(move || waker.wake()));
+        let play = Play {
+            voice: chat.voice(),
+            screen: Screen::new(self.account.user().as_str(), &party.peer, chat.is_asking()),
+            chat,
+            party: party.clone(),
+            mark,
+            sleeper,
+            started: times::deadline(Duration::ZERO),
+            appearing: VecDeque::new(),
+            last_seq: 0,
+            unsaid: Vec::new(),
+            server_down: false,
+            stopped: false,
+            deaf: None,
+            end: None,
+            stage: self,
+        };
+        let over = play.run();
+        self.terminal.keep_keys(false);
+        Ok((party, over))
+    }
+}
+
+impl Play<'_, '_> {
+    fn run(mut self) -> Over {
+        let begun = self.screen.begin(self.chat.expires_at());
+        self.perform(begun);
+        while self.end.is_none() {
+            self.note_shown();
+            self.take_typed();
+            self.take_told();
+            let late = self.screen.tick(self.now_ms());
+            self.perform(late);
+            self.stop_if_asked();
+            if self.end.is_some() {
+                break;
+            }
+            if self.screen.takes_lines() {
+                let prompt = self.screen.prompt();
+                self.stage.terminal.ask(&prompt, Completion::Chat);
+            }
+            self.sleeper.wait(LOOK_EVERY);
+        }
+        self.over()
+    }
+
+    fn now_ms(&self) -> u64 {
+        let passed = times::deadline(Duration::ZERO) - self.started;
+        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn take_typed(&mut self) {
+        if !self.screen.takes_lines() {
+            return;
+        }
+        if let Some(typed) = self.stage.terminal.take() {
+            let now_ms = self.now_ms();
+            let acts = self.screen.typed(typed, now_ms);
+            self.perform(acts);
+        }
+    }
+
+    fn take_told(&mut self) {
+        while self.end.is_none() {
+            let Some(told) = self.chat.next(Duration::ZERO) else {
+                return;
+            };
+            match told {
+                Told::Chat(event) => self.hear(event),
+                Told::Session(event) => self.hear_session(event),
+                Told::Server(error) => {
+                    self.server_down = true;
+                    let error = CliError::from(error).hint("the chat goes on without the server");
+                    self.stage.terminal.above().error(&error);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match &event {
+            Event::Open { .. } => self.screen.set_words(self.chat.fingerprint()),
+            Event::Queued { seq } | Event::Noted { seq, .. } => self.last_seq = *seq,
+            // Shown before this process began: it is only acknowledged again.
+            Event::Line { seq, .. } | Event::Note { seq, .. } if *seq <= self.mark.through() => {
+                self.appearing.push_back((0, *seq));
+                return;
+            }
+            Event::Note { seq, .. } => {
+                self.appearing
+                    .push_back((self.stage.terminal.handed(), *seq));
+            }
+            Event::Ended(end) => {
+                self.screen.set_tried(self.chat.tried());
+                self.end = Some(end.clone());
+            }
+            _ => {}
+        }
+        self.screen.set_width(terminal_width());
+        let now_ms = self.now_ms();
+        let acts = self.screen.hear(event, now_ms);
+        self.perform(acts);
+    }
+
+    fn hear_session(&mut self, event: session::Event) {
+        match event {
+            session::Event::Disconnected => self.server_down = true,
+            session::Event::Reconnected => self.server_down = false,
+            _ => {}
+        }
+        self.stage
+            .news
+            .announce(self.stage.terminal.above(), vec![event], |_| false);
+    }
+
+    fn perform(&mut self, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Note(text) => self.stage.terminal.above().note(text),
+                Act::Show { seq, text } => {
+                    let shown = self.stage.terminal.above().line(text);
+                    self.deaf = self.deaf.take().or(shown.err());
+                    self.appearing
+                        .push_back((self.stage.terminal.handed(), seq));
+                }
+                Act::Say(line) => match self.voice.say(line) {
+                    Ok(()) => {}
+                    Err(Unsaid::Over(line) | Unsaid::NotALine(line)) => self.unsaid.push(line),
+                },
+                Act::Leave => self.voice.leave(),
+                Act::Withdraw => self.voice.withdraw(),
+            }
+        }
+    }
+
+    /// Marks and acknowledges what stands on the screen by now. What does not comes again as mail.
+    fn note_shown(&mut self) {
+        let appeared = self.stage.terminal.appeared();
+        let mut through = None;
+        while self
+            .appearing
+            .front()
+            .is_some_and(|(text, _)| *text <= appeared)
+        {
+            through = self.appearing.pop_front().map(|(_, seq)| seq);
+        }
+        let Some(seq) = through.filter(|_| self.deaf.is_none()) else {
+            return;
+        };
+        match self.mark.show(seq) {
+            Ok(()) => self.chat.shown(seq),
+            Err(error) => self.deaf = Some(error.into()),
+        }
+    }
+
+    fn stop_if_asked(&mut self) {
+        let asked = self.deaf.is_some() || self.stage.stop.load(Ordering::Relaxed);
+        if asked && !std::mem::replace(&mut self.stopped, true) {
+            let acts = self.screen.typed(Typed::End, self.now_ms());
+            self.perform(acts);
+        }
+    }
+
+    fn over(mut self) -> Over {
+        if let Some((text, _)) = self.appearing.back() {
+            self.stage.terminal.wait_for(*text, LAST_LINES);
+        }
+        self.note_shown();
+        let end = self.end.take().unwrap_or(End::Lost);
+        let tried = self.chat.tried();
+        let finished = self.chat.finish();
+        let mut undelivered = finished.undelivered;
+        let last = undelivered.last().map_or(0, |line| line.seq);
+        let next = self.last_seq.max(last) + 1;
+        let unsaid = self.unsaid.into_iter().chain(self.screen.kept());
+        undelivered.extend(
+            (next..)
+                .zip(unsaid)
+                .map(|(seq, text)| Undelivered { seq, text }),
+        );
+        Over {
+            ended: self
+                .deaf
+                .map_or_else(|| verdict(&end, &self.party, &tried), Err),
+            unsent: None,
+            undelivered,
+            session: finished.session,
+            server_down: self.server_down,
+        }
+    }
+}
+
+/// Asks what becomes of lines that never arrived.
+pub(crate) fn question(peer: &str, lines: usize) -> String {
+    format!(
+        "{} did not arrive; send {} to {} as mail? [Y/n] ",
+        counted(lines as u64, "line"),
+        if lines == 1 { "it" } else { "them" },
+        visible(peer)
+    )
+}
+
+/// Says whether that was a yes: Enter is one, and so is the end, where nobody answers.
+pub(crate) fn is_yes(typed: &Typed) -> bool {
+    match typed {
+        Typed::Line(line) => matches!(line.trim(), "" | "y" | "Y" | "yes"),
+        Typed::Interrupt => false,
+        Typed::End | Typed::Failed(_) => true,
+    }
+}

@@ -9,6 +9,7 @@ use crate::chat::io::{End, Event};
 use crate::cli::shell::compose::Typed;
 use crate::cli::shell::parse::Mistake;
 use crate::cli::show::counted;
+use crate::cli::times;
 use crate::cli::untrusted::{Block, columns, visible, wrapped};
 use crate::limits::{LINE_BYTES_MAX, LINE_WINDOW};
 
@@ -67,6 +68,9 @@ pub struct Screen {
     said: u64,
     heard: u64,
     slow: bool,
+    tried: String,
+    /// Leaving was said to the chat.
+    left: bool,
 }
 
 impl Screen {
@@ -84,7 +88,26 @@ impl Screen {
             said: 0,
             heard: 0,
             slow: false,
+            tried: String::new(),
+            left: false,
         }
+    }
+
+    /// Returns the first words: what is waited for. An invitation that was made ends at `expires_at`.
+    pub fn begin(&self, expires_at: Option<&str>) -> Vec<Act> {
+        note(match expires_at.filter(|_| self.asked) {
+            Some(expires_at) => format!(
+                "asked {} for a chat, until {}; Ctrl-C takes it back",
+                self.peer,
+                times::hour(expires_at)
+            ),
+            None => format!("connecting to {}; Ctrl-C gives up", self.peer),
+        })
+    }
+
+    /// Takes in what was tried to reach the other side.
+    pub fn set_tried(&mut self, tried: String) {
+        self.tried = tried;
     }
 
     /// Says how wide the terminal is.
@@ -150,7 +173,7 @@ impl Screen {
             Typed::Interrupt if self.phase == Phase::Open => {
                 note("/bye or Ctrl-D ends the chat".to_owned())
             }
-            Typed::Interrupt | Typed::End | Typed::Failed(_) => self.leave(),
+            Typed::Interrupt | Typed::End | Typed::Failed(_) => self.leave(now_ms),
         }
     }
 
@@ -166,6 +189,9 @@ impl Screen {
     }
 
     fn open(&mut self, now_ms: u64) -> Vec<Act> {
+        if self.phase == Phase::Leaving {
+            return Vec::new();
+        }
         self.phase = Phase::Open;
         let words = match &self.words {
             Some(words) => format!("; key words {words}, compare them aloud"),
@@ -212,13 +238,20 @@ impl Screen {
     /// Says what may be said now.
     fn flow(&mut self, now_ms: u64) -> Vec<Act> {
         let mut acts = Vec::new();
-        while self.phase == Phase::Open && (self.under_way.len() as u64) < UNDER_WAY_MAX {
+        let flows = !self.left && matches!(self.phase, Phase::Open | Phase::Leaving);
+        while flows && (self.under_way.len() as u64) < UNDER_WAY_MAX {
             let Some(line) = self.kept.pop_front() else {
                 break;
             };
             self.under_way.push_back((now_ms, None));
             self.said += 1;
             acts.push(Act::Say(line));
+        }
+        if self.phase == Phase::Leaving
+            && self.kept.is_empty()
+            && !std::mem::replace(&mut self.left, true)
+        {
+            acts.push(Act::Leave);
         }
         acts
     }
@@ -240,9 +273,9 @@ impl Screen {
         acts
     }
 
-    fn obey(&mut self, deed: Deed, rest: &str, _now_ms: u64) -> Vec<Act> {
+    fn obey(&mut self, deed: Deed, rest: &str, now_ms: u64) -> Vec<Act> {
         match deed {
-            Deed::Bye => self.leave(),
+            Deed::Bye => self.leave(now_ms),
             Deed::Help => note(table::help(rest)),
             Deed::Status => note(self.status()),
             Deed::Fingerprint => note(match &self.words {
@@ -252,10 +285,17 @@ impl Screen {
         }
     }
 
-    fn leave(&mut self) -> Vec<Act> {
-        let waiting = self.phase == Phase::Waiting;
-        self.phase = Phase::Leaving;
-        vec![if waiting && self.asked {
+    /// Leaves: what was typed before goes first.
+    fn leave(&mut self, now_ms: u64) -> Vec<Act> {
+        let before = std::mem::replace(&mut self.phase, Phase::Leaving);
+        if before == Phase::Open {
+            return self.flow(now_ms);
+        }
+        if std::mem::replace(&mut self.left, true) {
+            return Vec::new();
+        }
+        // Nobody came: what was typed stays here.
+        vec![if self.asked {
             Act::Withdraw
         } else {
             Act::Leave

@@ -117,17 +117,20 @@ pub fn complete(typed: &str) -> (usize, Vec<String>) {
 mod tests {
     use super::*;
 
-    fn lines(lines: &[&str]) -> Result<Said, Mistake> {
-        Ok(Said::Lines(lines.iter().map(ToString::to_string).collect()))
+    fn lines(lines: &[&str]) -> Said {
+        Said::Lines(lines.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn lines_go_out_and_words_do_not() {
-        assert_eq!(parse("hi  there "), lines(&["hi  there"]));
-        assert_eq!(parse("  indented"), lines(&["  indented"]));
-        assert_eq!(parse(" "), lines(&[]));
-        assert_eq!(parse("//bye"), lines(&["/bye"]));
-        assert_eq!(parse("/etc/hosts\n/bye"), lines(&["/etc/hosts", "/bye"]));
+        assert_eq!(parse("hi  there "), Ok(lines(&["hi  there"])));
+        assert_eq!(parse("  indented"), Ok(lines(&["  indented"])));
+        assert_eq!(parse(" "), Ok(lines(&[])));
+        assert_eq!(parse("//bye"), Ok(lines(&["/bye"])));
+        assert_eq!(
+            parse("/etc/hosts\n/bye"),
+            Ok(lines(&["/etc/hosts", "/bye"]))
+        );
         assert_eq!(parse(" /bye"), Ok(Said::Word(Deed::Bye, String::new())));
         assert_eq!(parse("/help /fp"), Ok(Said::Word(Deed::Help, "/fp".into())));
     }
