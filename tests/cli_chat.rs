@@ -775,6 +775,35 @@ fn no_port_is_said() {
 }
 
 #[test]
+fn a_way_that_does_not_exist_is_said_and_what_was_tried() {
+    let world = World::new();
+    // A host for documentation (RFC 5737): nobody is there.
+    let nowhere = "192.0.2.1";
+    let mut ana = ask(&world.ana, "bob", &["--json", "--advertise", nowhere]);
+    ana.say("typed ahead");
+    let begin = now();
+    let bob = Talker::start(&world.bob, &["--json", "chat", "accept"]);
+    for side in [&ana, &bob] {
+        assert_eq!(side.object("lost")["reason"], "unreachable");
+        assert!(
+            begin.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+    let (ana, bob) = (ends(ana, 69), ends(bob, 69));
+    assert!(
+        bob.err.contains(r#""code":"peer_unreachable""#),
+        "{}",
+        bob.err
+    );
+    assert!(bob.err.contains(nowhere), "{}", bob.err);
+    assert!(ana.err.contains("--advertise"), "{}", ana.err);
+    assert_eq!(undelivered(&ana)["sent"], 1);
+    assert_eq!(bodies(&world.bob), ["typed ahead"]);
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let world = World::new();
     let (mut ana, bob) = world.chat(&[], &[]);
