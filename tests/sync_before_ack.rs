@@ -10,6 +10,7 @@ use common::client::{RawClient, Wishes};
 use common::server::{Plan, Server};
 use common::trace::{Call, Verdict, judge, parse};
 use common::{Timed, eventually, skip, wall_s};
+use correio::protocol::reply;
 use correio::protocol::request::{self, AdminWhat, Request};
 
 const SENDS: usize = 50;
@@ -102,6 +103,7 @@ fn deeds(server: &Server) -> Vec<Deed> {
     deed("leave", 1, &mut || {
         ana.leave("news").expect("leaves");
     });
+    chat_deeds(server, &mut ana, &mut deed);
     deed("lease_release", 1, &mut || {
         let release = |session| Request::LeaseRelease(word(session));
         ana.call::<serde_json::Value>(release).expect("released");
@@ -117,6 +119,82 @@ fn deeds(server: &Server) -> Vec<Deed> {
         1,
     ));
     deeds
+}
+
+/// Does all that changes an invitation or a block; ana holds a confirmed lease.
+fn chat_deeds(
+    server: &Server,
+    ana: &mut RawClient,
+    deed: &mut impl FnMut(&'static str, usize, &mut dyn FnMut()),
+) {
+    let mut bob = RawClient::user(server, "bob");
+    bob.lease_confirmed();
+    let asked = |ana: &mut RawClient| -> String {
+        let ask = |session| {
+            Request::ChatAsk(request::ChatAsk {
+                session,
+                user: "bob".parse().expect("a name"),
+                host: None,
+                nonce: None,
+            })
+        };
+        let asked: reply::Asked = ana.call(ask).expect("asked");
+        asked.row.chat
+    };
+    let mut chat = String::new();
+    deed("chat_ask", 1, &mut || chat = asked(ana));
+    deed("chat_accept", 1, &mut || {
+        let accept = |session| {
+            Request::ChatAccept(request::ChatAccept {
+                session,
+                chat: chat.clone(),
+                host: None,
+            })
+        };
+        bob.call::<serde_json::Value>(accept).expect("accepted");
+    });
+    chat = asked(ana);
+    deed("chat_decline", 1, &mut || {
+        let decline = |session| {
+            Request::ChatDecline(request::ChatDecline {
+                session,
+                chat: chat.clone(),
+                busy: false,
+            })
+        };
+        bob.call::<serde_json::Value>(decline).expect("declined");
+    });
+    chat = asked(ana);
+    deed("chat_withdraw", 1, &mut || {
+        let withdraw = |session| {
+            Request::ChatWithdraw(request::ChatWithdraw {
+                session,
+                chat: chat.clone(),
+            })
+        };
+        ana.call::<serde_json::Value>(withdraw).expect("withdrawn");
+    });
+    deed("chat_seen", 1, &mut || {
+        let seen = |session| {
+            Request::ChatSeen(request::ChatSeen {
+                session,
+                chats: vec![chat.clone()],
+            })
+        };
+        bob.call::<serde_json::Value>(seen).expect("seen");
+    });
+    let block = |session| request::Block {
+        session,
+        user: "ana".parse().expect("a name"),
+    };
+    deed("block", 1, &mut || {
+        bob.call::<serde_json::Value>(|session| Request::Block(block(session)))
+            .expect("blocked");
+    });
+    deed("unblock", 1, &mut || {
+        bob.call::<serde_json::Value>(|session| Request::Unblock(block(session)))
+            .expect("unblocked");
+    });
 }
 
 #[test]

@@ -117,9 +117,9 @@ impl Invitations {
         record.state = InvitationState::Accepted;
         record.accepter = Some(accepter);
         changes.push(Change::PutInvitation(record.clone()));
-        let accepted = record.clone();
+        let taken = record.clone();
         self.set_due(*chat, Some(due_ms));
-        Some(accepted)
+        Some(taken)
     }
 
     /// Notes that the user asked was told of a missed one.

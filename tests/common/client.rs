@@ -119,7 +119,7 @@ pub fn dealer(place: &Place, key: &KeyPair) -> (zmq::Socket, u64) {
     socket.set_curve_publickey(&key.public).expect("an option");
     socket.set_curve_secretkey(key.secret()).expect("an option");
     socket
-        .connect(&url.endpoint(url.port))
+        .connect(&place.endpoint(&url, url.port))
         .expect("a connection");
     (socket, generation)
 }
@@ -544,6 +544,22 @@ impl RawClient {
     /// Keeps the session.
     pub fn heartbeat(&mut self, known: MailId) -> Result<reply::Heartbeat, Trouble> {
         self.call(|session| Request::Heartbeat(request::Heartbeat { session, known }))
+    }
+
+    /// Leases a port for the session, if it has none, and says that it is bound.
+    pub fn lease_confirmed(&mut self) -> reply::LeaseInfo {
+        let make = |session| Request::Lease(request::Lease { session });
+        let lent: reply::Lease = self.call(make).expect("a port is free");
+        let reply::LeaseInfo { port, epoch, .. } = lent.lease;
+        let confirm = |session| {
+            Request::LeaseConfirm(request::LeaseWord {
+                session,
+                port,
+                epoch,
+            })
+        };
+        let confirmed: reply::Lease = self.call(confirm).expect("confirmed");
+        confirmed.lease
     }
 
     /// Ends all sessions of this device.

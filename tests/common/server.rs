@@ -19,6 +19,8 @@ use super::{PATIENCE, ports};
 #[derive(Debug)]
 pub struct Place {
     url: Mutex<Option<ServerUrl>>,
+    /// The address of this machine from which to connect, where it matters.
+    source: Option<String>,
     ready: Condvar,
     generation: AtomicU64,
 }
@@ -31,9 +33,29 @@ impl Place {
         place
     }
 
+    /// As `fixed`, for connections from one of this machine's addresses.
+    pub fn fixed_from(url: ServerUrl, source: &str) -> Arc<Self> {
+        let place = Self {
+            source: Some(source.to_owned()),
+            ..Self::empty()
+        };
+        place.arrive(url);
+        Arc::new(place)
+    }
+
+    /// Returns the ZeroMQ endpoint of a server's port, with the address to connect from.
+    pub fn endpoint(&self, url: &ServerUrl, port: u16) -> String {
+        let endpoint = url.endpoint(port);
+        match &self.source {
+            Some(source) => endpoint.replacen("tcp://", &format!("tcp://{source}:0;"), 1),
+            None => endpoint,
+        }
+    }
+
     fn empty() -> Self {
         Self {
             url: Mutex::new(None),
+            source: None,
             ready: Condvar::new(),
             generation: AtomicU64::new(0),
         }
@@ -87,6 +109,8 @@ pub struct Server {
     lines: Option<Receiver<String>>,
     temp: Option<tempfile::TempDir>,
     plan: Plan,
+    /// The address it binds.
+    host: String,
     first_port: u16,
     place: Arc<Place>,
 }
@@ -122,6 +146,7 @@ impl Server {
             temp: None,
             first_port: ports::allot(plan.chat_ports + 2),
             plan,
+            host: "127.0.0.1".to_owned(),
             place: Arc::new(Place::empty()),
         };
         server.restart();
@@ -183,10 +208,13 @@ impl Server {
         command
             .arg("--data-dir")
             .arg(&self.plan.data)
-            .args(["--bind", &format!("tcp://127.0.0.1:{}", self.first_port)])
+            .args([
+                "--bind",
+                &format!("tcp://{}:{}", self.host, self.first_port),
+            ])
             .args([
                 "--live-bind",
-                &format!("tcp://127.0.0.1:{}", self.first_port + 1),
+                &format!("tcp://{}:{}", self.host, self.first_port + 1),
             ])
             .args([
                 "--chat-ports",
@@ -202,6 +230,11 @@ impl Server {
     /// Changes the arguments of the next start.
     pub fn set_args(&mut self, args: &[&str]) {
         self.plan.args = args.iter().map(ToString::to_string).collect();
+    }
+
+    /// Changes the address that the next start binds.
+    pub fn set_host(&mut self, host: &str) {
+        host.clone_into(&mut self.host);
     }
 
     /// Makes the next start use another data folder.

@@ -37,7 +37,7 @@ fn p11_an_ask_and_an_answer_introduce_the_two_by_their_keys() {
     assert_eq!(asked.ttl_ms, limits::INVITATION_TTL_MS);
     let keys: Vec<&str> = asked.devices.iter().map(|d| d.key.as_str()).collect();
     assert_eq!(keys, [hex::encode(key_of("bob"))]);
-    assert_eq!(bob.chats(&mut world), [asked.row.clone()]);
+    assert_eq!(bob.chats(&mut world), std::slice::from_ref(&asked.row));
     let introduction = bob.accept(&mut world, &asked.row.chat).unwrap();
     ana.is_who(&introduction);
     assert_eq!(introduction.chat, asked.row.chat);

@@ -106,8 +106,10 @@ fn a_withdrawn_invitation_is_missed_by_who_was_asked() {
     );
 }
 
+type End = fn(&mut World, &Party);
+
 /// Everything that ends the asker's session or its lease.
-fn ends() -> Vec<(&'static str, fn(&mut World, &Party))> {
+fn ends() -> Vec<(&'static str, End)> {
     vec![
         ("close", |world, ana| ana.close(world)),
         ("logout", |world, _| {
@@ -432,7 +434,11 @@ fn a_removed_users_invitations_and_blocks_go() {
     assert_eq!(of_ana.state, ChatState::Busy, "bob waits for nobody");
     world.admin(AdminWhat::UserRm, Some("kim")).unwrap();
     let left = bob.chats(&mut world);
-    assert_eq!(left, [of_ana.clone()], "what kim had asked is gone");
+    assert_eq!(
+        left,
+        std::slice::from_ref(of_ana),
+        "what kim had asked is gone"
+    );
     world.admin(AdminWhat::UserFree, Some("ana")).unwrap();
     let kept = world.store.load().unwrap();
     assert_eq!((kept.invitations, kept.blocks), (vec![], vec![]));

@@ -216,7 +216,7 @@ impl Store for SledStore {
         if changes.is_empty() {
             return Ok(());
         }
-        let raise = self.older.map(|meta| raised(meta));
+        let raise = self.older.map(raised);
         let Self { trees, scratch, .. } = self;
         guarded(&trees.path, || {
             let mut batches = Batches::default();
