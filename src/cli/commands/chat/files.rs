@@ -73,17 +73,6 @@ pub(crate) fn readable(path: &Path) -> Result<(), CliError> {
     File::open(path).map(drop).map_err(failed)
 }
 
-/// What somebody who types wants of the files.
-#[derive(Debug, Clone)]
-pub(crate) enum Wish {
-    /// Send this one.
-    Send(PathBuf),
-    /// Take an offered one (the oldest without a number) into a folder.
-    Accept(Option<FileNumber>, Folder),
-    /// Refuse an offered one, or stop one that is coming.
-    Refuse(Option<FileNumber>),
-}
-
 /// Returns why a file of this side did not arrive, for the program's end.
 pub(crate) fn unsent(told: &Told, is_over: bool, party: &Party) -> Option<CliError> {
     let peer = visible(&party.peer);

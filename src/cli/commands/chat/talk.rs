@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::files::{self, Plan, Wish};
+use super::files::{self, Plan};
 use crate::chat::file::{self, Files, Policy, Progress};
 use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
@@ -258,11 +258,8 @@ impl Talk {
         }
     }
 
-    /// Sees to files: what somebody wants, what happened, how far they are.
+    /// Sees to files: what happened, how far they are.
     fn mind_files(&mut self, listener: &mut dyn Listener) {
-        for wish in self.mouth.wishes() {
-            self.fulfil(wish);
-        }
         self.tell_files(false, listener);
         self.mind_leaving();
         let is_busy = self.files.is_busy();
@@ -270,14 +267,6 @@ impl Talk {
             listener.progress(&self.files.progress());
         }
         self.was_busy = is_busy;
-    }
-
-    fn fulfil(&mut self, wish: Wish) {
-        match wish {
-            Wish::Send(path) => self.files.send(path),
-            Wish::Accept(file, folder) => drop(self.files.accept(file, &folder)),
-            Wish::Refuse(file) => drop(self.files.refuse(file, "not wanted")),
-        }
     }
 
     fn tell_files(&mut self, is_over: bool, listener: &mut dyn Listener) {
@@ -408,7 +397,6 @@ struct State {
     over: bool,
     /// Something else than lines is to be finished before the chat is left.
     held: bool,
-    wishes: Vec<Wish>,
     /// Threads that are just saying something.
     busy: usize,
     unsaid: Vec<String>,
@@ -445,15 +433,6 @@ impl Mouth {
         let mut state = self.lock();
         state.over = true;
         self.leave_if_done(&state);
-    }
-
-    /// Wants something of the files.
-    pub(crate) fn wish(&self, wish: Wish) {
-        self.lock().wishes.push(wish);
-    }
-
-    fn wishes(&self) -> Vec<Wish> {
-        std::mem::take(&mut self.lock().wishes)
     }
 
     /// Says whether the chat is to go on after the last line.
