@@ -183,7 +183,7 @@ fn several_files_go_in_one_chat_for_people_too() {
     assert!(ana.out.is_empty() && bob.out.is_empty(), "{}", bob.out);
     assert!(ana.err.contains("bob has one, verified\n"), "{}", ana.err);
     assert!(
-        bob.err.contains("ana offers file 1: one, 1 bytes\n"),
+        bob.err.contains("ana offers file 1: one, 1 byte\n"),
         "{}",
         bob.err
     );

@@ -14,6 +14,7 @@ use crate::chat::frame::FileNumber;
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::json::V;
+use crate::cli::show::counted;
 use crate::cli::times;
 use crate::cli::untrusted::visible;
 use crate::protocol::codes::exit;
@@ -225,7 +226,7 @@ fn bar(percent: u64) -> String {
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1_000 {
-        return format!("{bytes} bytes");
+        return counted(bytes, "byte");
     }
     let mut tenths = u128::from(bytes) * 10 / 1_000;
     let mut unit = 0;
@@ -261,6 +262,7 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
+        assert_eq!(size(1), "1 byte");
         assert_eq!(size(999), "999 bytes");
         assert_eq!(size(1_000), "1.0 kB");
         assert_eq!(size(999_999), "999.9 kB");
