@@ -371,7 +371,7 @@ impl Core {
     }
 
     fn acknowledged(&mut self, through: Seq) {
-        if self.said.acknowledge(through) {
+        if let Some(through) = self.said.acknowledge(through) {
             self.moved();
             self.tell(Event::Delivered { through });
         }
@@ -566,12 +566,17 @@ impl Core {
         }
     }
 
-    /// Ends a chat that both sides left and of which everything arrived.
+    /// Ends a chat that both sides left and of which everything arrived. Who has the last ack closes, so a
+    /// connection that is gone then means nothing.
     fn settle_leaving(&mut self, leaving: Leaving) {
-        if self.link.is_up() && self.said.is_settled() && self.heard.is_settled() {
-            if self.heard.through() > self.ack.through {
-                self.send_ack();
-            }
+        if !self.said.is_settled() || !self.heard.is_settled() {
+            return;
+        }
+        let told = self.ack.through == self.heard.through();
+        if !told && self.link.is_up() {
+            self.send_ack();
+        }
+        if told || self.link.is_up() {
             let by_peer = leaving.by_peer;
             self.end(End::Bye { by_peer });
         }

@@ -82,19 +82,21 @@ impl Said {
         self.sent
     }
 
-    /// Takes an acknowledgement. Returns whether it says something new; one beyond what was sent is
-    /// no acknowledgement.
-    pub(super) fn acknowledge(&mut self, through: Seq) -> bool {
+    /// Takes an acknowledgement. Returns how far what the user said is delivered now, if that is news; one
+    /// beyond what was sent is no acknowledgement.
+    pub(super) fn acknowledge(&mut self, through: Seq) -> Option<Seq> {
         if through <= self.acknowledged || through > self.sent {
-            return false;
+            return None;
         }
+        let before = self.acknowledged;
         while self.acknowledged < through {
             let kept = self.kept.pop_front().expect("what was sent is kept");
             self.bytes -= kept.bytes().len();
             self.acknowledged += 1;
         }
         self.mark = self.mark.max(through);
-        true
+        let user = self.bye.map_or(through, |bye| through.min(bye - 1));
+        (user > before).then_some(user)
     }
 
     /// Goes back for what a new connection may have lost.

@@ -1,13 +1,20 @@
-//! What a chat does, without sockets.
+//! What a chat does, without sockets: rule by rule here, all of them at once in [`sim`].
+
+mod ends;
+mod lines;
+mod meeting;
+mod sim;
+mod strangers;
 
 use super::*;
 
 const ASKER: PublicKey = [1; 32];
 const ACCEPTER: PublicKey = [2; 32];
+const CHAT: [u8; 16] = [7; 16];
 
 fn own(key: PublicKey) -> Own {
     Own {
-        chat: [7; 16],
+        chat: CHAT,
         key,
         epoch: u64::from(key[0]) + 10,
         port: 5600 + u16::from(key[0]),
@@ -15,19 +22,163 @@ fn own(key: PublicKey) -> Own {
     }
 }
 
-fn asker() -> Core {
-    let keys = vec![[9; 32], ACCEPTER];
-    Core::new(own(ASKER), Role::Asker { keys }, 0)
+/// The other side of the one with this key, as the broker would introduce it.
+fn introduced(key: PublicKey) -> Peer {
+    let own = own(key);
+    Peer {
+        key,
+        epoch: own.epoch,
+        port: own.port,
+        host: own.host,
+    }
 }
 
-fn accepter() -> Core {
-    let peer = Peer {
-        key: ASKER,
-        epoch: own(ASKER).epoch,
-        port: own(ASKER).port,
-        host: None,
+fn asker(now_ms: u64) -> Core {
+    let keys = vec![[9; 32], ACCEPTER];
+    Core::new(own(ASKER), Role::Asker { keys }, now_ms)
+}
+
+fn accepter(now_ms: u64) -> Core {
+    Core::new(own(ACCEPTER), Role::Accepter(introduced(ASKER)), now_ms)
+}
+
+fn hello_of(key: PublicKey, met: bool) -> Frame {
+    let Own {
+        chat,
+        epoch,
+        port,
+        host,
+        ..
+    } = own(key);
+    let hello = Hello {
+        magic: MAGIC.into(),
+        version: VERSION,
+        epoch,
+        port,
+        host,
+        through: 0,
+        met,
     };
-    Core::new(own(ACCEPTER), Role::Accepter(peer), 0)
+    Frame::Hello { chat, hello }
+}
+
+fn line(seq: Seq) -> Frame {
+    let text = format!("line {seq}");
+    Frame::Line { seq, text }
+}
+
+/// One core, and a test in place of the other side.
+struct One {
+    core: Core,
+    now_ms: u64,
+    sent: Vec<Frame>,
+    told: Vec<Event>,
+}
+
+impl One {
+    fn new(core: Core, now_ms: u64) -> Self {
+        let (sent, told) = (Vec::new(), Vec::new());
+        let mut one = Self {
+            core,
+            now_ms,
+            sent,
+            told,
+        };
+        one.drain();
+        one
+    }
+
+    /// The side that accepted, open, its connection made, nothing to say.
+    fn open() -> Self {
+        let mut one = Self::new(accepter(1_000), 1_000);
+        one.give(Input::LinkUp);
+        one.hear(&hello_of(ASKER, true));
+        one.pass(500);
+        one.sent.clear();
+        one.told.clear();
+        one
+    }
+
+    fn give(&mut self, input: Input) -> &mut Self {
+        self.core.handle(self.now_ms, input);
+        self.drain();
+        self
+    }
+
+    /// Hears a frame of the asker.
+    fn hear(&mut self, frame: &Frame) -> &mut Self {
+        let frame = frame.encode(self.core.own.epoch);
+        self.give(Input::Received { from: ASKER, frame })
+    }
+
+    fn say(&mut self, text: &str) -> &mut Self {
+        self.give(Input::Say(text.into()))
+    }
+
+    /// Lets time pass, waking the core when it wants to be.
+    fn pass(&mut self, ms: u64) -> &mut Self {
+        let until = self.now_ms + ms;
+        while self.core.wake_at_ms() <= until {
+            self.now_ms = self.now_ms.max(self.core.wake_at_ms());
+            self.give(Input::Tick);
+            assert!(self.core.wake_at_ms() > self.now_ms, "it would spin");
+        }
+        self.now_ms = until;
+        self
+    }
+
+    /// The same while the other side gives signs of life.
+    fn pass_alive(&mut self, ms: u64) -> &mut Self {
+        for _ in 0..ms / 1_000 {
+            self.pass(1_000);
+            self.hear(&Frame::Ack {
+                through: 0,
+                last: 0,
+            });
+        }
+        self
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send(bytes) => {
+                    let (epoch, frame) = Frame::decode(&bytes).expect("a core sends frames");
+                    assert_eq!(Some(epoch), self.core.peer.as_ref().map(|peer| peer.epoch));
+                    self.sent.push(frame);
+                }
+                Output::Tell(event) => self.told.push(event),
+                Output::Connect(_) => {}
+            }
+        }
+    }
+
+    /// Takes the places of the row that were sent.
+    fn row(&mut self) -> Vec<Seq> {
+        let frames = std::mem::take(&mut self.sent);
+        let seq = |frame: &Frame| match frame {
+            Frame::Line { seq, .. } | Frame::Note { seq, .. } => Some(*seq),
+            _ => None,
+        };
+        frames.iter().filter_map(seq).collect()
+    }
+
+    /// Takes the acks that were sent: what they say was shown here.
+    fn acks(&mut self) -> Vec<Seq> {
+        let frames = std::mem::take(&mut self.sent);
+        let through = |frame: &Frame| match frame {
+            Frame::Ack { through, .. } => Some(*through),
+            _ => None,
+        };
+        frames.iter().filter_map(through).collect()
+    }
+
+    fn end(&self) -> Option<&End> {
+        match self.told.last() {
+            Some(Event::Ended(end)) => Some(end),
+            _ => None,
+        }
+    }
 }
 
 /// Two sides whose frames all pass at once.
@@ -38,10 +189,11 @@ struct Pair {
 }
 
 impl Pair {
+    /// The asker is side 0.
     fn new() -> Self {
         Self {
-            now_ms: 1,
-            cores: [asker(), accepter()],
+            now_ms: 1_000,
+            cores: [asker(1_000), accepter(1_000)],
             told: [Vec::new(), Vec::new()],
         }
     }
@@ -49,6 +201,8 @@ impl Pair {
     fn open() -> Self {
         let mut pair = Self::new();
         pair.run();
+        pair.pass(10);
+        pair.told = Default::default();
         pair
     }
 
@@ -85,7 +239,8 @@ impl Pair {
 
 #[test]
 fn two_meet_and_talk_and_leave() {
-    let mut pair = Pair::open();
+    let mut pair = Pair::new();
+    pair.run();
     assert_eq!(pair.told[0], [Event::Open { key: ACCEPTER }]);
     assert_eq!(pair.told[1], [Event::Open { key: ASKER }]);
     pair.pass(10);
@@ -97,7 +252,6 @@ fn two_meet_and_talk_and_leave() {
     pair.give(1, Input::Shown(1));
     assert_eq!(pair.told[0][1], Event::Delivered { through: 1 });
     pair.give(1, Input::Leave);
-    pair.pass(1);
     let ended = |by_peer| Some(Event::Ended(End::Bye { by_peer }));
     assert_eq!(pair.told[0].last().cloned(), ended(true));
     assert_eq!(pair.told[1].last().cloned(), ended(false));

@@ -1,0 +1,1 @@
+//! Frames of others: none of them lets anything in.
