@@ -23,7 +23,7 @@ use crate::limits;
 use crate::protocol::PublicKey;
 
 /// One chat.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Core {
     own: Own,
     stage: Stage,
@@ -40,7 +40,7 @@ pub struct Core {
 }
 
 /// How far the chat is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Stage {
     /// Somebody with one of these keys may come.
     Waiting {
@@ -69,7 +69,7 @@ struct Greeting {
 }
 
 /// What the other side is told about what was shown here.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Ack {
     /// There is something to tell.
     due: bool,

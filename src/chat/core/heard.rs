@@ -4,7 +4,7 @@ use crate::chat::frame::Seq;
 use crate::limits;
 
 /// What was heard from the other side's row.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
     /// Told up to here, without a gap.
     told: Seq,

@@ -3,7 +3,7 @@
 use crate::limits;
 
 /// The outgoing connection, and when the other side was last heard.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Link {
     up: bool,
     /// It stood at some time.

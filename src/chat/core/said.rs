@@ -7,7 +7,7 @@ use crate::chat::frame::{Kept, Note, Seq};
 use crate::limits;
 
 /// What this side said. Go-back-N: kept from the first unacknowledged one, sent from a mark on.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Said {
     /// The place after [`acknowledged`](Self::acknowledged), and those that follow.
     kept: VecDeque<Kept>,

@@ -214,15 +214,19 @@ impl Pair {
     /// Lets everything pass until nothing moves.
     fn run(&mut self) {
         while let Some((side, output)) = self.next() {
-            match output {
-                Output::Connect(_) => self.cores[side].handle(self.now_ms, Input::LinkUp),
-                Output::Send(frame) => {
-                    let from = [ASKER, ACCEPTER][side];
-                    let frame = frame.to_vec();
-                    self.cores[1 - side].handle(self.now_ms, Input::Received { from, frame });
-                }
-                Output::Tell(event) => self.told[side].push(event),
+            self.pass_on(side, output);
+        }
+    }
+
+    fn pass_on(&mut self, side: usize, output: Output) {
+        match output {
+            Output::Connect(_) => self.cores[side].handle(self.now_ms, Input::LinkUp),
+            Output::Send(frame) => {
+                let from = [ASKER, ACCEPTER][side];
+                let frame = frame.to_vec();
+                self.cores[1 - side].handle(self.now_ms, Input::Received { from, frame });
             }
+            Output::Tell(event) => self.told[side].push(event),
         }
     }
 
