@@ -285,7 +285,7 @@ impl Core {
             return None;
         }
         match frame {
-            Frame::Hello { chat, hello } if chat == self.own.chat => self.hello(from, hello),
+            Frame::Hello { chat, hello } if chat == self.own.chat => self.hello(from, &hello),
             Frame::Hello { .. } => None,
             frame => {
                 // Only who has this side's hello sends anything else.
@@ -379,9 +379,9 @@ impl Core {
 
     // Meeting.
 
-    fn hello(&mut self, from: &PublicKey, hello: Hello) -> Option<()> {
+    fn hello(&mut self, from: &PublicKey, hello: &Hello) -> Option<()> {
         match &self.peer {
-            None => self.choose(*from, &hello)?,
+            None => self.choose(*from, hello)?,
             Some(peer) if peer.epoch != hello.epoch => return None,
             Some(_) => {}
         }
@@ -538,11 +538,10 @@ impl Core {
     /// Tells the user when the other side went silent, or is lost.
     fn look(&mut self) {
         match self.link.health(self.now_ms) {
-            Health::Good => {}
-            Health::Broken if self.link.breaks() => self.tell(Event::Broken),
-            Health::Broken => {}
             Health::Lost if self.leaving.is_some() => self.conclude(),
             Health::Lost => self.end(End::Lost),
+            Health::Broken if self.link.breaks() => self.tell(Event::Broken),
+            Health::Broken | Health::Good => {}
         }
     }
 

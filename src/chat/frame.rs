@@ -334,7 +334,9 @@ fn head(kind: u8, epoch: u64, parts: &[&[u8]]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(HEAD + len);
     frame.push(kind);
     frame.extend_from_slice(&epoch.to_be_bytes());
-    parts.iter().for_each(|part| frame.extend_from_slice(part));
+    for part in parts {
+        frame.extend_from_slice(part);
+    }
     frame
 }
 

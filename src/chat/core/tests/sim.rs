@@ -9,7 +9,6 @@ mod world;
 use proptest::prelude::*;
 
 use self::world::{Fate, World};
-use super::*;
 
 /// What happens in a run.
 #[derive(Debug, Clone)]

@@ -120,7 +120,7 @@ fn p11_a_hello_from_another_lease_of_the_other_side_gets_nothing_in() {
     hello.epoch += 1;
     let hello = Frame::Hello { chat, hello }.encode(own(ASKER).epoch);
     for core in &askers()[1..] {
-        must_drop(core.clone(), 1_010, ACCEPTER, &[hello.clone()]);
+        must_drop(core.clone(), 1_010, ACCEPTER, std::slice::from_ref(&hello));
     }
 }
 

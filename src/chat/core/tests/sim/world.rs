@@ -70,6 +70,8 @@ enum Happening {
 /// One direction of the network.
 #[derive(Debug, Default)]
 struct Way {
+    /// The program wants one.
+    wanted: bool,
     /// The connection that stands.
     stands: Option<usize>,
     /// Of each connection so far: until when its frames arrive.
@@ -218,7 +220,7 @@ impl World {
         );
         self.happen(Happening::Leaves { side: 0 });
         let left = self.now_ms;
-        self.run_until(left + 1_500, |world| world.is_over());
+        self.run_until(left + 1_500, Self::is_over);
         for (side, by_peer) in [(0, false), (1, true)] {
             let ended = self.sides[side].ended.as_ref().map(|(_, end)| end);
             assert_eq!(ended, Some(&End::Bye { by_peer }), "side {side}");
@@ -229,7 +231,7 @@ impl World {
 
     /// Runs until whatever is to happen has happened to both.
     pub(super) fn run_to_the_end(&mut self) {
-        self.run_until(60_000, |world| world.is_over());
+        self.run_until(60_000, Self::is_over);
         assert!(self.is_over(), "somebody waits for ever");
         self.check_the_end();
     }
@@ -358,7 +360,7 @@ impl World {
     fn stands(&mut self, side: usize) {
         let there = self.is_there(side) && self.is_there(1 - side);
         let way = &mut self.ways[side];
-        if way.cut || way.stands.is_some() || !there {
+        if !way.wanted || way.cut || way.stands.is_some() || !there {
             return;
         }
         way.stands = Some(way.until_ms.len());
@@ -446,6 +448,7 @@ impl World {
             match output {
                 Output::Connect(peer) => {
                     assert_eq!(peer, introduced([ACCEPTER, ASKER][side]));
+                    self.ways[side].wanted = true;
                     self.soon(50, Happening::Stands { side });
                 }
                 Output::Send(frame) => self.send(side, frame.to_vec()),
@@ -479,7 +482,7 @@ impl World {
                 self.sides[side].row.push(None);
                 assert_eq!(self.sides[side].row.len() as Seq, seq);
             }
-            Event::Line { seq, text } => self.hears(side, seq, Some(text)),
+            Event::Line { seq, text } => self.hears(side, seq, Some(&text)),
             Event::Note { seq, .. } => self.hears(side, seq, None),
             Event::Delivered { through } => {
                 assert!(through > self.sides[side].delivered);
@@ -499,13 +502,13 @@ impl World {
     }
 
     /// Something of the other side's row was told: it must be the next, and what was said there.
-    fn hears(&mut self, side: usize, seq: Seq, text: Option<String>) {
+    fn hears(&mut self, side: usize, seq: Seq, text: Option<&String>) {
         let this = &mut self.sides[side];
         this.told += 1;
         assert_eq!(seq, this.told, "once and in order");
         let place = usize::try_from(seq).expect("small") - 1;
         let said = &self.sides[1 - side].row[place];
-        assert_eq!(said, &text);
+        assert_eq!(said.as_ref(), text);
         if self.pace_ms[side] == 0 {
             return self.looks(side);
         }
