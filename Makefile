@@ -37,7 +37,7 @@ test: setup check build ## everything above, then all tests with their totals
 torture: setup build ## the crash tests in full: 300 kills, 50 power cuts, 10,000 mails
 	@CORREIO_KILLS=$${CORREIO_KILLS:-300} CORREIO_CUTS=$${CORREIO_CUTS:-50} CORREIO_MAILS=$${CORREIO_MAILS:-10000} tools/test.sh
 
-bench: setup-build ## measure: acks per second, fan-out, restart
+bench: setup-build ## measure: acks per second, fan-out, restart, chat
 	@$(CARGO) bench --locked
 
 install: build ## put both programs into PREFIX/bin (PREFIX=/usr/local)
