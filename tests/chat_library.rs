@@ -526,3 +526,19 @@ fn a_session_for_single_requests_carries_no_chat() {
     assert!(matches!(error, ChatError::NotStanding));
     session.unwrap().close().unwrap();
 }
+
+#[test]
+fn p06_a_port_the_server_did_not_hear_of_goes_back_when_it_is_there_again() {
+    let mut server = server();
+    let (mut one, mut other) = open_pair(&server);
+    server.kill9();
+    leave(&mut one, &mut other);
+    let mut session = finish(one).session.unwrap();
+    server.restart();
+    let others = finish(other).session;
+    eventually("the free port", || {
+        session.next_event(Duration::from_millis(100)).unwrap();
+        (leases(&server, "held") <= usize::from(others.is_some())).then_some(())
+    });
+    assert_eq!(session.lease(), None);
+}

@@ -88,6 +88,8 @@ struct Carrier {
     waker: Waker,
     sleeper: Sleeper,
     started: Instant,
+    /// The time of this turn.
+    now_ms: u64,
     /// Frames that wait for room on the way out.
     out: VecDeque<Packet>,
     /// Events of this turn.
@@ -119,6 +121,7 @@ impl Carrier {
             waker,
             sleeper,
             started: now(),
+            now_ms: 0,
             out: VecDeque::new(),
             events: Vec::new(),
             is_up: false,
@@ -153,6 +156,7 @@ impl Carrier {
 
     /// Does once whatever there is to do. Returns whether there was anything.
     fn turn(&mut self) -> zmq::Result<bool> {
+        self.look_at_clock();
         self.door.answer(&self.invited)?;
         let mut busy = self.watch_way()?;
         busy |= self.take_in()?;
@@ -161,7 +165,7 @@ impl Carrier {
         busy |= self.flush()?;
         self.shared.set_dropped(self.core.dropped());
         if !self.core.is_over() {
-            self.shared.tell_batch(&mut self.events);
+            self.tell();
         }
         Ok(busy)
     }
@@ -171,13 +175,11 @@ impl Carrier {
         if !self.shared.has_room() {
             return Ok(false);
         }
-        let now_ms = self.now_ms();
         for at in 0..BATCH {
             let Some((from, frame)) = self.door.receive()? else {
                 return Ok(at > 0);
             };
-            self.core.handle(now_ms, Input::Received { from, frame });
-            self.drain();
+            self.handle(Input::Received { from, frame });
         }
         Ok(true)
     }
@@ -235,8 +237,7 @@ impl Carrier {
     }
 
     fn tick(&mut self) -> bool {
-        let now_ms = self.now_ms();
-        let due = now_ms >= self.core.wake_at_ms();
+        let due = self.now_ms >= self.core.wake_at_ms();
         if due {
             self.handle(Input::Tick);
         }
@@ -244,8 +245,7 @@ impl Carrier {
     }
 
     fn handle(&mut self, input: Input) {
-        let now_ms = self.now_ms();
-        self.core.handle(now_ms, input);
+        self.core.handle(self.now_ms, input);
         self.drain();
     }
 
@@ -335,8 +335,17 @@ impl Carrier {
         Ok(busy)
     }
 
+    /// Hands over what this turn told, all at once.
+    fn tell(&mut self) {
+        if !self.events.is_empty() {
+            let room = Vec::with_capacity(self.events.len());
+            self.shared
+                .tell_chat(std::mem::replace(&mut self.events, room));
+        }
+    }
+
     fn sleep(&mut self) {
-        let wait_ms = self.core.wake_at_ms().saturating_sub(self.now_ms());
+        let wait_ms = self.core.wake_at_ms().saturating_sub(self.now_ms);
         self.wait(wait_ms.min(60_000));
         self.sleeper.clear();
     }
@@ -352,6 +361,7 @@ impl Carrier {
 
     /// Says goodbye, tells the end, and takes stock.
     fn wind_up(mut self) -> Vec<Undelivered> {
+        self.look_at_clock();
         if !self.core.is_over() {
             self.handle(Input::Leave);
         }
@@ -359,19 +369,20 @@ impl Carrier {
         for input in self.shared.close() {
             self.handle(input);
         }
-        self.shared.tell_batch(&mut self.events);
-        let until_ms = self.now_ms() + LAST_MS;
-        while !self.failed && self.is_up && !self.out.is_empty() && self.now_ms() < until_ms {
-            let left_ms = until_ms - self.now_ms();
-            self.wait(left_ms);
+        self.tell();
+        let until_ms = self.now_ms + LAST_MS;
+        while !self.failed && self.is_up && !self.out.is_empty() && self.now_ms < until_ms {
+            self.wait(until_ms - self.now_ms);
             self.failed |= self.flush().is_err();
+            self.look_at_clock();
         }
         let lines = self.core.undelivered().into_iter();
         lines.map(|(seq, text)| Undelivered { seq, text }).collect()
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from((now() - self.started).as_millis()).unwrap_or(u64::MAX)
+    fn look_at_clock(&mut self) {
+        let since = now() - self.started;
+        self.now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::protocol::request::ChatId;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the end of a chat waits for the session.
-const FINISH: Duration = Duration::from_millis(1_200);
+const FINISH: Duration = Duration::from_secs(1);
 
 /// How long one wait lasts while nobody reads what is told.
 const FULL: Duration = Duration::from_millis(200);
@@ -242,7 +242,7 @@ impl Watch {
     /// Takes the invitation back. When somebody has accepted it meanwhile, he gets a goodbye instead of
     /// silence; whoever only gives up waiting goes on then.
     fn withdraw(&mut self, end: End) {
-        if !self.open || self.over {
+        if !self.open || self.over || !self.session.is_connected() {
             if end == End::Withdrawn {
                 self.shared.answered(Input::Answered(End::Withdrawn));
                 self.shared.leave();
@@ -263,7 +263,8 @@ impl Watch {
     }
 
     fn hand_over(mut self, heir: Option<Sender<Session>>) {
-        if self.open && !self.over && !self.shared.has_peer() {
+        let known = self.session.is_connected() && !self.over;
+        if self.open && known && !self.shared.has_peer() {
             // Without an answer it ends with the session, or with its own term.
             self.session.chat_withdraw(&self.charge.chat).ok();
         }

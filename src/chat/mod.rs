@@ -26,7 +26,7 @@ use self::engine::Engine;
 use self::frame::{FileNumber, Note, Seq};
 use self::io::Input;
 use self::keeper::Keeper;
-use self::shared::Shared;
+use self::shared::{Batch, Shared};
 use crate::client::ClientError;
 use crate::client::session::{Event, Session};
 use crate::client::waker::Waker;
@@ -51,9 +51,34 @@ pub struct Options {
 pub struct Chat {
     about: About,
     shared: Arc<Shared>,
-    told: VecDeque<Told>,
+    told: Unread,
     engine: Option<Engine>,
     keeper: Keeper,
+}
+
+/// What was told and not read yet.
+#[derive(Debug, Default)]
+struct Unread {
+    events: std::vec::IntoIter<io::Event>,
+    batches: VecDeque<Batch>,
+}
+
+impl Unread {
+    fn is_empty(&self) -> bool {
+        self.events.len() == 0 && self.batches.is_empty()
+    }
+
+    fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(event) = self.events.next() {
+                return Some(Told::Chat(event));
+            }
+            match self.batches.pop_front()? {
+                Batch::Chat(events) => self.events = events.into_iter(),
+                Batch::Other(told) => return Some(*told),
+            }
+        }
+    }
 }
 
 /// What is known of a chat from its beginning.
@@ -178,9 +203,9 @@ impl Chat {
     /// [`io::Event::Ended`] but what the session tells.
     pub fn next(&mut self, patience: Duration) -> Option<Told> {
         if self.told.is_empty() {
-            self.told = self.shared.wait_told(patience).into();
+            self.told.batches = self.shared.wait_told(patience).into();
         }
-        self.told.pop_front()
+        self.told.next()
     }
 
     /// Makes this waker be woken whenever there is something for [`Chat::next`]. Counts the first time.
@@ -211,7 +236,7 @@ impl Chat {
         Self {
             about,
             shared,
-            told: VecDeque::new(),
+            told: Unread::default(),
             engine: Some(engine),
             keeper,
         }
@@ -249,7 +274,11 @@ impl Voice {
     /// Says a line; waits while too many are under way. [`io::Event::Queued`] tells its place.
     pub fn say(&self, text: impl Into<String>) -> Result<(), Unsaid> {
         let text = text.into();
-        if text.len() > limits::LINE_BYTES_MAX || text.contains(['\n', '\r']) {
+        if text.len() > limits::LINE_BYTES_MAX
+            || [b'\n', b'\r']
+                .iter()
+                .any(|end| text.as_bytes().contains(end))
+        {
             return Err(Unsaid::NotALine(text));
         }
         self.shared.say(text).map_err(Unsaid::Over)

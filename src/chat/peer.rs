@@ -21,7 +21,7 @@ use crate::protocol::PublicKey;
 const MESSAGES: i32 = 1_100;
 
 /// Milliseconds the last frames may take when the chat is over.
-const LINGER_MS: i32 = 400;
+const LINGER_MS: i32 = 300;
 
 /// Questions of libzmq answered in one turn.
 const QUESTIONS: usize = 16;

@@ -26,7 +26,7 @@ const BULK_BYTES: usize = 1024 * 1024;
 /// What the threads of one chat share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    told: Queue<Told>,
+    told: Queue<Batch>,
     row: Queue<Input>,
     bulk: Queue<Input>,
     shown: AtomicU64,
@@ -43,6 +43,15 @@ pub(super) struct Shared {
     listener: OnceLock<Waker>,
 }
 
+/// What is told at one time: moved as a whole, since events are many.
+#[derive(Debug)]
+pub(super) enum Batch {
+    /// Of the chat.
+    Chat(Vec<io::Event>),
+    /// Of the session.
+    Other(Box<Told>),
+}
+
 /// Wakes the engine, which looks at everything before it sleeps.
 #[derive(Debug)]
 struct Bell {
@@ -53,7 +62,7 @@ struct Bell {
 impl Bell {
     /// A system call only when somebody sleeps.
     fn ring(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.waker.wake();
         }
     }
@@ -122,7 +131,7 @@ impl Shared {
         self.bell.ring();
     }
 
-    pub(super) fn wait_told(&self, patience: Duration) -> Vec<Told> {
+    pub(super) fn wait_told(&self, patience: Duration) -> Vec<Batch> {
         let told = self.told.wait(patience);
         if self.stalled.swap(false, Ordering::SeqCst) {
             self.bell.ring();
@@ -169,7 +178,7 @@ impl Shared {
             Told::Session(crate::client::session::Event::Mail(mail)) => mail.body.len(),
             _ => 0,
         };
-        self.tell_all([(told, bytes)]);
+        self.tell_batch(Batch::Other(Box::new(told)), bytes);
     }
 
     /// Passes on how the invitation was answered; the first word counts.
@@ -186,19 +195,15 @@ impl Shared {
 
 /// The engine's side.
 impl Shared {
-    pub(super) fn tell_all(&self, told: impl IntoIterator<Item = (Told, usize)>) {
-        self.told.extend(told);
-        if let Some(listener) = self.listener.get() {
-            listener.wake();
-        }
+    pub(super) fn tell_chat(&self, events: Vec<io::Event>) {
+        let bytes = events.iter().map(weight).sum();
+        self.tell_batch(Batch::Chat(events), bytes);
     }
 
-    pub(super) fn tell_batch(&self, events: &mut Vec<io::Event>) {
-        if !events.is_empty() {
-            self.tell_all(events.drain(..).map(|event| {
-                let bytes = weight(&event);
-                (Told::Chat(event), bytes)
-            }));
+    fn tell_batch(&self, batch: Batch, bytes: usize) {
+        self.told.extend([(batch, bytes)]);
+        if let Some(listener) = self.listener.get() {
+            listener.wake();
         }
     }
 
@@ -260,11 +265,12 @@ impl Shared {
     }
 }
 
-/// Returns the bytes an event carries.
+/// Returns the bytes an event takes.
 fn weight(event: &io::Event) -> usize {
-    match event {
+    let carried = match event {
         io::Event::Line { text, .. } => text.len(),
         io::Event::Piece { bytes, .. } => bytes.len(),
         _ => 0,
-    }
+    };
+    carried + size_of::<io::Event>()
 }

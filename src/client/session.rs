@@ -311,6 +311,11 @@ impl Session {
         std::mem::replace(&mut self.options.timeout, timeout)
     }
 
+    /// Says whether there is a connection to the server at the moment.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_up()
+    }
+
     /// Says whether the session listens and beats ([`Options::standing`]).
     pub fn is_standing(&self) -> bool {
         self.options.standing

@@ -90,7 +90,14 @@ impl Session {
             return;
         }
         self.lease.bound = None;
-        // Without an answer it comes back by itself when its term is over.
+        self.release(lease);
+    }
+
+    /// Without an answer it is tried again with the next heartbeat that speaks of it.
+    fn release(&mut self, lease: LeaseInfo) {
+        if !self.connection.is_up() {
+            return;
+        }
         self.ask_once::<reply::Done>(|session| {
             let LeaseInfo { port, epoch, .. } = lease;
             Request::LeaseRelease(LeaseWord {
@@ -133,8 +140,12 @@ impl Session {
     pub(super) fn renewed(&mut self, lease: Option<LeaseInfo>) {
         let same = lease.is_some_and(|lease| self.lease.is(lease));
         match (&mut self.lease.bound, lease) {
-            (Some((held, _)), Some(renewed)) if same => *held = renewed,
+            (Some((held, _)), Some(renewed)) if same => return *held = renewed,
             _ => self.lease.bound = None,
+        }
+        // The server did not hear that it was given back.
+        if let Some(stray) = lease {
+            self.release(stray);
         }
     }
 
