@@ -169,7 +169,7 @@ fn p11_an_invitation_is_told_live_answered_and_introduced_over_the_wire() {
     let beat = bob.client.heartbeat(0).expect("answered");
     assert_eq!(
         beat.chats,
-        [asked.row.clone()],
+        std::slice::from_ref(&asked.row),
         "and would have, without it"
     );
     assert_eq!(bob.chats(), beat.chats);
@@ -307,7 +307,7 @@ fn p13_an_ask_retried_over_a_kill_is_one_invitation() {
         let open = bob.chats();
         assert_eq!(
             open,
-            [asked.row.clone()],
+            std::slice::from_ref(&asked.row),
             "one, whether the first was lost or not"
         );
         bob.accept(&asked.row.chat).expect("accepted");

@@ -328,20 +328,13 @@ impl Play {
             }
             Request::Chats(_) => {
                 let listed = reply::decode(header).map_or(Vec::new(), |chats: Chats| chats.chats);
-                self.listed(sent.who, &listed);
+                are_of(sent.who, &listed);
             }
             Request::Heartbeat(_) => {
                 let rows = reply::decode(header).map_or(Vec::new(), |b: reply::Heartbeat| b.chats);
-                self.listed(sent.who, &rows);
+                are_of(sent.who, &rows);
             }
             _ => {}
-        }
-    }
-
-    fn listed(&self, who: usize, rows: &[ChatRow]) {
-        let user = DEVICES[who].1;
-        for row in rows {
-            assert!(row.from == user || row.to == user, "{user} sees {row:?}");
         }
     }
 
@@ -374,6 +367,14 @@ impl Play {
         if sent.now {
             asker.is_who(said);
         }
+    }
+}
+
+/// Checks that rows concern the user of a device.
+fn are_of(who: usize, rows: &[ChatRow]) {
+    let user = DEVICES[who].1;
+    for row in rows {
+        assert!(row.from == user || row.to == user, "{user} sees {row:?}");
     }
 }
 
