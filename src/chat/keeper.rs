@@ -251,7 +251,7 @@ impl Watch {
         }
         self.open = false;
         let refused = match self.session.chat_withdraw(&self.charge.chat) {
-            Err(error) => error.is_refused(Code::NoInvitation),
+            Err(error) => error.is_refused(Code::Taken),
             Ok(()) => false,
         };
         match (refused, end) {
