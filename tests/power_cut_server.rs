@@ -29,12 +29,7 @@ fn p02_power_cuts_of_the_server_lose_nothing_and_it_always_opens() {
             );
         }
     };
-    let mut server = Server::planned(Plan {
-        data: disk.path().join("data"),
-        chat_ports: 4,
-        args: Vec::new(),
-        wrapper: Vec::new(),
-    });
+    let mut server = Server::planned(Plan::loopback(disk.path().join("data"), 4));
     let load = Load::begin(&server, &mut rng, SENDERS, READERS);
     let mut met = 0;
     for cut in 1..=cuts {

@@ -39,10 +39,8 @@ fn traced(folder: &Path) -> Option<Server> {
     wrapper.push("--".to_owned());
     let data = folder.join("data");
     Some(Server::planned(Plan {
-        data,
-        chat_ports: 4,
-        args: Vec::new(),
         wrapper,
+        ..Plan::loopback(data, 4)
     }))
 }
 

@@ -19,6 +19,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import sys
 import time
 import urllib.parse
@@ -29,6 +30,7 @@ from zmq.utils import z85
 FRAME_BYTES = 65536
 CURVE_BYTES = 33
 REPLY_S = 5.0
+TEXT = "text/plain; charset=utf-8"
 
 
 class Refused(Exception):
@@ -70,6 +72,24 @@ class Home:
         self._write(self.folder / "mail" / f"{mail['id']}.body", body)
         self._write(self.folder / "mail" / f"{mail['id']}.json", json.dumps(mail).encode())
 
+    def mark_shown(self, chat, peer, seq):
+        """Notes that a peer's lines of a chat were shown up to here, for when one comes again as mail."""
+        handle = os.open(self.folder / f"chat-{chat}", os.O_WRONLY | os.O_CREAT, 0o600)
+        os.pwrite(handle, seq.to_bytes(8, "big") + peer.encode(), 0)
+        os.close(handle)
+
+    def has_shown(self, mail):
+        """Says whether a mail is a line that was shown in its chat already (section 13)."""
+        words = dict(word.strip().split("=", 1) for word in mail["content_type"].split(";")[1:] if "=" in word)
+        chat, seq = words.get("chat", ""), words.get("seq", "")
+        if not re.fullmatch("[0-9a-f]{32}", chat) or not seq.isdecimal():
+            return False
+        try:
+            mark = (self.folder / f"chat-{chat}").read_bytes()
+        except FileNotFoundError:
+            return False
+        return mark[8:] == mail["from"].encode() and int(seq) <= int.from_bytes(mark[:8], "big")
+
     def _write(self, path, data):
         """Replaces a file so that a crash leaves the old one or the new one."""
         new = path.with_name(path.name + ".new")
@@ -100,6 +120,8 @@ class Client:
         self.context = zmq.Context.instance()
         self.ids = itertools.count(1)
         self.session = self.requests = self.live = None
+        self.lease = self.no_lease = None
+        self.want_port = False
         self.known, self.logs = 0, {}
 
     # -- the two sockets (section 1) --
@@ -117,7 +139,7 @@ class Client:
 
     # -- requests (sections 2 and 3) --
 
-    def _post(self, verb, fields, body=None):
+    def post(self, verb, fields, body=None):
         """Sends one request and returns its id."""
         request_id = next(self.ids).to_bytes(4, "big")
         header = json.dumps({"verb": verb, **fields}).encode()
@@ -147,7 +169,7 @@ class Client:
             if "session" in fields:
                 fields["session"] = self.session
             try:
-                return self._reply(self._post(verb, fields, body))
+                return self._reply(self.post(verb, fields, body))
             except Unanswered:
                 if time.monotonic() > end:
                     raise
@@ -173,23 +195,26 @@ class Client:
 
     def login(self, topics=(), want_port=False):
         """Opens a session and settles what the outbox holds from earlier runs."""
-        self._open(topics, want_port)
+        self.want_port = want_port
+        self._open(topics)
         self.flush()
 
-    def _open(self, topics=(), want_port=False):
+    def _open(self, topics=()):
         hello, _ = self.ask("hello", {"magic": "correio", "versions": [1, 1]})
         self.live_port, self.heartbeat_s = hello["live_port"], hello["limits"]["heartbeat_ms"] / 1000
         state = self.home.state
         if state["incarnation"] not in (None, hello["incarnation"]):
             state.update(marks={}, stream=None)
         state["incarnation"] = hello["incarnation"]
-        fields = {"topics": list(topics), "want_stream": True, "want_port": want_port}
+        fields = {"topics": list(topics), "want_stream": True,
+                  "want_port": self.want_port}
         if state["stream"] is not None:
             fields["stream"] = state["stream"]
         if self.session is not None:
             fields["resume"] = self.session
         login, _ = self.ask("login", fields)
         self.session, self.user = login["session"], login["user"]
+        self.lease, self.no_lease = login["lease"], login["no_lease"]
         if not login["stream_present"]:
             self._new_stream(login["stream"])
         self.home.save()
@@ -222,17 +247,28 @@ class Client:
     def close(self):
         if self.session is not None:
             self.ask("close", {"session": 0})
+        self._close_sockets()
+
+    def hang_up(self, patience=1.0):
+        """Closes the session as far as the server hears it in time; else it ends by itself."""
+        try:
+            self._reply(self.post("close", {"session": self.session}), patience)
+        except (Unanswered, Refused):
+            pass
+        self._close_sockets()
+
+    def _close_sockets(self):
         for socket in (self.requests, self.live):
             if socket is not None:
                 socket.close()
 
     # -- sending exactly once (section 5) --
 
-    def send(self, to, body, subject=""):
+    def send(self, to, body, subject="", content_type=TEXT):
         """Sends one mail and returns one outcome per recipient."""
         state = self.home.state
         entry = {"number": state["next"], "to": list(to), "subject": subject,
-                 "body": base64.b64encode(body).decode()}
+                 "content_type": content_type, "body": base64.b64encode(body).decode()}
         state["next"] += 1
         state["outbox"].append(entry)
         self.home.save()
@@ -248,7 +284,8 @@ class Client:
         state, body = self.home.state, base64.b64decode(entry["body"])
         lowest = min(each["number"] for each in state["outbox"])
         fields = {"session": 0, "stream": state["stream"], "number": entry["number"],
-                  "settled_below": lowest, "to": entry["to"], "subject": entry["subject"]}
+                  "settled_below": lowest, "to": entry["to"], "subject": entry["subject"],
+                  "content_type": entry.get("content_type", TEXT)}
         try:
             reply = self._put(fields, body)
         except Refused as refused:
@@ -288,7 +325,7 @@ class Client:
             if len(open_parts) >= credit:
                 credit = self._reply(open_parts.pop(0))[0]["credit"]
             fields["session"] = self.session
-            open_parts.append(self._post("part", fields | {"index": index}, piece))
+            open_parts.append(self.post("part", fields | {"index": index}, piece))
         for request_id in open_parts:
             self._reply(request_id)
         return len(pieces)
@@ -340,11 +377,7 @@ class Client:
 
     def watch(self):
         """Yields (mail, body) as they come; reads first what came before."""
-        self.live = self._socket(zmq.SUB, self.live_port)
-        own = [log for log in self.logs.values() if log["kind"] == "user"]
-        for log in own + [log for log in self.logs.values() if log["kind"] != "user"]:
-            self.live.subscribe(bytes.fromhex(log["key"]))
-        self._wait_granted(set(self.logs))
+        self.listen()
         yield from self.refresh()
         beat = 0.0
         while True:
@@ -353,6 +386,14 @@ class Client:
             if time.monotonic() >= beat:
                 yield from self._heartbeat()
                 beat = time.monotonic() + self.heartbeat_s
+
+    def listen(self):
+        """Subscribes to the logs' notices."""
+        self.live = self._socket(zmq.SUB, self.live_port)
+        own = [log for log in self.logs.values() if log["kind"] == "user"]
+        for log in own + [log for log in self.logs.values() if log["kind"] != "user"]:
+            self.live.subscribe(bytes.fromhex(log["key"]))
+        self._wait_granted(set(self.logs))
 
     def _wait_granted(self, wanted):
         """Waits for the server's word on each subscription, one second at most."""
@@ -447,10 +488,12 @@ def run(args):
         client.join(args.topic, "start" if args.start else "now")
     elif args.verb == "refresh":
         for mail, body in client.refresh():
-            show(mail, body)
+            if not client.home.has_shown(mail):
+                show(mail, body)
     elif args.verb == "watch":
         print("watching", file=sys.stderr, flush=True)
-        for mail, body in itertools.islice(client.watch(), args.count):
+        new = (each for each in client.watch() if not client.home.has_shown(each[0]))
+        for mail, body in itertools.islice(new, args.count):
             show(mail, body)
     client.close()
 

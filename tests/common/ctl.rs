@@ -12,6 +12,7 @@ use super::server::Server;
 pub struct Ctl {
     home: PathBuf,
     server: PathBuf,
+    wrapper: Vec<String>,
 }
 
 /// What a `mailctl` run left.
@@ -31,13 +32,34 @@ impl Ctl {
         Self {
             home: folder.to_owned(),
             server: server.url_file(),
+            wrapper: Vec::new(),
         }
+    }
+
+    /// Puts words in front of the program, such as what runs it on another host.
+    pub fn wrapped(mut self, words: &[String]) -> Self {
+        self.wrapper = words.to_vec();
+        self
+    }
+
+    /// Talks to the server at this address or file.
+    pub fn at(mut self, server: &Path) -> Self {
+        server.clone_into(&mut self.server);
+        self
+    }
+
+    /// Returns the home's folder.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Returns a command with the global options in place.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mailctl"));
+        let mut words = self.wrapper.clone();
+        words.push(env!("CARGO_BIN_EXE_mailctl").to_owned());
+        let mut command = Command::new(&words[0]);
         command
+            .args(&words[1..])
             .env_clear()
             .env("HOME", &self.home)
             .arg("--server")

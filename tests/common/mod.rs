@@ -16,11 +16,13 @@
     reason = "seeds, sizes and figures belong in a test's output"
 )]
 
+pub mod chat;
 pub mod client;
 pub mod ctl;
 pub mod cut;
 pub mod disk;
 pub mod hostile;
+pub mod hosts;
 pub mod load;
 pub mod person;
 pub mod ports;

@@ -101,6 +101,21 @@ pub struct Plan {
     pub args: Vec<String>,
     /// Words in front of the program, such as a tracer.
     pub wrapper: Vec<String>,
+    /// The address it binds, in brackets where URLs want them.
+    pub host: String,
+}
+
+impl Plan {
+    /// Plans a server on loopback.
+    pub fn loopback(data: PathBuf, chat_ports: u16) -> Self {
+        Self {
+            data,
+            chat_ports,
+            args: Vec::new(),
+            wrapper: Vec::new(),
+            host: "127.0.0.1".into(),
+        }
+    }
 }
 
 /// A running `mailserver`. Killed when dropped.
@@ -109,8 +124,6 @@ pub struct Server {
     lines: Option<Receiver<String>>,
     temp: Option<tempfile::TempDir>,
     plan: Plan,
-    /// The address it binds.
-    host: String,
     first_port: u16,
     place: Arc<Place>,
 }
@@ -127,12 +140,8 @@ impl Server {
             .prefix("correio-test-")
             .tempdir()
             .expect("a temporary folder");
-        let plan = Plan {
-            data: temp.path().join("data"),
-            chat_ports,
-            args: args.iter().map(ToString::to_string).collect(),
-            wrapper: Vec::new(),
-        };
+        let mut plan = Plan::loopback(temp.path().join("data"), chat_ports);
+        plan.args = args.iter().map(ToString::to_string).collect();
         let mut server = Self::planned(plan);
         server.temp = Some(temp);
         server
@@ -146,7 +155,6 @@ impl Server {
             temp: None,
             first_port: ports::allot(plan.chat_ports + 2),
             plan,
-            host: "127.0.0.1".to_owned(),
             place: Arc::new(Place::empty()),
         };
         server.restart();
@@ -208,14 +216,8 @@ impl Server {
         command
             .arg("--data-dir")
             .arg(&self.plan.data)
-            .args([
-                "--bind",
-                &format!("tcp://{}:{}", self.host, self.first_port),
-            ])
-            .args([
-                "--live-bind",
-                &format!("tcp://{}:{}", self.host, self.first_port + 1),
-            ])
+            .args(["--bind", &self.endpoint(self.first_port)])
+            .args(["--live-bind", &self.endpoint(self.first_port + 1)])
             .args([
                 "--chat-ports",
                 &format!("{pool}-{}", pool + self.plan.chat_ports - 1),
@@ -227,6 +229,10 @@ impl Server {
         command
     }
 
+    fn endpoint(&self, port: u16) -> String {
+        format!("tcp://{}:{port}", self.plan.host)
+    }
+
     /// Changes the arguments of the next start.
     pub fn set_args(&mut self, args: &[&str]) {
         self.plan.args = args.iter().map(ToString::to_string).collect();
@@ -234,7 +240,7 @@ impl Server {
 
     /// Changes the address that the next start binds.
     pub fn set_host(&mut self, host: &str) {
-        host.clone_into(&mut self.host);
+        host.clone_into(&mut self.plan.host);
     }
 
     /// Makes the next start use another data folder.
