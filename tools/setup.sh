@@ -75,6 +75,7 @@ setup_test() {
   fi
   if [ "$(uname -s)" = Linux ]; then
     have strace || want strace -
+    have ip || [ -x /usr/sbin/ip ] || want iproute2 -
     have mkfs.ext4 || [ -x /usr/sbin/mkfs.ext4 ] || want e2fsprogs -
     have mount || want mount -
   fi
