@@ -15,14 +15,21 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::ctl::Ctl;
 use common::person::{Person, chat_of, leave, wait_open};
 use common::server::Server;
-use common::{now, scale};
+use common::talker::Talker;
+use common::{now, pause, scale};
 use correio::auth::keys::KeyPair;
 use correio::chat::io::Event;
 use correio::chat::{Chat, Told};
+use correio::limits::FILE_PIECE_BYTES;
 
 /// Bytes before the text of a line: kind, epoch, seq.
 const HEAD: usize = 17;
@@ -44,6 +51,9 @@ fn main() {
     }
     if wants("roundtrip") {
         round_trips();
+    }
+    if wants("file") {
+        file();
     }
 }
 
@@ -261,4 +271,134 @@ fn raw_trips(bytes: usize, count: usize) -> Vec<Duration> {
         };
         (0..count).map(|_| trip()).collect()
     })
+}
+
+// -- a large file --
+
+fn file() {
+    let mib = scale("CORREIO_BENCH_FILE_MIB", 1_024);
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    fill(&source, mib);
+    println!("\nA file of {mib} MiB, each way from disk to disk and synced at the end");
+    println!("| | s | MiB/s | most memory of a side (MB) |");
+    println!("|---|---:|---:|---:|");
+    let row = |what: &str, took: Duration, memory: &str| {
+        let seconds = took.as_secs_f64();
+        println!(
+            "| {what} | {seconds:.2} | {:.0} | {memory} |",
+            mib as f64 / seconds
+        );
+    };
+    row("cp", copied(&source), "");
+    row("raw PUSH/PULL", pushed(&source), "");
+    let (took, whole, peak) = sent(&source, folder.path());
+    let peak = format!("{:.1}", peak as f64 / 1e6);
+    row("mailctl chat --send, from yes to verified", took, &peak);
+    row("the same with both programs' start and end", whole, "");
+}
+
+/// Writes a file in which no piece is like another.
+fn fill(path: &Path, mib: usize) {
+    let mut rng = common::rng::Rng::new(7);
+    let mut file = File::create(path).unwrap();
+    let mut piece = rng.bytes(1 << 20);
+    for nth in 0..mib {
+        piece[..8].copy_from_slice(&nth.to_be_bytes());
+        file.write_all(&piece).unwrap();
+    }
+    file.sync_all().unwrap();
+}
+
+fn copied(source: &Path) -> Duration {
+    let copy = source.with_extension("copy");
+    let begin = now();
+    let status = Command::new("cp").arg(source).arg(&copy).status().unwrap();
+    assert!(status.success());
+    File::open(&copy).unwrap().sync_all().unwrap();
+    let took = begin.elapsed();
+    fs::remove_file(copy).unwrap();
+    took
+}
+
+/// Sends the file's pieces over raw sockets.
+fn pushed(source: &Path) -> Duration {
+    let raw = Raw::new();
+    let copy = source.with_extension("pushed");
+    let begin = now();
+    std::thread::scope(|scope| {
+        let push = raw.push;
+        scope.spawn(move || {
+            let mut file = File::open(source).unwrap();
+            let mut piece = vec![0; FILE_PIECE_BYTES];
+            loop {
+                let length = file.read(&mut piece).unwrap();
+                push.send(&piece[..length], 0).unwrap();
+                if length == 0 {
+                    break push.set_linger(-1).unwrap();
+                }
+            }
+        });
+        let mut file = File::create(&copy).unwrap();
+        loop {
+            let piece = raw.pull.recv_bytes(0).unwrap();
+            if piece.is_empty() {
+                break file.sync_all().unwrap();
+            }
+            file.write_all(&piece).unwrap();
+        }
+    });
+    let took = begin.elapsed();
+    fs::remove_file(copy).unwrap();
+    took
+}
+
+/// Sends the file in a chat of two processes. Returns the time from the acceptance until it is there, from
+/// the start of both until their end, and the most memory that one of them had.
+fn sent(source: &Path, folder: &Path) -> (Duration, Duration, u64) {
+    let server = Server::start();
+    let [ana, bob] = ["ana", "bob"].map(|name| {
+        let ctl = Ctl::new(&server, &folder.join(name));
+        ctl.ok(&["login", name]);
+        ctl
+    });
+    let inbox = folder.join("inbox");
+    fs::create_dir(&inbox).unwrap();
+    let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
+    let begin = now();
+    let words = ["--json", "chat", "bob", "--send", &text(&source.to_owned())];
+    let mut ana = Talker::start(&ana, &words);
+    ana.object("waiting");
+    let words = [
+        "--json",
+        "chat",
+        "accept",
+        "ana",
+        "--receive",
+        &text(&inbox),
+    ];
+    let bob = Talker::start(&bob, &words);
+    while ana.object("file")["state"] != "accepted" {}
+    let accepted = now();
+    let received = inbox.join("source");
+    while !received.exists() {
+        assert!(accepted.elapsed() < Duration::from_mins(10), "it hangs");
+        pause(Duration::from_millis(2));
+    }
+    let took = accepted.elapsed();
+    let peak = peak_bytes(ana.pid()).max(peak_bytes(bob.pid()));
+    ana.close();
+    for side in [ana, bob] {
+        let run = side.end();
+        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    }
+    (took, begin.elapsed(), peak)
+}
+
+/// Returns the most memory a process ever had.
+fn peak_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
