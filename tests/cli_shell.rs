@@ -148,6 +148,25 @@ fn a_server_that_goes_and_comes_is_said_once_each() {
 }
 
 #[test]
+fn a_logout_elsewhere_is_said_and_the_next_word_logs_in_again() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    ana.ok(&["login", "ana"]);
+    let mut terminal = Terminal::shell(&ana);
+    terminal.sees("ana> ");
+    terminal.press("he");
+    ana.ok(&["logout"]);
+    terminal.sees("error[logged_out]");
+    terminal.sees("ana> he");
+    terminal.type_line("lp");
+    terminal.sees("@name [text]");
+    asks(&mut terminal, "@ana hello again", "sent to ana: ");
+    terminal.sees("@ana from ana - refresh shows it");
+    assert_eq!(terminal.count("error["), 1);
+}
+
+#[test]
 fn p06_a_shell_holds_a_port_and_gives_it_back() {
     let server = Server::start();
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -201,6 +201,89 @@ fn none_is_guessed_when_several_ask() {
 }
 
 #[test]
+fn who_asks_during_a_chat_is_answered_after_it() {
+    let house = House::new();
+    let (mut ana, mut bob) = house.chat();
+    let mut carol = Terminal::shell(&house.login("carol"));
+    carol.sees("carol> ");
+    carol.type_line("#bob");
+    bob.sees("? carol asks for a direct chat (expires in ");
+    bob.sees("-> /bye, then y or n");
+    bob.type_line("y");
+    ana.sees("bob| y");
+    bob.type_line("/bye");
+    bob.sees("bob> ");
+    bob.type_line("y");
+    carol.sees("direct line to bob");
+    ana.sees("bob left");
+    ana.type_line("");
+    ana.sees("ana> ");
+}
+
+#[test]
+fn a_shell_finds_the_server_again_that_died_in_a_chat() {
+    let mut house = House::new();
+    let (mut ana, mut bob) = house.chat();
+    house.server.kill9();
+    ana.sees("the server does not answer");
+    ana.type_line("/bye");
+    ana.sees("ana> ");
+    bob.sees("ana left");
+    ana.press("half");
+    house.server.restart();
+    ana.sees("the server is back");
+    ana.sees("ana> half");
+    house
+        .bob
+        .ok(&["send", "ana", "-s", "live again", "-b", "x"]);
+    ana.sees("@ana from bob: live again");
+}
+
+#[test]
+fn a_pasted_text_is_lines_and_a_blocked_user_hears_busy() {
+    let house = House::new();
+    let (mut ana, mut bob) = house.chat();
+    ana.press("\u{1b}[200~/etc/hosts\nsecond\nthird\u{1b}[201~");
+    ana.type_line("");
+    bob.sees("ana| /etc/hosts");
+    bob.sees("ana| second");
+    bob.sees("ana| third");
+    delivered(&mut ana, 3);
+    ana.press(END);
+    ana.sees("ana> ");
+    bob.sees("ana left");
+    bob.type_line("");
+    bob.sees("bob> ");
+    house.bob.ok(&["block", "ana"]);
+    ana.type_line("#bob");
+    ana.sees("bob takes no chat now");
+}
+
+#[test]
+fn a_terminal_that_cannot_move_its_cursor_will_do() {
+    let house = House::new();
+    let mut ana = house.ana.command(&[]);
+    ana.env("TERM", "dumb");
+    let mut ana = Terminal::start(ana);
+    let mut bob = Terminal::shell(&house.bob);
+    ana.sees("ana> ");
+    bob.sees("bob> ");
+    bob.type_line("#ana");
+    ana.sees("? bob asks for a direct chat");
+    ana.type_line("y");
+    ana.sees("direct line to bob");
+    bob.sees("direct line to ana");
+    bob.type_line("hi");
+    ana.sees("bob| hi");
+    ana.type_line("ho");
+    bob.sees("ana| ho");
+    ana.type_line("/bye");
+    ana.sees("ana> ");
+    bob.sees("ana left");
+    assert!(ana.is_sane());
+}
+
+#[test]
 fn ctrl_c_takes_the_invitation_back_and_what_was_typed_ahead() {
     let house = House::new();
     let (mut ana, mut bob) = house.shells();

@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::TTL_SECONDS_MAX;
 
+/// Names the host where this machine is reached, for chats.
+pub const ADVERTISE: &str = "MAILCTL_ADVERTISE";
+
 /// The longest `--wait`: no invitation stands longer.
 const WAIT_MAX: Duration = Duration::from_hours(24);
 
@@ -396,7 +399,7 @@ pub struct Talk {
     #[arg(
         long,
         value_name = "HOST",
-        env = "MAILCTL_ADVERTISE",
+        env = ADVERTISE,
         hide_env_values = true
     )]
     pub advertise: Option<String>,

@@ -99,6 +99,8 @@ pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError
 pub enum Answer {
     /// `y` or `n`.
     Prompt,
+    /// `y` or `n` once the chat is over that goes on at the same prompt.
+    Later,
     /// `mailctl chat accept`.
     Verb,
 }
@@ -106,11 +108,14 @@ pub enum Answer {
 /// Prints an invitation that stands, and how to answer it.
 pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliError> {
     let from = visible(&row.from);
+    let left = times::left(&row.expires_at);
     let human = match answer {
-        Answer::Prompt => format!(
-            "? {from} asks for a direct chat (expires in {}) -> y or n",
-            times::left(&row.expires_at)
-        ),
+        Answer::Prompt => {
+            format!("? {from} asks for a direct chat (expires in {left}) -> y or n")
+        }
+        Answer::Later => {
+            format!("? {from} asks for a direct chat (expires in {left}) -> /bye, then y or n")
+        }
         Answer::Verb => format!(
             "? {from} asks for a direct chat until {} - mailctl chat accept {from}",
             times::hour(&row.expires_at)

@@ -48,8 +48,10 @@ impl Terminal {
         );
         let slave = File::from(slave.expect("its other end"));
         let end = || Stdio::from(slave.try_clone().expect("a handle"));
+        if !command.get_envs().any(|(name, _)| name == "TERM") {
+            command.env("TERM", "xterm");
+        }
         let child = command
-            .env("TERM", "xterm")
             .stdin(end())
             .stdout(end())
             .stderr(end())

@@ -108,6 +108,11 @@ impl Live {
         }
     }
 
+    /// Changes how to answer is told.
+    pub(crate) fn set_answer(&mut self, answer: Answer) {
+        self.answer = answer;
+    }
+
     /// Notes that this very program answers an invitation: how that ends is no news.
     pub(crate) fn answered(&mut self, chat: &ChatId) {
         self.told.remove(chat);

@@ -62,7 +62,7 @@ pub struct Terminal {
     above: Ui,
     screen: Arc<Screen>,
     completion: Arc<Mutex<Completion>>,
-    /// How the terminal was set before anything was read.
+    /// How the terminal was set before anything was read; none where the editor does not change that.
     modes: Option<Termios>,
     quiet: Quiet,
 }
@@ -78,7 +78,6 @@ impl std::fmt::Debug for Terminal {
 impl Terminal {
     /// Opens the editor; what was typed before is remembered in `history`, if there is one.
     pub fn open(history: Option<&Path>) -> Result<Self, CliError> {
-        let modes = tcgetattr(io::stdin()).ok();
         let unusable = |cause: &dyn Display| {
             let text = format!("cannot use this terminal: {cause}");
             CliError::new("io", exit::IO, text)
@@ -89,10 +88,14 @@ impl Terminal {
         // A first start has no history, and one that cannot be read is no reason not to work.
         drop(history.map(|history| editor.load_history(history)));
         let screen = Arc::new(Screen::default());
-        let above = match editor.create_external_printer() {
-            Ok(printer) => print_above(printer, &screen).map_err(|e| unusable(&e))?,
-            // A terminal that cannot move its cursor has no printer; texts then simply follow.
-            Err(_) => Above::straight(&screen),
+        let (above, modes) = match editor.create_external_printer() {
+            Ok(printer) => {
+                let above = print_above(printer, &screen).map_err(|e| unusable(&e))?;
+                (above, tcgetattr(io::stdin()).ok())
+            }
+            // A terminal that cannot move its cursor has neither printer nor modes of the editor's; texts
+            // then simply follow.
+            Err(_) => (Above::straight(&screen), None),
         };
         let (questions, asked) = mpsc::channel();
         let (typed, answers) = mpsc::channel();

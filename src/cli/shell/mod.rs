@@ -46,6 +46,9 @@ use crate::protocol::request::From as Start;
 /// How long a stop may go unnoticed, and a typed line where there is no session to be woken from.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Looks without a session between two tries to open one.
+const REOPEN_EVERY: u32 = 8;
+
 /// Events taken in before their announcement.
 const EVENTS_MAX: usize = 1_024;
 
@@ -63,6 +66,8 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
         terminal,
         news: News::new(&session, Answer::Prompt),
         stop,
+        reopens: false,
+        tries: 0,
     };
     shell.take_session(session);
     let left = shell.converse();
@@ -112,6 +117,9 @@ struct Shell<'a, 'c> {
     terminal: Terminal,
     news: News,
     stop: Arc<AtomicBool>,
+    /// The server did not answer: it is tried again without being asked.
+    reopens: bool,
+    tries: u32,
 }
 
 impl Lines for Shell<'_, '_> {
@@ -285,9 +293,13 @@ impl Shell<'_, '_> {
             news: &mut self.news,
             stop: &self.stop,
         };
-        let (party, over) = stage.hold(chat)?;
-        if let Some(session) = over.session {
-            self.take_session(session);
+        stage.news.set_answer(Answer::Later);
+        let held = stage.hold(chat);
+        self.news.set_answer(Answer::Prompt);
+        let (party, over) = held?;
+        match over.session {
+            Some(session) => self.take_session(session),
+            None => self.reopens = true,
         }
         self.drop_line(&party);
         self.settle(&party, &over.undelivered, over.server_down)
@@ -375,6 +387,7 @@ impl Shell<'_, '_> {
         while events.len() < EVENTS_MAX {
             let Some(session) = &mut self.session else {
                 self.terminal.rest(patience);
+                self.reopen();
                 break;
             };
             match session.next_event(patience) {
@@ -394,9 +407,26 @@ impl Shell<'_, '_> {
         self.news.announce(self.terminal.above(), events, is_seen);
     }
 
+    /// Tries now and then whether the server is back, when it took the session with it.
+    fn reopen(&mut self) {
+        self.tries += 1;
+        if !self.reopens || !self.tries.is_multiple_of(REOPEN_EVERY) {
+            return;
+        }
+        let options = Options {
+            patience: LOOK_EVERY,
+            ..standing(self.context)
+        };
+        if let Ok(session) = Session::open(&self.account, options) {
+            self.take_session(session);
+            self.announce(vec![Event::Reconnected], |_| false);
+        }
+    }
+
     /// The session is of no use any more. The next word that needs one opens another.
     fn lose_session(&mut self, error: &CliError) {
         self.session = None;
+        self.reopens = false;
         self.terminal.above().error(error);
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::table::Known;
 use crate::cli::commands::invitations::Live;
 use crate::cli::show::{Answer, counted};
-use crate::cli::ui::Ui;
-use crate::cli::untrusted::visible;
+use crate::cli::ui::{Ui, terminal_width};
+use crate::cli::untrusted::{clipped, columns, visible};
 use crate::client::mailbox::Mail;
 use crate::client::session::{Event, Session};
 use crate::client::shown::Shown;
@@ -62,9 +62,14 @@ impl News {
         }
         let lines = &self.lines;
         let known = |mail: &Envelope| is_seen(mail.id) || lines.covers(mail);
-        for text in self.heard.hear(events, known) {
+        for text in self.heard.hear(events, known, terminal_width()) {
             ui.note(text);
         }
+    }
+
+    /// Changes how to answer an invitation is told.
+    pub(crate) fn set_answer(&mut self, answer: Answer) {
+        self.invitations.set_answer(answer);
     }
 
     /// Notes that the shell itself answers an invitation: how that ends is no news.
@@ -90,7 +95,12 @@ impl News {
 
 impl Heard {
     /// Takes in what came at once; returns what there is to say.
-    fn hear(&mut self, events: Vec<Event>, is_known: impl Fn(&Envelope) -> bool) -> Vec<String> {
+    fn hear(
+        &mut self,
+        events: Vec<Event>,
+        is_known: impl Fn(&Envelope) -> bool,
+        width: usize,
+    ) -> Vec<String> {
         let mut said = Vec::new();
         let mut mails = Vec::new();
         for event in events {
@@ -107,7 +117,7 @@ impl Heard {
                 _ => {}
             }
         }
-        said.extend(announce(&mails));
+        said.extend(announce(&mails, width));
         said
     }
 
@@ -144,9 +154,9 @@ impl Heard {
     }
 }
 
-fn announce(mails: &[Envelope]) -> Vec<String> {
+fn announce(mails: &[Envelope], width: usize) -> Vec<String> {
     if mails.len() <= SINGLE_MAILS {
-        return mails.iter().map(one).collect();
+        return mails.iter().map(|mail| one(mail, width)).collect();
     }
     let to: BTreeSet<String> = mails.iter().map(|mail| visible(&mail.address)).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).take(SINGLE_MAILS).collect();
@@ -157,14 +167,19 @@ fn announce(mails: &[Envelope]) -> Vec<String> {
     )]
 }
 
-/// `@news from ana: lunch - refresh shows it`.
-fn one(mail: &Envelope) -> String {
+/// `@news from ana: lunch - refresh shows it`. A subject is cut where the terminal would wrap it: at the
+/// left edge stand only words of ours.
+fn one(mail: &Envelope, width: usize) -> String {
+    let head = format!("@{} from {}", visible(&mail.address), visible(&mail.from));
+    let tail = " - refresh shows it";
     let subject = match mail.subject.as_str() {
         "" => String::new(),
-        subject => format!(": {}", visible(subject)),
+        subject => {
+            let room = width.saturating_sub(columns(&head) + tail.len() + 3);
+            format!(": {}", clipped(subject, room.max(1)))
+        }
     };
-    let (address, from) = (visible(&mail.address), visible(&mail.from));
-    format!("@{address} from {from}{subject} - refresh shows it")
+    format!("{head}{subject}{tail}")
 }
 
 #[cfg(test)]
@@ -193,7 +208,7 @@ mod tests {
     }
 
     fn hear(heard: &mut Heard, events: Vec<Event>) -> Vec<String> {
-        heard.hear(events, |mail| mail.id == 99)
+        heard.hear(events, |mail| mail.id == 99, 80)
     }
 
     #[test]
@@ -236,6 +251,9 @@ mod tests {
 
     #[test]
     fn p12_a_live_subject_stays_on_its_line() {
+        let long = "x ".repeat(100) + "? eve asks for a direct chat -> y or n";
+        let said = hear(&mut Heard::default(), vec![mail(1, "news", &long)]);
+        assert_eq!(columns(&said[0]), 79);
         let evil = "x\u{1b}[2J\n@news from bob: forged";
         let said = hear(&mut Heard::default(), vec![mail(1, "news", evil)]);
         assert_eq!(

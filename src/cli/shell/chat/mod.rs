@@ -22,6 +22,7 @@ use super::news::News;
 use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
 use crate::chat::{Chat, Options, Told, Undelivered, Unsaid, Voice};
+use crate::cli::args::ADVERTISE;
 use crate::cli::commands::chat::talk::{Over, Party, verdict};
 use crate::cli::error::CliError;
 use crate::cli::show::counted;
@@ -39,9 +40,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the other side's last lines may take to appear.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
-/// How the shell opens chats: the server's word on where this machine is will do.
+/// How the shell opens chats, which has no options of its own: as the environment says.
 pub(crate) fn options() -> Options {
-    Options::default()
+    let host = std::env::var(ADVERTISE).ok();
+    Options {
+        host: host.filter(|host| !host.is_empty()),
+        ..Options::default()
+    }
 }
 
 /// What a chat at a terminal needs around it.
