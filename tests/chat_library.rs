@@ -19,7 +19,7 @@ use common::person::{
     wait_end, wait_for, wait_line, wait_open,
 };
 use common::server::Server;
-use common::{Timed, cut, eventually, now, pause, scale};
+use common::{Timed, eventually, now, scale};
 use correio::chat::io::{End, Event};
 use correio::chat::{Chat, ChatError, Finished, Options, Told, Undelivered, Unsaid};
 use correio::client::outbox::Draft;
@@ -280,35 +280,6 @@ fn a_server_that_hangs_holds_up_no_end() {
 }
 
 #[test]
-fn p03_cut_connections_resume_with_nothing_lost_or_doubled() {
-    let _timed = Timed::start("p03_cut_connections_resume_with_nothing_lost_or_doubled");
-    let server = server();
-    let (mut one, mut other) = open_pair(&server);
-    let count = scale("CORREIO_CHAT_CUT_LINES", 3_000);
-    let ports = server.pool();
-    thread::scope(|scope| {
-        for (chat, says, hears) in [(&mut one, "one", "other"), (&mut other, "other", "one")] {
-            let voice = chat.voice();
-            scope.spawn(move || {
-                for number in 0..count {
-                    voice.say(format!("{says}{number}")).unwrap();
-                }
-            });
-            scope.spawn(move || hear_numbers(chat, hears, count));
-        }
-        let mut cuts = 0;
-        for _ in 0..8 {
-            pause(Duration::from_millis(80));
-            cuts += cut::connections(&ports);
-        }
-        assert!(cuts > 0, "there was something to cut");
-    });
-    leave(&mut one, &mut other);
-    finish_whole(one);
-    finish_whole(other);
-}
-
-#[test]
 fn several_chats_of_one_device_do_not_mix() {
     let server = server();
     let (ana, bob) = pair(&server);
@@ -515,6 +486,26 @@ fn p06_without_a_port_there_is_no_chat_and_a_word_when() {
     assert_eq!(error.exit_code(), Code::NoPort.exit());
     session.unwrap().close().unwrap();
     finish_whole(waiting);
+}
+
+#[test]
+fn p06_a_lease_that_ran_out_unnoticed_is_replaced_before_a_chat() {
+    let server = Server::start_with(6, &["--lease-ttl", "1s", "--port-rest", "100ms"]);
+    let (ana, bob) = pair(&server);
+    let (anas, bobs) = (ana.session(), bob.session());
+    assert!(anas.lease().is_some() && bobs.lease().is_some());
+    // Neither beats, as after a sleep of the machine.
+    eventually("the end of both leases", || {
+        (leases(&server, "held") == 0).then_some(())
+    });
+    let mut asked = Chat::ask(anas, &user("bob"), &Options::default()).unwrap();
+    let mut bobs = bobs;
+    let row = open_invitation(&mut bobs);
+    let mut accepted = Chat::accept(bobs, &row, &Options::default()).unwrap();
+    talk(&mut asked, &mut accepted, 5);
+    leave(&mut asked, &mut accepted);
+    finish_whole(asked);
+    finish_whole(accepted);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::core::Core;
 use super::frame::Seq;
-use super::io::{Event, Input, Output, Packet, Peer};
+use super::io::{End, Event, Input, Output, Packet, Peer};
 use super::peer::{self, Door, Way, WayEvent};
 use super::shared::Shared;
 use super::{ChatError, Undelivered};
@@ -364,6 +364,9 @@ impl Carrier {
         self.look_at_clock();
         if !self.core.is_over() {
             self.handle(Input::Leave);
+        }
+        if self.failed && !self.core.is_over() {
+            self.events.push(Event::Ended(End::Lost));
         }
         // Who hears of the end says nothing more that would be taken.
         for input in self.shared.close() {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::io::{End, Input};
 use super::shared::Shared;
 use super::{ChatError, Refusal, Told};
+use crate::client::ClientError;
 use crate::client::session::{Event, Session};
 use crate::client::waker::Waker;
 use crate::protocol::codes::Code;
@@ -118,6 +119,27 @@ impl Words {
     }
 }
 
+/// How the session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It beats, and what arrives is stored and told.
+    Whole,
+    /// It beats: this machine cannot store what arrives.
+    Beating,
+    /// It is over: nothing is asked any more.
+    Over,
+}
+
+impl State {
+    /// Returns how it is after a failure.
+    fn after(self, error: &ClientError) -> Self {
+        match (self, error) {
+            (Self::Whole, ClientError::File(_)) => Self::Beating,
+            _ => Self::Over,
+        }
+    }
+}
+
 /// The keeper itself.
 struct Watch {
     session: Session,
@@ -126,8 +148,7 @@ struct Watch {
     heard: Receiver<Word>,
     timeout: Duration,
     give_up: Option<Instant>,
-    /// The session is over: nothing is asked any more.
-    over: bool,
+    state: State,
     /// The invitation stands open as far as is known.
     open: bool,
     /// Somebody else was told of the lease.
@@ -148,7 +169,7 @@ impl Watch {
             give_up: charge.give_up.map(|after| now() + after),
             open: charge.open,
             used: !charge.asked,
-            over: false,
+            state: State::Whole,
             charge,
             shared,
             heard,
@@ -173,21 +194,30 @@ impl Watch {
             self.give_up = None;
             return self.withdraw(End::Expired);
         }
-        let event = if self.over {
-            // Only the pipe is waited for.
-            self.session.rest(patience)
-        } else if self.shared.is_told_full() {
-            self.session.keep(patience.min(FULL)).map(|()| Event::Quiet)
-        } else {
-            self.session.next_event(patience)
-        };
-        match event {
+        match self.wait(patience) {
             Ok(event) => self.pass(event),
             Err(error) => {
-                self.over = true;
+                self.state = self.state.after(&error);
                 self.shared.tell(Told::Server(error));
             }
         }
+    }
+
+    fn wait(&mut self, patience: Duration) -> Result<Event, ClientError> {
+        let quiet = |()| Event::Quiet;
+        match self.state {
+            State::Whole if self.shared.is_told_full() => {
+                self.session.keep(patience.min(FULL)).map(quiet)
+            }
+            State::Whole => self.session.next_event(patience),
+            State::Beating => self.session.keep(patience).map(quiet),
+            State::Over => self.session.rest(patience),
+        }
+    }
+
+    /// Says whether it makes sense to ask the server something.
+    fn can_ask(&self) -> bool {
+        self.state != State::Over && self.session.is_connected()
     }
 
     fn patience(&self) -> Duration {
@@ -242,7 +272,7 @@ impl Watch {
     /// Takes the invitation back. When somebody has accepted it meanwhile, he gets a goodbye instead of
     /// silence; whoever only gives up waiting goes on then.
     fn withdraw(&mut self, end: End) {
-        if !self.open || self.over || !self.session.is_connected() {
+        if !self.open || !self.can_ask() {
             if end == End::Withdrawn {
                 self.shared.answered(Input::Answered(End::Withdrawn));
                 self.shared.leave();
@@ -263,8 +293,7 @@ impl Watch {
     }
 
     fn hand_over(mut self, heir: Option<Sender<Session>>) {
-        let known = self.session.is_connected() && !self.over;
-        if self.open && known && !self.shared.has_peer() {
+        if self.open && self.can_ask() && !self.shared.has_peer() {
             // Without an answer it ends with the session, or with its own term.
             self.session.chat_withdraw(&self.charge.chat).ok();
         }

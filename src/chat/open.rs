@@ -10,8 +10,9 @@ use super::peer::{self, Door};
 use super::shared::Shared;
 use super::{About, Chat, ChatError, Options, Refusal};
 use crate::client::session::Session;
-use crate::client::waker;
+use crate::client::{ClientError, waker};
 use crate::protocol::PublicKey;
+use crate::protocol::codes::Code;
 use crate::protocol::names::UserName;
 use crate::protocol::reply::{Asked, ChatRow, ChatState, Introduction, LeaseInfo};
 
@@ -25,9 +26,11 @@ pub(super) fn ask(
     user: &UserName,
     options: &Options,
 ) -> Result<Chat, Refusal> {
-    let plan = with_door(&mut session, |session, lease| {
-        let asked = session.chat_ask(user, options.host.as_deref())?;
-        asked_plan(session, lease, asked, options)
+    let host = options.host.as_deref();
+    let asked = with_door(&mut session, |session| session.chat_ask(user, host));
+    let plan = asked.and_then(|(asked, lease, door)| {
+        let plan = asked_plan(&session, lease, asked, options)?;
+        Ok((plan, door))
     });
     start(session, plan)
 }
@@ -42,9 +45,11 @@ pub(super) fn accept(
     row: &ChatRow,
     options: &Options,
 ) -> Result<Chat, Refusal> {
-    let plan = with_door(&mut session, |session, lease| {
-        let introduction = session.chat_accept(&row.chat, options.host.as_deref())?;
-        met_plan(session, lease, introduction, options)
+    let host = options.host.as_deref();
+    let met = with_door(&mut session, |session| session.chat_accept(&row.chat, host));
+    let plan = met.and_then(|(introduction, lease, door)| {
+        let plan = met_plan(&session, lease, introduction, options)?;
+        Ok((plan, door))
     });
     start(session, plan)
 }
@@ -60,38 +65,60 @@ struct Plan {
 
 /// Binds the port, so that it is there when the other side hears of it, and asks. On a refusal the
 /// session has its port back.
-fn with_door(
+fn with_door<T>(
     session: &mut Session,
-    ask: impl FnOnce(&mut Session, LeaseInfo) -> Result<Plan, ChatError>,
-) -> Result<(Plan, Door), ChatError> {
+    ask: impl Fn(&mut Session) -> Result<T, ClientError>,
+) -> Result<(T, LeaseInfo, Door), ChatError> {
     if !session.is_standing() {
         return Err(ChatError::NotStanding);
     }
+    let (mut lease, mut door) = open_door(session)?;
+    let mut answer = ask(session);
+    if answer.as_ref().is_err_and(is_stale) {
+        // The server took the lease back in a while in which nobody heard of it.
+        drop(door);
+        session.release_port(lease);
+        (lease, door) = open_door(session)?;
+        answer = ask(session);
+    }
+    match answer {
+        Ok(answer) if session.has_lease(lease) => Ok((answer, lease, door)),
+        Ok(answer) => {
+            // The session was opened anew on the way: what was asked is for the port it holds now.
+            drop(door);
+            let (lease, door) = open_door(session)?;
+            Ok((answer, lease, door))
+        }
+        Err(error) => {
+            drop(door);
+            if error.is_transport() {
+                // It may have been carried out: without its lease an invitation is void.
+                session.release_port(lease);
+            } else {
+                session.give_port_back(lease);
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn is_stale(error: &ClientError) -> bool {
+    error.is_refused(Code::NoPort) || error.is_refused(Code::LeaseLost)
+}
+
+fn open_door(session: &mut Session) -> Result<(LeaseInfo, Door), ChatError> {
     let keys = session.account().keys().clone();
     let mut failed = None;
-    let bind = |port| match Door::open(port, &keys) {
+    let taken = session.take_port(|port| match Door::open(port, &keys) {
         Ok(door) => Some(door),
         Err(error) => {
             failed = (error != zmq::Error::EADDRINUSE).then_some(error);
             None
         }
-    };
-    let taken = session.take_port(bind);
-    if let Some(error) = failed {
-        return Err(ChatError::zmq("bind a port")(error));
-    }
-    let (lease, door) = taken.map_err(ChatError::of_port)?;
-    match ask(session, lease) {
-        Ok(plan) => Ok((plan, door)),
-        Err(error) => {
-            drop(door);
-            match &error {
-                // It may have been carried out: without its lease an invitation is void.
-                ChatError::Server(error) if error.is_transport() => session.release_port(lease),
-                _ => session.give_port_back(lease),
-            }
-            Err(error)
-        }
+    });
+    match (taken, failed) {
+        (Err(_), Some(error)) => Err(ChatError::zmq("bind a port")(error)),
+        (taken, _) => taken.map_err(ChatError::of_port),
     }
 }
 

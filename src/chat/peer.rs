@@ -53,7 +53,7 @@ impl Door {
         pull.set_zap_domain("chat")?;
         pull.set_linger(0)?;
         common(&pull)?;
-        pull.bind(&format!("tcp://*:{port}"))?;
+        bind(&pull, port)?;
         let latest = (String::new(), PublicKey::default());
         Ok(Self {
             pull,
@@ -256,6 +256,18 @@ pub(super) fn place(host: &str, port: u16) -> String {
         format!("[{host}]:{port}")
     } else {
         format!("{host}:{port}")
+    }
+}
+
+/// Binds a port of all interfaces, of IPv6 and IPv4 alike where there is IPv6.
+fn bind(pull: &Socket, port: u16) -> zmq::Result<()> {
+    match pull.bind(&format!("tcp://*:{port}")) {
+        Err(zmq::Error::EADDRINUSE) => Err(zmq::Error::EADDRINUSE),
+        Err(_) => {
+            pull.set_ipv6(false)?;
+            pull.bind(&format!("tcp://*:{port}"))
+        }
+        Ok(()) => Ok(()),
     }
 }
 

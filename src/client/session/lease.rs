@@ -71,6 +71,11 @@ impl Session {
         Err(ports_busy())
     }
 
+    /// Says whether this is the lease the session holds.
+    pub fn has_lease(&self, lease: LeaseInfo) -> bool {
+        self.lease.is(lease)
+    }
+
     /// Takes the port back from a chat that has let go of it and that nobody else was told of. Where
     /// somebody took it at that moment, the lease is given back.
     pub fn give_port_back(&mut self, lease: LeaseInfo) {
