@@ -804,6 +804,22 @@ fn a_way_that_does_not_exist_is_said_and_what_was_tried() {
 }
 
 #[test]
+fn a_signal_is_a_goodbye() {
+    let world = World::new();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let (mut ana, bob) = world.chat(&[], &[]);
+        ana.say("last words");
+        assert_eq!(bob.line(), "ana| last words");
+        ana.signal(signal);
+        let begin = now();
+        ends(ana, 0);
+        bob.note("ana left");
+        ends(bob, 0);
+        assert!(begin.elapsed() < END, "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let world = World::new();
     let (mut ana, bob) = world.chat(&[], &[]);

@@ -179,13 +179,16 @@ impl Talk {
         }
         let mut stopped = false;
         let end = loop {
-            if let Some(told) = self.chat.next(LOOK_EVERY)
-                && let Some(end) = self.hear(told, listener)
-            {
-                break end;
-            }
-            if listener.is_alone() {
-                self.deaf.get_or_insert(CliError::silent(exit::OK));
+            match self.chat.next(LOOK_EVERY) {
+                Some(told) => {
+                    if let Some(end) = self.hear(told, listener) {
+                        break end;
+                    }
+                }
+                None if listener.is_alone() => {
+                    self.deaf.get_or_insert(CliError::silent(exit::OK));
+                }
+                None => {}
             }
             self.mind_files(listener);
             if !stopped && (stop.load(Ordering::Relaxed) || self.deaf.is_some()) {
@@ -343,10 +346,10 @@ pub(crate) fn verdict(end: &End, party: &Party, tried: &str) -> Result<(), CliEr
             let side = if *connected {
                 format!("this machine reaches that of {peer}, but not the other way round")
             } else {
-                format!("this machine does not reach that of {peer}")
+                format!("no way between this machine and that of {peer} was found")
             };
             Err(CliError::new("peer_unreachable", exit::UNAVAILABLE, side)
-                .hint(format!("tried: {tried}"))
+                .hint(tried)
                 .hint("the two talk directly, so the server's chat ports must pass both firewalls")
                 .hint("behind a NAT: mailctl chat --advertise HOST"))
         }
