@@ -458,15 +458,6 @@ fn a_disk_that_fills_up_on_the_way_is_said_on_both_sides_and_the_part_kept() {
     assert_eq!(world.names(), ["fits", "large"]);
 }
 
-/// Returns the most memory that a process ever had in use, in bytes.
-fn peak(side: &Talker) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", side.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    let kib: usize = number.expect("VmHWM in kB").parse().expect("a number");
-    kib * 1024
-}
-
 #[test]
 fn a_large_file_costs_neither_side_memory() {
     let world = World::new();
@@ -478,20 +469,20 @@ fn a_large_file_costs_neither_side_memory() {
     let mut ana = world.ask(&["--send", &path]);
     let bob = world.receive(&world.inbox);
     told(&ana, "accepted");
-    // As long as it takes, but for a hang: the disk of a small machine writes some 50 MB/s.
-    let until = common::now() + Duration::from_secs(60) + Duration::from_millis(size as u64 >> 14);
-    let received = world.inbox.join("sparse");
-    while !received.exists() && common::now() < until {
-        common::pause(Duration::from_millis(20));
-    }
-    told(&ana, "sent");
-    let peaks = [peak(&ana), peak(&bob)];
+    // But for a hang: the disk of a small machine writes some 50 MB/s.
+    let patience = Duration::from_secs(60 + size as u64 / 20_000_000);
+    let sent = ana.object_within("file", patience);
+    assert_eq!(sent["state"], "sent");
+    let peaks = [ana.peak_bytes(), bob.peak_bytes()];
     println!("MEMORY: {} MiB sent, peaks {peaks:?} bytes", size / MIB);
     assert!(peaks.iter().all(|peak| *peak < 64_000_000), "{peaks:?}");
     ana.close();
     ends(ana, 0);
     ends(bob, 0);
-    assert_eq!(fs::metadata(received).unwrap().len(), size as u64);
+    assert_eq!(
+        fs::metadata(world.inbox.join("sparse")).unwrap().len(),
+        size as u64
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -82,9 +82,15 @@ impl Talker {
     /// Returns the next object of a kind on stdout.
     #[track_caller]
     pub fn object(&self, kind: &str) -> Value {
+        self.object_within(kind, PATIENCE)
+    }
+
+    /// Returns the next object of a kind on stdout, for what takes its time.
+    #[track_caller]
+    pub fn object_within(&self, kind: &str, patience: Duration) -> Value {
         let mut passed = Vec::new();
         loop {
-            match self.out.recv_timeout(PATIENCE) {
+            match self.out.recv_timeout(patience) {
                 Ok(line) => {
                     let object: Value = serde_json::from_str(&line).expect("stdout is JSON");
                     if object["kind"] == kind {
@@ -110,6 +116,16 @@ impl Talker {
         self.child.id()
     }
 
+    /// Returns the most memory it ever had in use, in bytes. It must still run.
+    pub fn peak_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        let kib: usize = number.expect("VmHWM in kB").parse().expect("a number");
+        kib * 1024
+    }
+
     /// Sends a signal.
     pub fn signal(&self, which: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -130,7 +146,7 @@ impl Talker {
                 drop(self.child.kill());
                 panic!("it does not end; stderr: {:?}", self.notes());
             }
-            super::pause(std::time::Duration::from_millis(5));
+            super::pause(Duration::from_millis(5));
         }
         let code = self.child.wait().expect("it can be waited for").code();
         let rest = |lines: &Receiver<String>| lines.iter().map(|line| line + "\n").collect();
