@@ -6,15 +6,16 @@
 mod common;
 
 use std::collections::HashSet;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::chat::{Ended, Talk, lent_to};
 use common::client::RawClient;
-use common::ctl::Ctl;
+use common::ctl::{Ctl, Run};
 use common::rng::Rng;
 use common::server::Server;
-use common::{Timed, now, pause, scale};
+use common::{Timed, eventually, now, pause, scale};
 use serde_json::Value;
 
 /// The leases' term; the flag below says the same.
@@ -248,7 +249,7 @@ impl<'a> Lane<'a> {
             }
             goes.say(round);
             goes.talk.leave();
-            self.wait_up_to(25);
+            self.wait_up_to(10);
         }
         let [one, other] = sides;
         let (dies, mut left) = if victim == 0 {
@@ -502,4 +503,80 @@ fn report<'a>(moment: Moment, outcomes: impl Iterator<Item = &'a Outcome>) {
         sum(|outcome| outcome.mailed),
         sum(|outcome| outcome.again),
     );
+}
+
+/// Nobody reads what this side writes, so it stands still in the middle of showing, and is killed. What it
+/// had written by then was shown; everything else comes as mail.
+#[test]
+fn p03_a_side_killed_while_showing_shows_again_only_what_it_was_showing() {
+    const SAID_LINES: usize = 400;
+    let server = Server::start_with(4, &["--port-rest", "0s"]);
+    let homes = tempfile::tempdir().expect("a folder");
+    let home = |name: &str| {
+        let ctl = Ctl::new(&server, &homes.path().join(name));
+        ctl.ok(&["login", name]);
+        ctl
+    };
+    let (ana, bob) = (home("ana"), home("bob"));
+    let mut again = 0;
+    for kill in 0..3 {
+        let mut asking = Talk::ask(&ana, "bob");
+        asking.kind("waiting");
+        let mut showing = mute(bob.command(&["--json", "chat", "accept", "ana"]));
+        asking.kind("open");
+        let said: Vec<String> = (0..SAID_LINES)
+            .map(|nth| format!("{kill} {nth:<500}"))
+            .collect();
+        said.iter().for_each(|text| asking.say(text));
+        wait_until_stuck(&showing);
+        drop(showing.kill());
+        let dead = Run::from(showing.wait_with_output().expect("it ends"));
+        let lines = dead
+            .objects()
+            .into_iter()
+            .filter(|object| object["kind"] == "line");
+        let mut shown: Vec<String> = lines
+            .map(|line| line["text"].as_str().expect("a text").to_owned())
+            .collect();
+        assert!(
+            !shown.is_empty() && shown.len() < SAID_LINES,
+            "{}",
+            shown.len()
+        );
+        let ended = asking.end();
+        assert_eq!(
+            (ended.code, ended.find("lost").is_some()),
+            (69, true),
+            "{}",
+            ended.err
+        );
+        let mailed = mails(&bob);
+        if mailed.first() == shown.last() {
+            shown.pop();
+            again += 1;
+        }
+        println!("{} lines shown, {} came as mail", shown.len(), mailed.len());
+        shown.extend(mailed);
+        assert!(shown == said, "all, in order, once");
+    }
+    println!("{again} lines shown again after 3 kills");
+}
+
+/// Starts a process that has nothing to say and goes on listening.
+fn mute(mut command: Command) -> Child {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().expect("mailctl starts")
+}
+
+/// Waits until a process has filled the pipe that nobody reads.
+fn wait_until_stuck(child: &Child) {
+    let pipe = child.stdout.as_ref().expect("a pipe");
+    let mut before = 0;
+    eventually("a full pipe", || {
+        let held = rustix::io::ioctl_fionread(pipe).expect("a pipe can be asked");
+        let is_stuck = held > 0 && held == before;
+        before = held;
+        pause(Duration::from_millis(100));
+        is_stuck.then_some(())
+    });
 }

@@ -1,5 +1,6 @@
 //! Several hosts on one machine: network namespaces around a switch, made with iproute2 by root.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -89,8 +90,32 @@ impl Hosts {
         ip(&set).expect("a cable can be pulled");
     }
 
+    /// Gives a host another address.
+    pub fn add_address(&self, nth: usize, net: &str) -> Result<(), String> {
+        ip(&["-n", &self.name(nth), "addr", "add", net, "dev", "eth0"])
+    }
+
     /// Makes a host drop, without a word, what comes to these ports from elsewhere.
-    pub fn drop_to(&self, nth: usize, ports: std::ops::RangeInclusive<u16>) -> Result<(), String> {
+    pub fn drop_to(&self, nth: usize, ports: RangeInclusive<u16>) -> Result<(), String> {
+        self.drop_what(nth, &[], &ports)
+    }
+
+    /// The same for one of its addresses.
+    pub fn drop_to_address(
+        &self,
+        nth: usize,
+        address: &str,
+        ports: RangeInclusive<u16>,
+    ) -> Result<(), String> {
+        self.drop_what(nth, &["to", address], &ports)
+    }
+
+    fn drop_what(
+        &self,
+        nth: usize,
+        what: &[&str],
+        ports: &RangeInclusive<u16>,
+    ) -> Result<(), String> {
         let host = self.name(nth);
         let family = if self.family == Family::V4 {
             "-4"
@@ -102,8 +127,8 @@ impl Hosts {
         // The rule for own addresses comes first by default: it goes behind the one that drops.
         rule(&["add", "pref", "100", "lookup", "local"])?;
         rule(&["del", "pref", "0"])?;
-        let what = ["iif", "eth0", "ipproto", "tcp", "dport", &range];
-        rule(&[&["add", "pref", "50"][..], &what, &["blackhole"]].concat())
+        let tcp = ["iif", "eth0", "ipproto", "tcp", "dport", &range];
+        rule(&[&["add", "pref", "50"], what, &tcp, &["blackhole"]].concat())
     }
 
     fn name(&self, nth: usize) -> String {
