@@ -7,6 +7,7 @@
 //!
 //! `CORREIO_SEEDS=N` says how many seeds, `CORREIO_SEED=S` replays one.
 
+mod chat;
 mod device;
 mod disk;
 mod model;
@@ -86,6 +87,7 @@ pub(super) struct Faults {
     notices_lost: u64,
     disk_low: u64,
     mails: u64,
+    chats: u64,
 }
 
 impl Faults {
@@ -100,6 +102,7 @@ impl Faults {
         self.notices_lost += other.notices_lost;
         self.disk_low += other.disk_low;
         self.mails += other.mails;
+        self.chats += other.chats;
     }
 }
 
@@ -122,6 +125,8 @@ struct Sim {
     weather: Weather,
     faults: Faults,
     calm: bool,
+    /// A milder world in which devices live long enough to meet.
+    chatty: bool,
     telling: bool,
 }
 
@@ -134,10 +139,12 @@ impl Sim {
             late: rng.below(15),
             notices_lost: rng.below(100),
         };
+        let chatty = rng.chance(30);
         let settings = Settings {
             chat_ports: (5600..5604).collect(),
             lease_ttl_ms: 2_000 + rng.below(8_000),
             port_rest_ms: rng.below(3_000),
+            invitation_ttl_ms: 1_000 + rng.below(10_000),
             ports_per_user: 1 + rng.index(3),
             log_mails_max: if rng.chance(30) {
                 5 + rng.below(10)
@@ -148,11 +155,12 @@ impl Sim {
             ..Settings::default()
         };
         let topics = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect();
-        let devices = vec![
+        let mut devices = vec![
             Device::new(0, "ana", topics(&["news", "lab/*"])),
             Device::new(1, "bob", topics(&["news", "lab/laser"])),
             Device::new(2, "carla", topics(&["lab/laser"])),
         ];
+        devices.iter_mut().for_each(|device| device.chatty = chatty);
         let addresses = ["ana", "bob", "carla", "news", "lab/laser"];
         let mut sim = Self {
             rng,
@@ -174,6 +182,7 @@ impl Sim {
             weather,
             faults: Faults::default(),
             calm: false,
+            chatty,
             telling: number("CORREIO_SEED").is_some(),
         };
         sim.start();
@@ -210,6 +219,7 @@ impl Sim {
         for _ in 0..HEALING_STEPS {
             if self.is_at_rest() {
                 self.judge();
+                self.faults.chats = self.model.chats.count();
                 return self.faults;
             }
             self.step();
@@ -320,6 +330,9 @@ impl Sim {
     // -- faults --
 
     fn strike(&mut self) {
+        if self.chatty && self.rng.chance(70) {
+            return;
+        }
         match self.rng.below(1_000) {
             0..=4 => self.die(false),
             5..=9 => self.die(true),
@@ -363,9 +376,7 @@ impl Sim {
             return;
         }
         let snapshot = self.disk.load();
-        let epoch = snapshot.directory_counters.epoch;
-        self.model
-            .restarted(&snapshot.leases, epoch, self.now.mono_ms);
+        self.model.restarted(&snapshot, self.now.mono_ms);
         self.core = Some(Core::new(self.settings.clone(), snapshot, self.now));
         self.drain(None);
         // libzmq connects again by itself, on a new connection.
@@ -528,6 +539,27 @@ impl Sim {
                     }
                 }
             }
+            Some(Request::ChatAsk(ask)) => {
+                if let Ok(asked) = reply::decode::<reply::Asked>(&frames[1]) {
+                    chat::concerns(&device.user, &asked.row);
+                    if let Some(said) = &asked.introduction {
+                        let chats = &mut self.model.chats;
+                        chats.introduced(&ask.session, said, &self.disk.accepted);
+                    }
+                }
+            }
+            Some(Request::ChatAccept(accept)) => {
+                if let Ok(said) = reply::decode(&frames[1]) {
+                    let chats = &mut self.model.chats;
+                    chats.introduced(&accept.session, &said, &self.disk.accepted);
+                }
+            }
+            Some(Request::Heartbeat(_)) => {
+                let beat = reply::decode::<reply::Heartbeat>(&frames[1]);
+                let rows = beat.map_or(Vec::new(), |beat| beat.chats);
+                rows.iter()
+                    .for_each(|row| chat::concerns(&device.user, row));
+            }
             _ => {}
         }
     }
@@ -541,6 +573,9 @@ impl Sim {
             let Some(device) = self.conns.get(&conn) else {
                 continue;
             };
+            if let Some(Notice::Chat { invitation }) = Notice::decode(header) {
+                chat::concerns(&self.devices[*device].user, &invitation);
+            }
             if let (Some(Notice::Mail { envelope, .. }), Some(body)) =
                 (Notice::decode(header), body)
             {
@@ -638,5 +673,6 @@ fn p02_years_of_crashes_lose_nothing() {
         total.add(Sim::new(seed).run());
     }
     println!("{seeds} seeds: {total:?}");
+    assert!(total.chats * 10 > seeds, "few chats were accepted");
     assert!(total.mails > seeds && total.kills > seeds && total.power_cuts > seeds);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::chat::Chatting;
 use super::model::{Model, Said, covers};
 use super::rng::Rng;
 use crate::protocol::codes::{Code, WireError};
@@ -44,6 +45,8 @@ pub(super) struct Device {
     joined: BTreeSet<String>,
     /// Topics to be in, for good.
     pub(super) topics: Vec<String>,
+    /// It would rather chat than write.
+    pub(super) chatty: bool,
     // -- what goes with the process --
     pub(super) conn: u64,
     session: Option<String>,
@@ -51,6 +54,7 @@ pub(super) struct Device {
     known: MailId,
     acked: BTreeMap<LogNumber, MailId>,
     lease: Option<(LeaseInfo, bool)>,
+    chatting: Chatting,
     open: BTreeMap<u64, Asked>,
     request: u64,
     pub(super) wanted_keys: BTreeSet<NoticeKey>,
@@ -88,12 +92,14 @@ impl Device {
             since: BTreeMap::new(),
             joined: BTreeSet::new(),
             topics,
+            chatty: false,
             conn: 0,
             session: None,
             logs: BTreeMap::new(),
             known: 0,
             acked: BTreeMap::new(),
             lease: None,
+            chatting: Chatting::default(),
             open: BTreeMap::new(),
             request: 0,
             wanted_keys: BTreeSet::new(),
@@ -108,6 +114,7 @@ impl Device {
         self.known = 0;
         self.acked.clear();
         self.lease = None;
+        self.chatting = Chatting::default();
     }
 
     /// The connection breaks and is made again; the process goes on.
@@ -190,6 +197,9 @@ impl Device {
             model.wants(&self.user, &topic);
             return Some(join(session, &topic));
         }
+        if self.chatty && !calm && rng.chance(50) {
+            return Some(self.chat(rng, session, addresses));
+        }
         match rng.below(10) {
             0..=2 if !calm => self.say(rng, addresses),
             3 if !calm => Some(self.lease_word(rng, session)),
@@ -200,6 +210,22 @@ impl Device {
             5 | 6 => self.fetch(session),
             7 => self.ack(session),
             _ => self.retry(rng, session),
+        }
+    }
+
+    /// Says something about chats, once there is a port for them.
+    fn chat(&mut self, rng: &mut Rng, session: String, addresses: &[String]) -> Request {
+        match self.lease {
+            Some((_, true)) => {
+                let chatting = &mut self.chatting;
+                chatting.choose(rng, session, &self.user, addresses)
+            }
+            Some((lease, false)) => Request::LeaseConfirm(request::LeaseWord {
+                session,
+                port: lease.port,
+                epoch: lease.epoch,
+            }),
+            None => Request::Lease(request::Lease { session }),
         }
     }
 
@@ -361,6 +387,7 @@ impl Device {
                 let beat: reply::Heartbeat = read(frames)?;
                 self.known = self.known.max(beat.through);
                 beat.behind.into_iter().for_each(|log| self.learn(log));
+                self.chatting.listed(beat.chats);
                 if beat.lease.is_none() {
                     self.lease = None;
                 }
@@ -381,6 +408,13 @@ impl Device {
                 let lease: reply::Lease = read(frames)?;
                 self.lease = Some((lease.lease, true));
             }
+            Request::ChatAsk(_) => self.chatting.answered(Some(read(frames)?), None),
+            Request::ChatAccept(_) => drop(read::<reply::Introduction>(frames)?),
+            Request::ChatDecline(_)
+            | Request::ChatWithdraw(_)
+            | Request::ChatSeen(_)
+            | Request::Block(_)
+            | Request::Unblock(_) => drop(read::<reply::Done>(frames)?),
             Request::LeaseRelease(_) => {
                 drop(read::<reply::Done>(frames)?);
                 self.lease = None;
@@ -391,6 +425,9 @@ impl Device {
     }
 
     fn refused(&mut self, request: &Request, error: &WireError) {
+        if let Request::ChatAsk(_) = request {
+            self.chatting.answered(None, Some(error.code));
+        }
         match error.code {
             Code::NoSession => self.session = None,
             Code::LeaseLost => self.lease = None,
@@ -508,6 +545,7 @@ impl Device {
                     info.head = info.head.max(envelope.id);
                 }
             }
+            Notice::Chat { invitation } => self.chatting.hear(invitation),
             Notice::Log { info } => {
                 if let Some(key) = NoticeKey::from_hex(&info.key) {
                     self.wanted_keys.insert(key);

@@ -1,7 +1,7 @@
 //! A store with a disk that can fail: commits that are written but not synced, torn between two trees,
 //! or lost.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::rng::Rng;
 use crate::broker::io::Ticket;
@@ -18,14 +18,20 @@ pub(super) struct Disk {
     written: usize,
     /// Mails that no crash can take any more.
     pub(super) synced: BTreeSet<MailId>,
+    /// Accepted chats that no crash can take any more, and the sessions that accepted.
+    pub(super) accepted: BTreeMap<[u8; 16], [u8; 16]>,
 }
 
 impl Disk {
     pub(super) fn new() -> Self {
-        Self::over(Memory::new(), BTreeSet::new())
+        Self::over(Memory::new(), BTreeSet::new(), BTreeMap::new())
     }
 
-    fn over(durable: Memory, synced: BTreeSet<MailId>) -> Self {
+    fn over(
+        durable: Memory,
+        synced: BTreeSet<MailId>,
+        accepted: BTreeMap<[u8; 16], [u8; 16]>,
+    ) -> Self {
         let seen = durable.clone_synced();
         Self {
             durable,
@@ -33,6 +39,7 @@ impl Disk {
             queue: VecDeque::new(),
             written: 0,
             synced,
+            accepted,
         }
     }
 
@@ -91,7 +98,7 @@ impl Disk {
         let group: Vec<Change> = self.queue.drain(..torn).flat_map(|(_, c)| c).collect();
         let kept: Vec<Change> = group.into_iter().filter(|c| tree(c) < trees).collect();
         self.keep(&kept);
-        Self::over(self.durable, self.synced)
+        Self::over(self.durable, self.synced, self.accepted)
     }
 
     /// The process is killed: what was written stays, synced or not.
@@ -101,14 +108,22 @@ impl Disk {
                 self.keep(&changes);
             }
         }
-        Self::over(self.durable, self.synced)
+        Self::over(self.durable, self.synced, self.accepted)
     }
 
     fn keep(&mut self, changes: &[Change]) {
         commit(&mut self.durable, changes);
         for change in changes {
-            if let Change::AppendMail { id, .. } = change {
-                self.synced.insert(*id);
+            match change {
+                Change::AppendMail { id, .. } => {
+                    self.synced.insert(*id);
+                }
+                Change::PutInvitation(record) => {
+                    let accepter = record.accepter.as_ref();
+                    let session = accepter.map(|side| (record.chat, side.session));
+                    self.accepted.extend(session);
+                }
+                _ => {}
             }
         }
     }

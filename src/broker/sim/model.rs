@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::chat::Chats;
 use crate::protocol::MailId;
 use crate::protocol::reply::{Envelope, Outcome};
-use crate::store::{Change, LeaseRecord, LeaseState};
+use crate::store::{Change, LeaseRecord, LeaseState, Snapshot};
 
 /// A send as its device meant it. Its body says who sent what to whom, so that every copy can be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub(super) struct Model {
     /// Topics each user ever asked to join.
     joined: BTreeSet<(String, String)>,
     ports: Ports,
+    pub(super) chats: Chats,
 }
 
 impl Model {
@@ -132,6 +134,7 @@ impl Model {
 
     /// Changes are on their way to disk: ports go round as they must (P6).
     pub(super) fn committing(&mut self, changes: &[Change], now_ms: u64, rest_ms: u64) {
+        self.chats.committing(changes);
         for change in changes {
             if let Change::PutLease(lease) = change {
                 self.ports.moves(lease, now_ms, rest_ms);
@@ -139,11 +142,12 @@ impl Model {
         }
     }
 
-    /// The server starts with these leases.
-    pub(super) fn restarted(&mut self, leases: &[LeaseRecord], epoch: u64, now_ms: u64) {
+    /// The server starts with this.
+    pub(super) fn restarted(&mut self, snapshot: &Snapshot, now_ms: u64) {
         let as_it_is = |lease: &LeaseRecord| (lease.port, (lease.state, lease.epoch, now_ms));
-        self.ports.at = leases.iter().map(as_it_is).collect();
-        self.ports.epoch = epoch;
+        self.ports.at = snapshot.leases.iter().map(as_it_is).collect();
+        self.ports.epoch = snapshot.directory_counters.epoch;
+        self.chats.restarted(snapshot);
     }
 }
 
