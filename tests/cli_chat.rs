@@ -196,12 +196,13 @@ fn json_has_the_kinds_of_the_contract() {
 fn lines_typed_ahead_arrive_once_and_in_order() {
     let world = World::new();
     let mut ana = ask(&world.ana, "bob", &[]);
-    for number in 0..1_000 {
+    // More than may be under way at once.
+    for number in 0..3_000 {
         ana.say(&number.to_string());
     }
     ana.close();
     let mut bob = Talker::start(&world.bob, &["chat", "accept"]);
-    for number in 0..1_000 {
+    for number in 0..3_000 {
         assert_eq!(bob.line(), format!("ana| {number}"));
     }
     bob.close();
@@ -752,6 +753,22 @@ fn a_reader_of_stdout_that_goes_is_noticed_without_a_line() {
     assert_eq!(status.code(), Some(0));
     ana.note("bob left");
     ends(ana, 0);
+}
+
+#[test]
+fn a_server_that_is_gone_is_said() {
+    let mut world = World::new();
+    world.server.kill9();
+    for args in [
+        &["chat", "bob"][..],
+        &["chat", "accept"],
+        &["chat", "requests"],
+        &["chat", "decline", "bob"],
+        &["block"],
+    ] {
+        let run = fails(&world.ana, args, 69);
+        assert!(run.err.contains("error[unreachable]"), "{}", run.err);
+    }
 }
 
 #[test]
