@@ -127,7 +127,7 @@ fn two_shells_chat_and_go_back_to_their_prompts() {
     bob.sees("ana| /stauts");
     delivered(&mut ana, 2);
     ana.type_line("/help");
-    ana.sees("/bye          end the chat");
+    ana.sees("end the chat (also Ctrl-D)");
 
     // Mail goes on arriving.
     house
@@ -400,6 +400,50 @@ fn mailctl_chat_at_a_terminal_says_how_it_failed() {
     bob.signal(Signal::KILL);
     assert_eq!(ana.ends().code(), Some(69), "{}", ana.all());
     assert!(ana.is_sane());
+}
+
+#[test]
+fn files_are_offered_and_asked_about() {
+    let house = House::new();
+    let (mut ana, mut bob) = house.chat();
+    let inbox = house.folder.path().join("in box");
+    std::fs::create_dir(&inbox).expect("a folder");
+    let file = house.folder.path().join("a \u{202e}file.txt");
+    std::fs::write(&file, vec![7; 3_000_000]).expect("a file");
+
+    // Tab completes the path: there is but one such file.
+    ana.press(&format!("/send {}/a\t", house.folder.path().display()));
+    ana.sees("/a");
+    ana.press(CLEAR);
+    ana.type_line("/send /does/not/exist");
+    ana.sees("error[io]");
+    let path = file.display().to_string().replace(' ', "\\ ");
+    ana.type_line(&format!("/send {path}"));
+    ana.sees("offered to bob: a <U+202E>file.txt, 3.0 MB");
+    bob.sees("ana offers file 1: ");
+    bob.sees("3.0 MB - /accept or /refuse");
+    bob.type_line("/accept 7");
+    bob.sees("no such file is offered");
+    bob.type_line(&format!(
+        "/accept 1 {}/in\\ box",
+        house.folder.path().display()
+    ));
+    bob.sees("receiving ");
+    bob.sees("received ");
+    bob.sees("3.0 MB, verified");
+    ana.sees("bob has a <U+202E>file.txt, verified");
+    let mut got = std::fs::read_dir(&inbox).expect("a folder");
+    let got = got.next().expect("a file").expect("a file").path();
+    assert_eq!(std::fs::read(got).expect("a file"), vec![7; 3_000_000]);
+
+    ana.type_line(&format!("/send {path}"));
+    bob.sees("- /accept or /refuse");
+    bob.type_line("/refuse");
+    ana.sees("bob does not take a <U+202E>file.txt: not wanted");
+    ana.type_line("and lines go on");
+    bob.sees("ana| and lines go on");
+    // What the terminal echoes of one's own typing is one's own.
+    assert_terminal_inert(&bob.all());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use rustyline::completion::Completer;
+use rustyline::completion::{Completer, FilenameCompleter};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
@@ -31,6 +31,7 @@ use super::compose::Typed;
 use super::table::{self, Known};
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
+use crate::cli::untrusted::is_active;
 use crate::protocol::codes::exit;
 
 /// Texts handed to the editor at once.
@@ -462,10 +463,22 @@ impl Completer for Words {
         let typed = &line[..at];
         Ok(match &*locked(&self.0) {
             Completion::Shell(known) => table::complete(typed, known),
-            Completion::Chat => chat::table::complete(typed),
+            Completion::Chat => match chat::table::path_in(typed) {
+                Some(path) => paths(path, at)?,
+                None => chat::table::complete(typed),
+            },
             Completion::Text => (at, Vec::new()),
         })
     }
+}
+
+/// Completes a path that ends at the column `at`.
+fn paths(path: &str, at: usize) -> rustyline::Result<(usize, Vec<String>)> {
+    let (start, found) = FilenameCompleter::new().complete_path(path, path.len())?;
+    // Names of files may be somebody else's, and are shown in a list.
+    let found = found.into_iter().map(|pair| pair.replacement);
+    let found = found.filter(|path| !path.contains(is_active)).collect();
+    Ok((at - path.len() + start, found))
 }
 
 impl Hinter for Words {

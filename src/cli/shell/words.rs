@@ -87,9 +87,10 @@ pub fn help<D>(rows: &'static [Row<D>], word: Option<&str>) -> String {
 }
 
 fn overview<D>(rows: &'static [Row<D>]) -> String {
+    let widest = rows.iter().map(|row| row.usage.len()).max().unwrap_or(0);
     let lines: Vec<String> = rows
         .iter()
-        .map(|row| format!("  {:<14}{}", row.usage, row.short))
+        .map(|row| format!("  {:<widest$}  {}", row.usage, row.short))
         .collect();
     lines.join("\n")
 }

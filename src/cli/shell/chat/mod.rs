@@ -8,6 +8,7 @@
 //! then, not before.
 
 pub(crate) mod alone;
+mod files;
 pub mod screen;
 pub mod table;
 
@@ -15,6 +16,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::files::Desk;
 use self::screen::{Act, Screen};
 use super::compose::Typed;
 use super::editor::{Completion, Terminal};
@@ -36,6 +38,9 @@ use crate::client::waker::{self, Sleeper};
 
 /// How long a stop, or a line that takes long, may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The same while files are under way.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// How long the other side's last lines may take to appear.
 const LAST_LINES: Duration = Duration::from_millis(300);
@@ -68,6 +73,7 @@ struct Play<'a, 's> {
     voice: Voice,
     party: Party,
     screen: Screen,
+    desk: Desk,
     mark: Mark,
     sleeper: Sleeper,
     started: Instant,
@@ -97,6 +103,7 @@ impl Stage<'_> {
         let play = Play {
             voice: chat.voice(),
             screen: Screen::new(self.account.user().as_str(), &party.peer, chat.is_asking()),
+            desk: Desk::new(chat.voice(), party.clone()),
             chat,
             party: party.clone(),
             mark,
@@ -125,8 +132,7 @@ impl Play<'_, '_> {
             self.note_shown();
             self.take_typed();
             self.take_told();
-            let late = self.screen.tick(self.now_ms());
-            self.perform(late);
+            self.look_round();
             self.stop_if_asked();
             if self.end.is_some() {
                 break;
@@ -135,9 +141,19 @@ impl Play<'_, '_> {
                 let prompt = self.screen.prompt();
                 self.stage.terminal.ask(&prompt, Completion::Chat);
             }
-            self.sleeper.wait(LOOK_EVERY);
+            let busy = self.desk.is_busy();
+            self.sleeper.wait(if busy { BUSY } else { LOOK_EVERY });
         }
         self.over()
+    }
+
+    /// Says what takes long, and how files do.
+    fn look_round(&mut self) {
+        let now_ms = self.now_ms();
+        let late = self.screen.tick(now_ms);
+        self.perform(late);
+        self.desk.tell(self.stage.terminal.above(), now_ms);
+        self.screen.set_busy(self.desk.is_busy());
     }
 
     fn now_ms(&self) -> u64 {
@@ -173,27 +189,42 @@ impl Play<'_, '_> {
         }
     }
 
+    /// Files first; what is not theirs is for the screen.
     fn hear(&mut self, event: Event) {
+        let note = match &event {
+            Event::Note { seq, .. } => Some(*seq),
+            _ => None,
+        };
+        if let Event::Queued { seq } | Event::Noted { seq, .. } = &event {
+            self.last_seq = *seq;
+        }
+        let now_ms = self.now_ms();
+        if let Some(event) = self.desk.handle(event) {
+            self.hear_talk(event, now_ms);
+        }
+        if let Some(seq) = note {
+            self.desk.tell(self.stage.terminal.above(), now_ms);
+            self.appearing
+                .push_back((self.stage.terminal.handed(), seq));
+        }
+    }
+
+    fn hear_talk(&mut self, event: Event, now_ms: u64) {
         match &event {
             Event::Open { .. } => self.screen.set_words(self.chat.fingerprint()),
-            Event::Queued { seq } | Event::Noted { seq, .. } => self.last_seq = *seq,
             // Shown before this process began: it is only acknowledged again.
-            Event::Line { seq, .. } | Event::Note { seq, .. } if *seq <= self.mark.through() => {
+            Event::Line { seq, .. } if *seq <= self.mark.through() => {
                 self.appearing.push_back((0, *seq));
                 return;
             }
-            Event::Note { seq, .. } => {
-                self.appearing
-                    .push_back((self.stage.terminal.handed(), *seq));
-            }
             Event::Ended(end) => {
+                self.desk.end(self.stage.terminal.above(), now_ms);
                 self.screen.set_tried(self.chat.tried());
                 self.end = Some(end.clone());
             }
             _ => {}
         }
         self.screen.set_width(terminal_width());
-        let now_ms = self.now_ms();
         let acts = self.screen.hear(event, now_ms);
         self.perform(acts);
     }
@@ -223,9 +254,20 @@ impl Play<'_, '_> {
                     Ok(()) => {}
                     Err(Unsaid::Over(line) | Unsaid::NotALine(line)) => self.unsaid.push(line),
                 },
+                Act::Send(path) => self.report(|desk| desk.send(&path)),
+                Act::Accept(file, into) => self.report(|desk| desk.accept(file, &into)),
+                Act::Refuse(file) => self.report(|desk| desk.refuse(file)),
+                Act::Gauge => self.desk.gauge(self.stage.terminal.above()),
                 Act::Leave => self.voice.leave(),
                 Act::Withdraw => self.voice.withdraw(),
             }
+        }
+    }
+
+    /// Does something about files; what goes wrong is told.
+    fn report(&mut self, deed: impl FnOnce(&mut Desk) -> Result<(), CliError>) {
+        if let Err(error) = deed(&mut self.desk) {
+            self.stage.terminal.above().error(&error);
         }
     }
 
@@ -252,6 +294,8 @@ impl Play<'_, '_> {
     fn stop_if_asked(&mut self) {
         let asked = self.deaf.is_some() || self.stage.stop.load(Ordering::Relaxed);
         if asked && !std::mem::replace(&mut self.stopped, true) {
+            // Nobody is asked again.
+            self.screen.set_busy(false);
             let acts = self.screen.typed(Typed::End, self.now_ms());
             self.perform(acts);
         }

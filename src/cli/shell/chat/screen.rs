@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 
+use rustyline::completion::unescape;
+
 use super::table::{self, Deed, Said};
-use crate::chat::frame::Seq;
+use crate::chat::frame::{FileNumber, Seq};
 use crate::chat::io::{End, Event};
 use crate::cli::shell::compose::Typed;
 use crate::cli::shell::parse::Mistake;
@@ -33,6 +35,14 @@ pub enum Act {
     },
     /// Say this to the other side.
     Say(String),
+    /// Send this file.
+    Send(String),
+    /// Take an offered file: this one or the oldest, into a folder.
+    Accept(Option<FileNumber>, String),
+    /// Refuse a file, or stop it: this one or the oldest.
+    Refuse(Option<FileNumber>),
+    /// Say how far files are.
+    Gauge,
     /// End the chat.
     Leave,
     /// Take the invitation back.
@@ -46,8 +56,10 @@ enum Phase {
     Waiting,
     /// Both sides hear each other.
     Open,
-    /// This side is leaving.
+    /// This side is leaving: what was typed goes first.
     Leaving,
+    /// Leaving was said to the chat.
+    Left,
     /// It is over.
     Over,
 }
@@ -69,8 +81,18 @@ pub struct Screen {
     heard: u64,
     slow: bool,
     tried: String,
-    /// Leaving was said to the chat.
-    left: bool,
+    files: Files,
+}
+
+/// What leaving would do to files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    /// None is under way.
+    Idle,
+    /// It would stop them.
+    Busy,
+    /// That was told.
+    Told,
 }
 
 impl Screen {
@@ -89,7 +111,7 @@ impl Screen {
             heard: 0,
             slow: false,
             tried: String::new(),
-            left: false,
+            files: Files::Idle,
         }
     }
 
@@ -128,6 +150,15 @@ impl Screen {
     /// Returns the lines that were typed and never said, in order.
     pub fn kept(&mut self) -> Vec<String> {
         self.kept.drain(..).collect()
+    }
+
+    /// Takes in whether files are under way: leaving asks once more then.
+    pub fn set_busy(&mut self, busy: bool) {
+        self.files = match (busy, self.files) {
+            (false, _) => Files::Idle,
+            (true, Files::Told) => Files::Told,
+            (true, _) => Files::Busy,
+        };
     }
 
     /// Takes in the words to compare aloud.
@@ -189,7 +220,7 @@ impl Screen {
     }
 
     fn open(&mut self, now_ms: u64) -> Vec<Act> {
-        if self.phase == Phase::Leaving {
+        if self.phase != Phase::Waiting {
             return Vec::new();
         }
         self.phase = Phase::Open;
@@ -238,7 +269,7 @@ impl Screen {
     /// Says what may be said now.
     fn flow(&mut self, now_ms: u64) -> Vec<Act> {
         let mut acts = Vec::new();
-        let flows = !self.left && matches!(self.phase, Phase::Open | Phase::Leaving);
+        let flows = matches!(self.phase, Phase::Open | Phase::Leaving);
         while flows && (self.under_way.len() as u64) < UNDER_WAY_MAX {
             let Some(line) = self.kept.pop_front() else {
                 break;
@@ -247,10 +278,8 @@ impl Screen {
             self.said += 1;
             acts.push(Act::Say(line));
         }
-        if self.phase == Phase::Leaving
-            && self.kept.is_empty()
-            && !std::mem::replace(&mut self.left, true)
-        {
+        if self.phase == Phase::Leaving && self.kept.is_empty() {
+            self.phase = Phase::Left;
             acts.push(Act::Leave);
         }
         acts
@@ -277,7 +306,20 @@ impl Screen {
         match deed {
             Deed::Bye => self.leave(now_ms),
             Deed::Help => note(table::help(rest)),
-            Deed::Status => note(self.status()),
+            Deed::Status => vec![Act::Note(self.status()), Act::Gauge],
+            Deed::Send | Deed::Accept | Deed::Refuse if self.phase != Phase::Open => {
+                note(format!("files go once {} is here", self.peer))
+            }
+            Deed::Send if rest.is_empty() => note("which file? /send FILE".to_owned()),
+            Deed::Send => vec![Act::Send(unescaped(rest))],
+            Deed::Accept => {
+                let (file, folder) = numbered(rest);
+                vec![Act::Accept(file, unescaped(folder))]
+            }
+            Deed::Refuse => match numbered(rest) {
+                (file, "") => vec![Act::Refuse(file)],
+                _ => note("that is no number of a file: /refuse [N]".to_owned()),
+            },
             Deed::Fingerprint => note(match &self.words {
                 Some(words) => format!("key words {words}: {} must see the same", self.peer),
                 None => format!("key words come when {} is here", self.peer),
@@ -287,23 +329,30 @@ impl Screen {
 
     /// Leaves: what was typed before goes first.
     fn leave(&mut self, now_ms: u64) -> Vec<Act> {
-        let before = std::mem::replace(&mut self.phase, Phase::Leaving);
-        if before == Phase::Open {
-            return self.flow(now_ms);
+        match self.phase {
+            Phase::Open if self.files == Files::Busy => {
+                self.files = Files::Told;
+                note("a file is on its way, and stops when you leave; /bye again leaves".to_owned())
+            }
+            Phase::Open => {
+                self.phase = Phase::Leaving;
+                self.flow(now_ms)
+            }
+            // Nobody came: what was typed stays here.
+            Phase::Waiting => {
+                self.phase = Phase::Left;
+                vec![if self.asked {
+                    Act::Withdraw
+                } else {
+                    Act::Leave
+                }]
+            }
+            Phase::Leaving | Phase::Left | Phase::Over => Vec::new(),
         }
-        if std::mem::replace(&mut self.left, true) {
-            return Vec::new();
-        }
-        // Nobody came: what was typed stays here.
-        vec![if self.asked {
-            Act::Withdraw
-        } else {
-            Act::Leave
-        }]
     }
 
     fn end(&mut self, end: &End) -> Vec<Act> {
-        let own = self.phase == Phase::Leaving;
+        let own = matches!(self.phase, Phase::Leaving | Phase::Left);
         self.phase = Phase::Over;
         let peer = &self.peer;
         note(match end {
@@ -331,7 +380,7 @@ impl Screen {
             Phase::Waiting if self.asked => format!("waiting for {}", self.peer),
             Phase::Waiting => format!("connecting to {}", self.peer),
             Phase::Open => format!("direct line to {}", self.peer),
-            Phase::Leaving | Phase::Over => format!("leaving {}", self.peer),
+            Phase::Leaving | Phase::Left | Phase::Over => format!("leaving {}", self.peer),
         };
         let delivered = self.said - self.under_way.len() as u64;
         format!(
@@ -350,6 +399,20 @@ impl Screen {
         let gap = " ".repeat(columns(&self.prompt()) + mistake.at);
         format!("{gap}^ {}", mistake.text)
     }
+}
+
+/// `3 dir`: the number of a file, and the rest.
+fn numbered(text: &str) -> (Option<FileNumber>, &str) {
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    match first.parse() {
+        Ok(file) => (Some(file), rest.trim_start()),
+        Err(_) => (None, text),
+    }
+}
+
+/// A path as it was meant: completion puts a backslash before a space.
+fn unescaped(path: &str) -> String {
+    unescape(path, Some('\\')).into_owned()
 }
 
 fn note(text: String) -> Vec<Act> {

@@ -13,6 +13,12 @@ pub enum Deed {
     Fingerprint,
     /// Say how things stand.
     Status,
+    /// Send a file.
+    Send,
+    /// Take an offered file.
+    Accept,
+    /// Refuse an offered file, or stop one that is coming.
+    Refuse,
     /// Explain the words.
     Help,
 }
@@ -39,6 +45,29 @@ pub const ROWS: &[Row<Deed>] = &[
         usage: "/status",
         short: "say what is sent and what is delivered",
         long: "A line counts as delivered when the other side has shown it.",
+    },
+    Row {
+        shape: Shape::Word(&["/send"]),
+        deed: Deed::Send,
+        usage: "/send FILE",
+        short: "send a file",
+        long: "It is offered with name, size and BLAKE3, goes the same way as the lines, and is verified at the \
+               end. Tab completes the path; `\\ ` is a space in it.",
+    },
+    Row {
+        shape: Shape::Word(&["/accept"]),
+        deed: Deed::Accept,
+        usage: "/accept [N] [DIR]",
+        short: "take an offered file",
+        long: "The oldest offer, or number N, into DIR or the folder where mailctl was started. Nothing there \
+               is overwritten.",
+    },
+    Row {
+        shape: Shape::Word(&["/refuse"]),
+        deed: Deed::Refuse,
+        usage: "/refuse [N]",
+        short: "refuse an offered file, or stop one",
+        long: "The oldest offer, or number N; also one that is on its way.",
     },
     Row {
         shape: Shape::Word(&["/help", "/?"]),
@@ -105,6 +134,13 @@ pub fn help(word: &str) -> String {
     words::help(ROWS, Some(&slashed))
 }
 
+/// Returns the beginning of a path in what was typed so far, if one is being typed.
+pub fn path_in(typed: &str) -> Option<&str> {
+    let (word, rest) = typed.split_once(char::is_whitespace)?;
+    let row = words::find(ROWS, word)?;
+    matches!(row.deed, Deed::Send | Deed::Accept).then_some(rest)
+}
+
 /// Returns what the last word of `typed` may become, and where it starts.
 pub fn complete(typed: &str) -> (usize, Vec<String>) {
     if !typed.starts_with('/') || typed.contains(char::is_whitespace) {
@@ -148,14 +184,20 @@ mod tests {
     #[test]
     fn help_and_completion_come_from_the_table() {
         insta::assert_snapshot!(help(""), @r"
-          /bye          end the chat (also Ctrl-D)
-          /fp           show the key words
-          /status       say what is sent and what is delivered
-          /help [word]  explain the words
+          /bye               end the chat (also Ctrl-D)
+          /fp                show the key words
+          /status            say what is sent and what is delivered
+          /send FILE         send a file
+          /accept [N] [DIR]  take an offered file
+          /refuse [N]        refuse an offered file, or stop one
+          /help [word]       explain the words
           every other line goes to the other side; //text says /text
         ");
         assert!(help("fp").starts_with("/fp  show the key words"));
-        assert_eq!(complete("/s"), (0, vec!["/status".to_owned()]));
+        let both = vec!["/status".to_owned(), "/send".to_owned()];
+        assert_eq!(complete("/s"), (0, both));
+        assert_eq!(path_in("/send a/b"), Some("a/b"));
+        assert_eq!(path_in("/bye a/b"), None);
         assert_eq!(complete("hi /s").1, Vec::<String>::new());
     }
 }

@@ -63,6 +63,7 @@ fn a_slow_line_is_told_once_and_so_is_its_arrival() {
     assert!(screen.tick(4_000).is_empty());
     let acts = screen.hear(Event::Delivered { through: 3 }, 5_000);
     assert_eq!(noted(&acts), "all delivered now");
+    assert_eq!(line(&mut screen, "/status").last(), Some(&Act::Gauge));
     let status = noted(&line(&mut screen, "/status"));
     assert_eq!(
         status,
@@ -81,6 +82,25 @@ fn keys_that_end_it() {
     assert!(noted(&screen.typed(Typed::Interrupt, 0)).contains("/bye"));
     assert_eq!(screen.typed(Typed::End, 0), [Act::Leave]);
     assert_eq!(line(&mut open(), "/bye"), [Act::Leave]);
+}
+
+#[test]
+fn words_about_files_wait_for_the_other_side_and_leaving_for_the_files() {
+    let mut waiting = Screen::new("ana", "bob", true);
+    assert!(noted(&line(&mut waiting, "/send x")).contains("once bob is here"));
+    let mut screen = open();
+    assert!(noted(&line(&mut screen, "/send")).contains("which file?"));
+    let path = Act::Send("my file.txt".into());
+    assert_eq!(line(&mut screen, "/send my\\ file.txt"), [path]);
+    let into = Act::Accept(Some(3), "in box".into());
+    assert_eq!(line(&mut screen, "/accept 3 in\\ box"), [into]);
+    let oldest = Act::Accept(None, "3d".into());
+    assert_eq!(line(&mut screen, "/accept 3d"), [oldest]);
+    assert_eq!(line(&mut screen, "/refuse"), [Act::Refuse(None)]);
+    assert!(noted(&line(&mut screen, "/refuse all")).contains("no number"));
+    screen.set_busy(true);
+    assert!(noted(&line(&mut screen, "/bye")).contains("/bye again"));
+    assert_eq!(line(&mut screen, "/bye"), [Act::Leave]);
 }
 
 #[test]

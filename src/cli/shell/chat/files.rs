@@ -1,0 +1,117 @@
+//! Files in a chat at a terminal: offers are asked about, and how far a file is is said now and then.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::chat::Voice;
+use crate::chat::file::{Files, Policy, State, Told};
+use crate::chat::frame::FileNumber;
+use crate::chat::io::Event;
+use crate::cli::commands::chat::files::{folder, gauge, readable, words};
+use crate::cli::commands::chat::talk::Party;
+use crate::cli::error::CliError;
+use crate::cli::ui::Ui;
+
+/// Milliseconds between two words on how far a file is.
+const GAUGE_MS: u64 = 5_000;
+
+/// The files of a chat at a terminal.
+#[derive(Debug)]
+pub(super) struct Desk {
+    files: Files,
+    party: Party,
+    gauged_ms: u64,
+}
+
+impl Desk {
+    /// Begins; offers of the other side wait for an answer.
+    pub(super) fn new(voice: Voice, party: Party) -> Self {
+        Self {
+            files: Files::new(Arc::new(voice), Policy::Ask),
+            party,
+            gauged_ms: 0,
+        }
+    }
+
+    /// Takes an event and gives back what is not about files.
+    pub(super) fn handle(&mut self, event: Event) -> Option<Event> {
+        self.files.handle(event)
+    }
+
+    /// Says whether anything is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.files.is_busy()
+    }
+
+    /// Sends a file.
+    pub(super) fn send(&mut self, path: &str) -> Result<(), CliError> {
+        let path = at_home(path);
+        readable(&path)?;
+        self.files.send(path);
+        Ok(())
+    }
+
+    /// Takes an offered file into a folder; nothing is where the program was started.
+    pub(super) fn accept(&mut self, file: Option<FileNumber>, into: &str) -> Result<(), CliError> {
+        let into = if into.is_empty() { "." } else { into };
+        let folder = folder(&at_home(into))?;
+        if self.files.accept(file, &folder) {
+            Ok(())
+        } else {
+            Err(CliError::usage("no such file is offered"))
+        }
+    }
+
+    /// Refuses an offered file, or stops one that is coming.
+    pub(super) fn refuse(&mut self, file: Option<FileNumber>) -> Result<(), CliError> {
+        if self.files.refuse(file, "not wanted") {
+            Ok(())
+        } else {
+            Err(CliError::usage("no such file is offered or coming"))
+        }
+    }
+
+    /// Says what happened to files, and now and then how far they are.
+    pub(super) fn tell(&mut self, ui: &mut Ui, now_ms: u64) {
+        while let Some(told) = self.files.poll_told() {
+            // How far it is comes a while after what begins it.
+            self.gauged_ms = now_ms;
+            let answer = if is_offer(&told) {
+                " - /accept or /refuse"
+            } else {
+                ""
+            };
+            ui.note(format_args!("{}{answer}", words(&self.party, &told)));
+        }
+        if now_ms >= self.gauged_ms + GAUGE_MS {
+            self.gauged_ms = now_ms;
+            self.gauge(ui);
+        }
+    }
+
+    /// Says how far files are that are under way.
+    pub(super) fn gauge(&self, ui: &mut Ui) {
+        for progress in self.files.progress() {
+            ui.note(gauge(&progress));
+        }
+    }
+
+    /// The chat is over: what did not arrive is told.
+    pub(super) fn end(&mut self, ui: &mut Ui, now_ms: u64) {
+        self.files.end();
+        self.tell(ui, now_ms);
+    }
+}
+
+fn is_offer(told: &Told) -> bool {
+    told.about.incoming && told.state == State::Offered
+}
+
+/// `~/x` is in the home, as people are used to.
+fn at_home(path: &str) -> PathBuf {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    match (path.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
