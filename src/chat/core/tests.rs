@@ -1,6 +1,7 @@
 //! What a chat does, without sockets: rule by rule here, all of them at once in [`sim`].
 
 mod ends;
+mod inputs;
 mod lines;
 mod meeting;
 mod sim;

@@ -115,7 +115,8 @@ fn a_bye_is_answered_after_what_was_said_already() {
 #[test]
 fn a_line_said_after_the_other_sides_bye_is_not_lost() {
     let mut one = One::open();
-    one.hear(&bye(1)).say("too late").sent.clear();
+    one.hear(&bye(1)).say("too late");
+    assert_eq!(one.row(), [1], "this side's bye is the last of its row");
     one.hear(&ack(1, 1));
     assert_eq!(one.end(), Some(&BYE_OF_PEER));
     one.say("later still");
