@@ -8,10 +8,11 @@
 //! - [`config`]: the server's settings.
 //! - [`mailserver`]: the server program.
 //! - [`client`]: a session with a server, an outbox, a mailbox.
+//! - [`chat`]: direct chat, peer to peer.
 //! - [`cli`]: the program `mailctl`.
 //! - [`limits`]: every maximum, with its reason.
 //!
-//! `ARCHITECTURE.md` has the map and the story of one mail.
+//! `ARCHITECTURE.md` has the map and the stories of one mail and one chat.
 
 pub mod auth;
 pub mod broker;

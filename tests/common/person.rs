@@ -1,5 +1,10 @@
 //! A user of the client library: a home in a folder of its own, sessions, and chats.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step that fails ends the test, and the line says which"
+)]
+
 use std::time::Duration;
 
 use correio::chat::io::{End, Event};
@@ -107,10 +112,9 @@ pub fn open_invitation(session: &mut Session) -> ChatRow {
 }
 
 /// A chat between two devices, accepted.
-pub fn chat_of(asker: &Person, accepter: &Person) -> (Chat, Chat) {
-    let asked = asker.ask(accepter);
-    let accepted = accepter.accept();
-    (asked, accepted)
+pub fn chat_of(one: &Person, other: &Person) -> (Chat, Chat) {
+    let asked = one.ask(other);
+    (asked, other.accept())
 }
 
 /// Waits for what `choose` wants of a chat; passes over the rest.
@@ -193,4 +197,4 @@ pub fn leave(one: &mut Chat, other: &mut Chat) {
 }
 
 /// How long a finish may take.
-pub const FINISH: Duration = Duration::from_millis(2_000);
+pub const FINISH: Duration = Duration::from_secs(2);
