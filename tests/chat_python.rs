@@ -5,11 +5,12 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use common::PATIENCE;
 use common::chat::{Talk, all_ports_are_back};
 use common::ctl::Ctl;
 use common::server::Server;
+use common::{PATIENCE, pause};
 
 /// Returns a Python that has pyzmq: the one `make setup` made, or the one on PATH.
 fn python() -> Option<PathBuf> {
@@ -209,4 +210,62 @@ fn p03_python_mails_what_was_not_delivered() {
     let bodies: Vec<_> = bodies.iter().filter(|o| o["kind"] == "mail").collect();
     assert_eq!(bodies.len(), 1, "{bodies:?}");
     assert_eq!(bodies[0]["body"], "too late");
+}
+
+/// Resets every connection to one of these ports; nothing where this machine does not let us. Returns how
+/// many there were.
+fn reset(ports: &[u16]) -> usize {
+    let mut command = Command::new("ss");
+    command.args(["-K", "-H", "-t", "state", "established"]);
+    let either: Vec<String> = ports
+        .iter()
+        .map(|port| format!("dport = :{port}"))
+        .collect();
+    let output = command.arg(either.join(" or ")).output();
+    output.map_or(0, |output| {
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    })
+}
+
+#[test]
+fn p03_python_and_mailctl_resume_where_they_were_cut_off() {
+    const TEST: &str = "p03_python_and_mailctl_resume_where_they_were_cut_off";
+    const LINES: u64 = 3_000;
+    let Some((python, server, homes)) = set_up(TEST) else {
+        return;
+    };
+    let ana = Snake::new(&python, &server, homes.path(), "ana");
+    let bob = ctl(&server, homes.path(), "bob");
+    let mut asking = ana.ask("bob");
+    asking.kind("waiting");
+    let mut accepting = Talk::accept(&bob, "ana");
+    asking.kind("open");
+    accepting.kind("open");
+    let mut cut = 0;
+    for nth in 1..=LINES {
+        asking.say(&format!("a{nth}"));
+        accepting.say(&format!("b{nth}"));
+        if nth % (LINES / 8) == 0 {
+            cut += reset(&server.pool());
+            // Until the next cut both have connected anew.
+            pause(Duration::from_millis(200));
+        }
+    }
+    if cut == 0 {
+        return common::skip(
+            TEST,
+            "ss -K resets nothing here: no iproute2, not root, or no such kernel",
+        );
+    }
+    asking.line(&format!("b{LINES}"));
+    accepting.line(&format!("a{LINES}"));
+    asking.leave();
+    for (ended, side) in [(asking.end(), "b"), (accepting.end(), "a")] {
+        assert_eq!((ended.code, ended.last()), (0, "bye"), "{}", ended.err);
+        let all: Vec<_> = (1..=LINES)
+            .map(|nth| (nth, format!("{side}{nth}")))
+            .collect();
+        assert!(ended.lines() == all, "in order, once: {:?}", ended.lines());
+    }
+    println!("{cut} connections reset during {LINES} lines each way");
 }
