@@ -12,6 +12,7 @@ use common::chat::Talk;
 use common::ctl::Ctl;
 use common::hosts::{Family, Hosts};
 use common::server::{Plan, Server};
+use common::terminal::Terminal;
 use common::{PATIENCE, Timed, eventually, now, pause};
 use serde_json::Value;
 
@@ -176,10 +177,63 @@ fn story(stage: &mut Stage) {
     );
 }
 
+/// The same story in the words of the shell, at two terminals.
+fn story_in_shells(stage: &mut Stage) {
+    stage.log_in();
+    let mut ana = Terminal::shell(&stage.x);
+    ana.sees("ana> ");
+    ana.type_line("@bob for you alone");
+    ana.sees("sent to bob: ");
+    ana.type_line("@news for everybody");
+    ana.sees("sent to news: ");
+    stage.server.kill9();
+    ana.sees("the server does not answer");
+    stage.server.restart();
+    ana.sees("the server is back");
+
+    let mut bob = Terminal::shell(&stage.y);
+    bob.sees("bob> ");
+    bob.type_line("refresh");
+    bob.sees("for you alone");
+    bob.sees("for everybody");
+    bob.type_line("!lab");
+    bob.sees("joined lab");
+    ana.type_line("@lab for the lab");
+    ana.sees("sent to lab: ");
+    bob.sees("@lab from ana");
+    bob.type_line("refresh");
+    bob.sees("for the lab");
+
+    ana.type_line("#bob");
+    bob.sees("? ana asks for a direct chat");
+    bob.type_line("y");
+    ana.sees("direct line to bob; key words ");
+    let words = ana.sees(",");
+    bob.sees("direct line to ana; key words ");
+    assert_eq!(bob.sees(","), words);
+    ana.type_line("from ana to bob");
+    bob.sees("ana| from ana to bob");
+    bob.type_line("from bob to ana");
+    ana.sees("bob| from bob to ana");
+    bob.type_line("/bye");
+    ana.sees("bob left");
+    ana.sees("Enter goes back to the shell");
+    ana.type_line("");
+    for terminal in [&mut ana, &mut bob] {
+        terminal.sees("> ");
+        terminal.type_line("quit");
+        assert!(terminal.child.wait().expect("it ends").success());
+    }
+    eventually("the ports back", || {
+        stage.leases("held").is_empty().then_some(())
+    });
+}
+
 #[test]
 fn the_story_on_one_machine() {
     let _timed = Timed::start("the_story_on_one_machine");
     story(&mut Stage::one_machine());
+    story_in_shells(&mut Stage::one_machine());
 }
 
 #[test]
@@ -190,6 +244,7 @@ fn the_story_on_three_hosts() {
         };
         println!("{family:?}: the server at {}", hosts.address(1));
         story(&mut Stage::hosts(&hosts));
+        story_in_shells(&mut Stage::hosts(&hosts));
     }
 }
 
@@ -209,6 +264,10 @@ fn a_blocked_port_is_told_to_both_within_ten_seconds() {
             return common::skip(TEST, &reason);
         }
         let (mut x, mut y) = stage.asked();
+        // The accept follows at once; how long the process took to start is not what is measured.
+        eventually("a port each", || {
+            (stage.leases("held").len() == 2).then_some(())
+        });
         let begin = now();
         x.say("typed ahead by x");
         y.say("typed ahead by y");
