@@ -160,7 +160,9 @@ impl Sim {
             Device::new(1, "bob", topics(&["news", "lab/laser"])),
             Device::new(2, "carla", topics(&["lab/laser"])),
         ];
-        devices.iter_mut().for_each(|device| device.chatty = chatty);
+        for device in &mut devices {
+            device.chatty = chatty;
+        }
         let addresses = ["ana", "bob", "carla", "news", "lab/laser"];
         let mut sim = Self {
             rng,
@@ -557,8 +559,9 @@ impl Sim {
             Some(Request::Heartbeat(_)) => {
                 let beat = reply::decode::<reply::Heartbeat>(&frames[1]);
                 let rows = beat.map_or(Vec::new(), |beat| beat.chats);
-                rows.iter()
-                    .for_each(|row| chat::concerns(&device.user, row));
+                for row in &rows {
+                    chat::concerns(&device.user, row);
+                }
             }
             _ => {}
         }

@@ -80,7 +80,9 @@ impl Chatting {
     /// Takes in what a heartbeat lists.
     pub(super) fn listed(&mut self, rows: Vec<ChatRow>) {
         self.rows.clear();
-        rows.into_iter().for_each(|row| self.hear(row));
+        for row in rows {
+            self.hear(row);
+        }
     }
 
     /// Takes in how an invitation stands.
