@@ -284,6 +284,26 @@ fn a_terminal_that_cannot_move_its_cursor_will_do() {
 }
 
 #[test]
+fn a_request_that_stands_is_said_when_the_shell_begins() {
+    let house = House::new();
+    let mut ana = Terminal::start(house.ana.command(&["chat", "bob"]));
+    ana.sees("asked bob for a chat");
+    let mut bob = Terminal::shell(&house.bob);
+    bob.sees("? ana asks for a direct chat (expires in ");
+    bob.type_line("#nobody");
+    bob.sees("error[no_such_address]");
+    bob.type_line("#bob");
+    bob.sees("error[");
+    // Asking who asks is a yes.
+    bob.type_line("#ana");
+    bob.sees("direct line to ana");
+    ana.sees("direct line to bob");
+    bob.type_line("/bye");
+    bob.sees("bob> ");
+    assert_eq!(ana.ends().code(), Some(0));
+}
+
+#[test]
 fn ctrl_c_takes_the_invitation_back_and_what_was_typed_ahead() {
     let house = House::new();
     let (mut ana, mut bob) = house.shells();
@@ -475,5 +495,32 @@ fn p12_nothing_of_a_chat_ever_acts_on_a_terminal() {
     drop(lines);
     ana.sees("bob left");
     assert!(bob.wait().expect("it ends").success());
+    assert_terminal_inert(&ana.all());
+}
+
+#[test]
+fn p12_no_name_of_an_offered_file_acts_on_a_terminal() {
+    let house = House::new();
+    let mut ana = Terminal::shell(&house.ana);
+    ana.sees("ana> ");
+    let mut command = house.bob.command(&["chat", "ana"]);
+    for (nth, hostile) in HOSTILE.iter().enumerate() {
+        let name = hostile.replace(['\0', '/'], "_");
+        let path = house.folder.path().join(format!("{nth} {name}"));
+        std::fs::write(&path, "x").expect("a file");
+        command.arg("--send").arg(path);
+    }
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut bob = quiet.spawn().expect("mailctl starts");
+    ana.sees("? bob asks");
+    ana.type_line("y");
+    for _ in HOSTILE {
+        ana.sees("bob offers file ");
+        ana.sees("- /accept or /refuse");
+        ana.type_line("/refuse");
+        ana.sees("did not take ");
+    }
+    ana.sees("bob left");
+    assert_eq!(bob.wait().expect("it ends").code(), Some(77));
     assert_terminal_inert(&ana.all());
 }

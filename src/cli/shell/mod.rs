@@ -332,7 +332,7 @@ impl Shell<'_, '_> {
             return Ok(());
         }
         let question = chat::question(&party.peer, lines.len());
-        let mails = chat::is_yes(&self.read(&question));
+        let mails = !self.context.ui.may_ask() || chat::is_yes(&self.read(&question));
         let mut left = Left {
             account: &self.account,
             party,
