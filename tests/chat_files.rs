@@ -14,6 +14,7 @@ use common::ctl::{Ctl, Run};
 use common::person::{Person, wait_for, wait_open};
 use common::server::Server;
 use common::talker::Talker;
+use common::terminal::Terminal;
 use common::{eventually, scale, skip};
 use correio::chat::Told;
 use correio::chat::frame::Note;
@@ -500,4 +501,64 @@ fn a_name_that_is_no_text_is_sent_all_the_same() {
     ends(ana, 0);
     ends(bob, 0);
     assert_eq!(world.names(), ["caf\u{fffd}.txt"]);
+}
+
+/// Opens a chat that bob accepts at a terminal, standing in his folder for files.
+fn bob_at_a_terminal(world: &World) -> Terminal {
+    let mut words = world.bob.command(&["chat", "accept"]);
+    words.current_dir(&world.inbox);
+    let mut bob = Terminal::start(words);
+    bob.sees("direct line to ana");
+    bob
+}
+
+#[test]
+fn at_a_terminal_receive_takes_files_unasked_while_lines_go_on() {
+    let world = World::new();
+    let sent = bytes(48 * MIB);
+    let path = world.file("large", &sent);
+    let mut ana = world.ask(&["--send", &path]);
+    let inbox = world.inbox.to_str().unwrap();
+    let words = ["chat", "accept", "--receive", inbox];
+    let mut bob = Terminal::start(world.bob.command(&words));
+    bob.sees("ana offers file 1: large, 50.3 MB\r\n");
+    bob.type_line("how nice");
+    assert_eq!(ana.object("line")["text"], "how nice");
+    bob.sees("received ");
+    ana.close();
+    bob.sees("ana left");
+    ends(ana, 0);
+    assert!(bob.ends().success());
+    assert!(world.received("large") == sent);
+}
+
+#[test]
+fn p12_an_offer_cannot_act_on_a_terminal() {
+    let world = World::new();
+    let path = world.file("\x1b]0;x\x07\u{202e}\u{9b}2Jevil", b"x");
+    let ana = world.ask(&["--send", &path]);
+    let mut bob = bob_at_a_terminal(&world);
+    bob.sees("ana offers file 1: _]0;x___2Jevil, 1 byte");
+    bob.type_line("/accept");
+    bob.sees("received ./_]0;x___2Jevil");
+    told(&ana, "sent");
+    drop(ana);
+    bob.sees("ana");
+    let shown = bob.all();
+    let acts = ["\u{202e}", "\u{9b}", "\x1b]0"];
+    assert!(!acts.iter().any(|act| shown.contains(act)), "{shown:?}");
+}
+
+#[test]
+fn a_terminal_shows_how_far_a_file_is_and_is_not_read() {
+    let world = World::new();
+    let path = world.file("large", &bytes(32 * MIB));
+    let words = ["chat", "bob", "--send", path.as_str()];
+    let mut ana = Terminal::start(world.ana.command(&words));
+    ana.sees("asked bob for a chat");
+    let bob = world.receive(&world.inbox);
+    ana.sees("% of 33.5 MB  sending large");
+    ana.sees("bob has large, verified");
+    assert!(ana.ends().success());
+    ends(bob, 0);
 }

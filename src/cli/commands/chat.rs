@@ -23,6 +23,7 @@ use self::talk::{Over, Party, Talk};
 use self::undelivered::Left;
 use super::invitations::Waiting;
 use super::{Context, close, said, user_name};
+use crate::chat::file::Policy;
 use crate::chat::{Chat, ChatError, Options};
 use crate::cli::args::{self, ChatDecline, ChatDeed, Undelivered};
 use crate::cli::error::CliError;
@@ -192,7 +193,6 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
 struct How<'a> {
     args: &'a args::Talk,
     plan: Plan,
-    has_files: bool,
     reads_stdin: bool,
     stop: Arc<AtomicBool>,
 }
@@ -205,7 +205,6 @@ impl<'a> How<'a> {
         Ok(Self {
             args,
             plan: Plan::new(args)?,
-            has_files,
             reads_stdin: !(sends_only || has_files && context.globals.no_input),
             stop: stop_flag()?,
         })
@@ -220,8 +219,8 @@ fn converse(
     news: News,
     how: How<'_>,
 ) -> Result<(), CliError> {
-    if !how.has_files && alone::is_possible(ui) {
-        return at_terminal(ui, account, chat, news, &how);
+    if how.reads_stdin && alone::is_possible(ui) {
+        return at_terminal(ui, account, chat, news, how);
     }
     let talk = Talk::begin(chat, account)?.with_files(how.plan);
     let party = talk.party().clone();
@@ -242,8 +241,12 @@ fn at_terminal(
     account: &Account,
     chat: Chat,
     news: News,
-    how: &How<'_>,
+    how: How<'_>,
 ) -> Result<(), CliError> {
+    let policy = match how.plan.policy {
+        Policy::Refuse => Policy::Ask,
+        policy => policy,
+    };
     let fate = how.args.undelivered;
     let alone = Alone {
         ui,
@@ -252,7 +255,7 @@ fn at_terminal(
         stop: &how.stop,
         mails: fate.map(|fate| fate == Undelivered::Mail),
     };
-    let (party, over, mails) = alone.hold(chat)?;
+    let (party, over, mails) = alone.hold(chat, policy)?;
     let fate = if mails {
         Undelivered::Mail
     } else {

@@ -34,6 +34,7 @@ use super::error::CliError;
 use super::show::{Answer, counted};
 use super::ui::Ui;
 use super::untrusted::visible;
+use crate::chat::file::Policy;
 use crate::chat::{Chat, Refusal, Undelivered};
 use crate::cli::args::bare;
 use crate::client::home::Account;
@@ -294,7 +295,7 @@ impl Shell<'_, '_> {
             stop: &self.stop,
         };
         stage.news.set_answer(Answer::Later);
-        let held = stage.hold(chat);
+        let held = stage.hold(chat, Policy::Ask);
         self.news.set_answer(Answer::Prompt);
         let (party, over) = held?;
         match over.session {

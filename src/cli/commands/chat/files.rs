@@ -74,6 +74,17 @@ pub(crate) fn readable(path: &Path) -> Result<(), CliError> {
     File::open(path).map(drop).map_err(failed)
 }
 
+/// Reads a path as somebody types it: with `~/` for the home folder, and perhaps between quotes, which
+/// is how a terminal pastes a file that was dropped on it.
+pub(crate) fn path(typed: &str, home: Option<PathBuf>) -> PathBuf {
+    let quoted = |quote| typed.strip_prefix(quote)?.strip_suffix(quote);
+    let bare = quoted('\'').or_else(|| quoted('"')).unwrap_or(typed);
+    match (bare.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(bare),
+    }
+}
+
 /// Returns why a file of this side did not arrive, for the program's end.
 pub(crate) fn unsent(told: &Told, is_over: bool, party: &Party) -> Option<CliError> {
     let peer = visible(&party.peer);
@@ -258,6 +269,21 @@ mod tests {
             blake3: "ab".repeat(32),
         };
         Told { about, state }
+    }
+
+    #[test]
+    fn paths_are_read_as_they_are_typed() {
+        let read = |typed| path(typed, Some(PathBuf::from("/home/ana")));
+        for (typed, expected) in [
+            ("a b.txt", "a b.txt"),
+            ("'a b.txt'", "a b.txt"),
+            ("\"/tmp/a\"", "/tmp/a"),
+            ("~/a", "/home/ana/a"),
+            ("~bob", "~bob"),
+            ("'", "'"),
+        ] {
+            assert_eq!(read(typed), PathBuf::from(expected), "{typed}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Stage, is_yes, question};
 use crate::chat::Chat;
+use crate::chat::file::Policy;
 use crate::cli::commands::chat::talk::{Over, Party};
 use crate::cli::error::CliError;
 use crate::cli::shell::compose::Typed;
@@ -39,7 +40,11 @@ pub(crate) struct Alone<'a> {
 
 impl Alone<'_> {
     /// Holds the chat. Returns also whether undelivered lines become mails.
-    pub(crate) fn hold(mut self, chat: Chat) -> Result<(Party, Over, bool), CliError> {
+    pub(crate) fn hold(
+        mut self,
+        chat: Chat,
+        policy: Policy,
+    ) -> Result<(Party, Over, bool), CliError> {
         let mut terminal = Terminal::open(None)?;
         let mut stage = Stage {
             terminal: &mut terminal,
@@ -47,7 +52,7 @@ impl Alone<'_> {
             news: &mut self.news,
             stop: self.stop,
         };
-        let held = stage.hold(chat);
+        let held = stage.hold(chat, policy);
         let mails = match &held {
             Ok((party, over)) => self.decide(&mut terminal, party, over.undelivered.len()),
             Err(_) => true,

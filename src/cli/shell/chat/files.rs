@@ -1,13 +1,12 @@
 //! Files in a chat at a terminal: offers are asked about, and how far a file is is said now and then.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chat::Voice;
-use crate::chat::file::{Files, Policy, State, Told};
+use crate::chat::file::{Files, Policy, State};
 use crate::chat::frame::FileNumber;
 use crate::chat::io::Event;
-use crate::cli::commands::chat::files::{folder, gauge, readable, words};
+use crate::cli::commands::chat::files::{folder, gauge, path as path_of, readable, words};
 use crate::cli::commands::chat::talk::Party;
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
@@ -24,10 +23,10 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Begins; offers of the other side wait for an answer.
-    pub(super) fn new(voice: Voice, party: Party) -> Self {
+    /// Begins.
+    pub(super) fn new(voice: Voice, party: Party, policy: Policy) -> Self {
         Self {
-            files: Files::new(Arc::new(voice), Policy::Ask),
+            files: Files::new(Arc::new(voice), policy),
             party,
             gauged_ms: 0,
         }
@@ -45,7 +44,7 @@ impl Desk {
 
     /// Sends a file.
     pub(super) fn send(&mut self, path: &str) -> Result<(), CliError> {
-        let path = at_home(path);
+        let path = path_of(path, std::env::home_dir());
         readable(&path)?;
         self.files.send(path);
         Ok(())
@@ -54,7 +53,7 @@ impl Desk {
     /// Takes an offered file into a folder; nothing is where the program was started.
     pub(super) fn accept(&mut self, file: Option<FileNumber>, into: &str) -> Result<(), CliError> {
         let into = if into.is_empty() { "." } else { into };
-        let folder = folder(&at_home(into))?;
+        let folder = folder(&path_of(into, std::env::home_dir()))?;
         if self.files.accept(file, &folder) {
             Ok(())
         } else {
@@ -76,7 +75,8 @@ impl Desk {
         while let Some(told) = self.files.poll_told() {
             // How far it is comes a while after what begins it.
             self.gauged_ms = now_ms;
-            let answer = if is_offer(&told) {
+            let is_open = self.files.offers().any(|offer| offer == told.about);
+            let answer = if is_open && told.state == State::Offered {
                 " - /accept or /refuse"
             } else {
                 ""
@@ -100,18 +100,5 @@ impl Desk {
     pub(super) fn end(&mut self, ui: &mut Ui, now_ms: u64) {
         self.files.end();
         self.tell(ui, now_ms);
-    }
-}
-
-fn is_offer(told: &Told) -> bool {
-    told.about.incoming && told.state == State::Offered
-}
-
-/// `~/x` is in the home, as people are used to.
-fn at_home(path: &str) -> PathBuf {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    match (path.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(path),
     }
 }

@@ -21,6 +21,7 @@ use self::screen::{Act, Screen};
 use super::compose::Typed;
 use super::editor::{Completion, Terminal};
 use super::news::News;
+use crate::chat::file::Policy;
 use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
 use crate::chat::{Chat, Options, Told, Undelivered, Unsaid, Voice};
@@ -41,6 +42,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The same while files are under way.
 const BUSY: Duration = Duration::from_millis(100);
+
+/// What is taken in before anything else has its turn.
+const TOLD_AT_ONCE: usize = 256;
 
 /// How long the other side's last lines may take to appear.
 const LAST_LINES: Duration = Duration::from_millis(300);
@@ -90,7 +94,7 @@ struct Play<'a, 's> {
 
 impl Stage<'_> {
     /// Holds a chat from its beginning to its end. A line may still be being typed then.
-    pub(crate) fn hold(&mut self, chat: Chat) -> Result<(Party, Over), CliError> {
+    pub(crate) fn hold(&mut self, chat: Chat, policy: Policy) -> Result<(Party, Over), CliError> {
         let party = Party {
             chat: chat.chat().clone(),
             peer: chat.user().to_owned(),
@@ -103,7 +107,7 @@ impl Stage<'_> {
         let play = Play {
             voice: chat.voice(),
             screen: Screen::new(self.account.user().as_str(), &party.peer, chat.is_asking()),
-            desk: Desk::new(chat.voice(), party.clone()),
+            desk: Desk::new(chat.voice(), party.clone(), policy),
             chat,
             party: party.clone(),
             mark,
@@ -131,7 +135,7 @@ impl Play<'_, '_> {
         while self.end.is_none() {
             self.note_shown();
             self.take_typed();
-            self.take_told();
+            let more = self.take_told();
             self.look_round();
             self.stop_if_asked();
             if self.end.is_some() {
@@ -141,8 +145,10 @@ impl Play<'_, '_> {
                 let prompt = self.screen.prompt();
                 self.stage.terminal.ask(&prompt, Completion::Chat);
             }
-            let busy = self.desk.is_busy();
-            self.sleeper.wait(if busy { BUSY } else { LOOK_EVERY });
+            if !more {
+                let busy = self.desk.is_busy();
+                self.sleeper.wait(if busy { BUSY } else { LOOK_EVERY });
+            }
         }
         self.over()
     }
@@ -172,10 +178,12 @@ impl Play<'_, '_> {
         }
     }
 
-    fn take_told(&mut self) {
-        while self.end.is_none() {
+    /// Takes in what happened. Says whether there may be more: the pieces of a file keep nobody from
+    /// typing.
+    fn take_told(&mut self) -> bool {
+        for _ in 0..TOLD_AT_ONCE {
             let Some(told) = self.chat.next(Duration::ZERO) else {
-                return;
+                return false;
             };
             match told {
                 Told::Chat(event) => self.hear(event),
@@ -186,7 +194,11 @@ impl Play<'_, '_> {
                     self.stage.terminal.above().error(&error);
                 }
             }
+            if self.end.is_some() {
+                return false;
+            }
         }
+        true
     }
 
     /// Files first; what is not theirs is for the screen.
