@@ -418,6 +418,24 @@ mod tests {
     }
 
     #[test]
+    fn an_invitation_without_the_side_that_accepted_it_is_found() {
+        let (_, snapshot) = super::super::conformance::one_of_each();
+        let sound = &snapshot.invitations[0];
+        let faults = |record: InvitationRecord| {
+            let mut store = Memory::new();
+            store.commit(&[Change::PutInvitation(record)]).unwrap();
+            store.verify().faults_total
+        };
+        assert_eq!(faults(sound.clone()), 0);
+        let accepter = None;
+        let one_sided = InvitationRecord {
+            accepter,
+            ..sound.clone()
+        };
+        assert_eq!(faults(one_sided), 1);
+    }
+
+    #[test]
     fn any_flipped_bit_is_found() {
         let rows = sound().rows();
         for (tree, key, value) in rows {
