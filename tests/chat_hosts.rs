@@ -14,6 +14,7 @@ use common::hosts::{Family, Hosts};
 use common::server::{Plan, Server};
 use common::terminal::Terminal;
 use common::{PATIENCE, Timed, eventually, now, pause};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// How soon who cannot be reached must be known.
@@ -466,6 +467,46 @@ fn p02_a_pulled_cable_is_noticed_within_fifteen_seconds() {
     });
     assert_eq!(found, ["into the void"]);
     assert!(PATIENCE > LOST && stage.folder.path().exists());
+}
+
+/// Y shows lines that reached it, but none of its acknowledgements gets out, and then it dies: X mails them
+/// all, and Y's next refresh shows none of them again.
+#[test]
+fn p03_lines_whose_acks_were_lost_are_not_shown_again() {
+    const TEST: &str = "p03_lines_whose_acks_were_lost_are_not_shown_again";
+    const LINES: usize = 50;
+    let Some(hosts) = hosts_or_skip(TEST, 3, Family::V4) else {
+        return;
+    };
+    let stage = Stage::hosts(&hosts);
+    stage.log_in();
+    let (mut x, mut y) = stage.chat();
+    x.say("acknowledged");
+    y.line("acknowledged");
+    x.kind("delivered");
+    y.signal(Signal::STOP);
+    (1..=LINES).for_each(|nth| x.say(&format!("line {nth}")));
+    // Long enough for them to lie in Y's host, which nobody can look into.
+    pause(Duration::from_millis(500));
+    hosts.cable(3, false);
+    y.signal(Signal::CONT);
+    y.line(&format!("line {LINES}"));
+    assert_eq!(y.kill9().lines().len(), LINES + 1);
+    let x = x.end();
+    assert_eq!((x.code, x.last()), (69, "lost"), "{}", x.err);
+    let sent = format!("\"count\":{LINES},\"sent\":{LINES}");
+    assert!(
+        x.err.contains(&sent),
+        "none was acknowledged, all are mailed: {}",
+        x.err
+    );
+    hosts.cable(3, true);
+    let refresh = eventually("the server again", || {
+        Some(stage.y.run(&["--json", "refresh"])).filter(|run| run.code == 0)
+    });
+    assert_eq!(refresh.out, "", "all were shown before");
+    stage.x.ok(&["send", "bob", "-b", "a mail"]);
+    assert_eq!(bodies(&stage.y), ["a mail"]);
 }
 
 /// A server that hears neither side for longer than a term takes their leases back; the chat on those ports

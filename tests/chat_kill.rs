@@ -16,6 +16,7 @@ use common::ctl::{Ctl, Run};
 use common::rng::Rng;
 use common::server::Server;
 use common::{Timed, eventually, now, pause, scale};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// The leases' term; the flag below says the same.
@@ -560,6 +561,39 @@ fn p03_a_side_killed_while_showing_shows_again_only_what_it_was_showing() {
         assert!(shown == said, "all, in order, once");
     }
     println!("{again} lines shown again after 3 kills");
+}
+
+/// A side that sleeps so long that the other gives it up and mails what it said, and then wakes with those
+/// lines before it: it shows each once, there or as mail.
+#[test]
+fn p03_a_side_that_slept_shows_each_line_once() {
+    const SAID_LINES: usize = 60;
+    let server = Server::start_with(4, &["--port-rest", "0s"]);
+    let homes = tempfile::tempdir().expect("a folder");
+    let home = |name: &str| {
+        let ctl = Ctl::new(&server, &homes.path().join(name));
+        ctl.ok(&["login", name]);
+        ctl
+    };
+    let (ana, bob) = (home("ana"), home("bob"));
+    let mut asking = Talk::ask(&ana, "bob");
+    asking.kind("waiting");
+    let mut sleeping = Talk::accept(&bob, "ana");
+    sleeping.kind("open");
+    asking.kind("open");
+    sleeping.signal(Signal::STOP);
+    let said: Vec<String> = (0..SAID_LINES).map(|nth| format!("said {nth}")).collect();
+    said.iter().for_each(|text| asking.say(text));
+    let ended = asking.end();
+    assert_eq!((ended.code, ended.last()), (69, "lost"), "{}", ended.err);
+    sleeping.signal(Signal::CONT);
+    let woken = sleeping.end();
+    assert_eq!((woken.code, woken.last()), (69, "lost"), "{}", woken.err);
+    let live = woken.lines().into_iter().map(|line| line.1);
+    let mut shown: Vec<String> = live.collect();
+    println!("{} lines shown after waking", shown.len());
+    shown.extend(mails(&bob));
+    assert_eq!(shown, said, "all, in order, once");
 }
 
 /// Starts a process that has nothing to say and goes on listening.

@@ -91,6 +91,10 @@ fn converse(mut leaver: Talk, mut other: Talk) {
     let words = leaver.kind("open")["fingerprint"].clone();
     assert_eq!(words, other.kind("open")["fingerprint"]);
     assert_eq!(words.as_str().expect("words").split('-').count(), 5);
+    converse_on(leaver, other);
+}
+
+fn converse_on(mut leaver: Talk, mut other: Talk) {
     for (nth, text) in ["olá", "", " two  words ", "{\"kind\":\"bye\"}"]
         .iter()
         .enumerate()
@@ -166,6 +170,24 @@ fn mailctl_asks_python_and_either_leaves() {
         }
     }
     all_ports_are_back(&server);
+}
+
+/// Longer than either side waits for a sign of life.
+#[test]
+fn python_and_mailctl_stay_together_while_nobody_speaks() {
+    const TEST: &str = "python_and_mailctl_stay_together_while_nobody_speaks";
+    let Some((python, server, homes)) = set_up(TEST) else {
+        return;
+    };
+    let ana = Snake::new(&python, &server, homes.path(), "ana");
+    let bob = ctl(&server, homes.path(), "bob");
+    let mut asking = ana.ask("bob");
+    asking.kind("waiting");
+    let mut accepting = Talk::accept(&bob, "ana");
+    asking.kind("open");
+    pause(Duration::from_secs(13));
+    assert!(!accepting.has("broken"), "signs of life come in time");
+    converse_on(asking, accepting);
 }
 
 #[test]

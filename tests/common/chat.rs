@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use correio::protocol::request::AdminWhat;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::client::RawClient;
@@ -180,6 +181,11 @@ impl Talk {
     /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Stops or continues it.
+    pub fn signal(&self, which: Signal) {
+        kill_process(Pid::from_child(&self.child), which).expect("it runs");
     }
 
     /// Says whether the process still runs.
