@@ -370,6 +370,12 @@ impl Files {
                     incoming.order(incoming::Order::Mended);
                 }
             }
+            // Too short a break to be told: the side that receives asks for what it lost.
+            Event::Resumed => {
+                if let Some(incoming) = &self.incoming {
+                    incoming.order(incoming::Order::Mended);
+                }
+            }
             Event::Ended(_) => self.end(),
             _ => {}
         }

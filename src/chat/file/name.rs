@@ -54,7 +54,10 @@ fn trimmed(name: &str) -> &str {
 fn cut(name: &str, mark: &str, bytes_max: usize) -> String {
     let (stem, extension) = split(name);
     let room = bytes_max - mark.len() - extension.len();
-    let stem = stem[..stem.floor_char_boundary(room)].trim_end_matches([' ', '.']);
+    let stem = match stem.floor_char_boundary(room) {
+        whole if whole == stem.len() => stem,
+        end => stem[..end].trim_end_matches([' ', '.']),
+    };
     format!("{stem}{mark}{extension}")
 }
 
