@@ -18,6 +18,9 @@ use super::name;
 /// Digits of a file's BLAKE3 that its part is called by.
 const PART_DIGITS: usize = 32;
 
+/// Bytes that stay free for other things, or a twentieth of a small disk.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Namesakes tried before a name counts as taken for good.
 const NAMESAKES_MAX: u32 = 10_000;
 
@@ -77,11 +80,12 @@ impl Folder {
         &self.path
     }
 
-    /// Returns how many bytes its file system still takes, where it says so.
+    /// Returns how many bytes files of others may still take of its file system, where that says so.
     pub(super) fn room(&self) -> Option<u64> {
         let told = fs::fstatvfs(&*self.handle).ok()?;
-        let says_so = told.f_blocks > 0;
-        says_so.then(|| told.f_bavail.saturating_mul(told.f_frsize))
+        let [all, free] = [told.f_blocks, told.f_bavail].map(|n| n.saturating_mul(told.f_frsize));
+        let reserve = RESERVE_BYTES.min(all / 20);
+        (all > 0).then(|| free.saturating_sub(reserve))
     }
 
     /// Opens the part of a file, made new or kept from an earlier try.

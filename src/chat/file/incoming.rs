@@ -219,7 +219,7 @@ impl Receiving {
         match self.folder.room() {
             Some(room) if room < needed => Err(Failure {
                 to_user: format!(
-                    "no room in {} for {}: {needed} bytes are to come, {room} are free",
+                    "no room in {} for {}: {needed} bytes are to come, {room} may",
                     self.folder.path().display(),
                     self.offer.name
                 ),
