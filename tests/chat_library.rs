@@ -22,6 +22,7 @@ use common::server::Server;
 use common::{Timed, eventually, now, scale};
 use correio::chat::io::{End, Event};
 use correio::chat::{Chat, ChatError, Finished, Options, Told, Undelivered, Unsaid};
+use correio::client::ClientError;
 use correio::client::outbox::Draft;
 use correio::client::session;
 use correio::limits;
@@ -448,6 +449,21 @@ fn mail_and_other_invitations_come_beside_the_chat() {
     assert_eq!(from, "eva");
     finish_whole(third);
     talk(&mut asked, &mut accepted, 5);
+}
+
+#[test]
+fn a_logout_elsewhere_ends_the_session_and_not_the_chat() {
+    let server = server();
+    let (ana, bob) = pair(&server);
+    let (mut one, mut other) = chat_of(&ana, &bob);
+    ana.session().logout(false).unwrap();
+    wait_for(&mut one, "the end of the session", |told| {
+        matches!(told, Told::Server(ClientError::LoggedOut)).then_some(())
+    });
+    talk(&mut one, &mut other, 10);
+    leave(&mut one, &mut other);
+    assert_eq!(finish(one).undelivered, []);
+    finish_whole(other);
 }
 
 #[test]

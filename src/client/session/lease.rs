@@ -54,7 +54,11 @@ impl Session {
         self.options.want_port = true;
         let mut offered = match self.lease.held() {
             Some(held) => held,
-            None => self.ask_for_port()?,
+            None => {
+                let asked = self.ask_for_port()?;
+                // Where the session was opened anew on the way, it holds one already.
+                self.lease.held().unwrap_or(asked)
+            }
         };
         let mut confirmed = self.lease.bound.take().is_some();
         for _ in 0..TRIES {
