@@ -52,6 +52,9 @@ fn trimmed(name: &str) -> &str {
 
 /// Puts `mark` before the extension and cuts the stem so that all of it fits.
 fn cut(name: &str, mark: &str, bytes_max: usize) -> String {
+    if mark.is_empty() && name.len() <= bytes_max {
+        return name.to_owned();
+    }
     let (stem, extension) = split(name);
     let room = bytes_max - mark.len() - extension.len();
     let stem = match stem.floor_char_boundary(room) {
@@ -119,6 +122,7 @@ mod tests {
             ("com10", "com10"),
             ("name. . ", "name"),
             ("\u{200b}", "_"),
+            ("a..b", "a..b"),
         ] {
             assert_eq!(safe(theirs), ours, "{theirs:?}");
         }
@@ -126,6 +130,10 @@ mod tests {
         let cut = safe(&format!("{long}.txt"));
         assert!(cut.ends_with("é.txt") && cut.len() <= 255, "{cut}");
         assert!(short(&long).len() <= 127);
+        // Cut where an extension begins that was none before.
+        let dots = safe(&format!("{}..{}", "a".repeat(250), "b".repeat(100)));
+        assert_eq!(dots, format!("{}..bbb", "a".repeat(250)));
+        assert_eq!(safe(&dots), dots);
     }
 
     #[test]
@@ -164,7 +172,8 @@ mod tests {
                 any::<String>(),
                 "[./\\\\ \\-\\x00-\\x1f\u{200e}-\u{202e}éa]{0,24}",
                 "(con|COM1|nul|lpt³)[. :]{0,3}[a-z]{0,3}",
-                "[a-zé.]{200,400}",
+                "[a-zé. ]{200,400}",
+                "a{230,250}[.é ]{1,6}b{1,40}",
             ],
             n in 2_u32..,
         ) {
