@@ -357,6 +357,21 @@ fn a_peer_that_dies_is_said_and_what_it_missed_goes_as_mail() {
 }
 
 #[test]
+fn a_line_is_delivered_once_it_stands_on_the_other_screen() {
+    let house = House::new();
+    let (mut ana, mut bob) = house.chat();
+    bob.sees("/help has more");
+    bob.hold(true);
+    ana.type_line("one");
+    ana.sees("1 line not delivered yet");
+    ana.type_line("/status");
+    ana.sees("1 line sent, 0 delivered");
+    bob.hold(false);
+    bob.sees("ana| one");
+    ana.sees("all delivered now");
+}
+
+#[test]
 fn a_server_that_dies_disturbs_no_chat() {
     let mut house = House::new();
     let (mut ana, mut bob) = house.chat();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{Action, LocalModes, tcflow, tcgetattr};
 
 use super::ctl::Ctl;
 
@@ -132,6 +132,12 @@ impl Terminal {
     pub fn is_sane(&self) -> bool {
         let modes = tcgetattr(&self.slave).expect("a terminal").local_modes;
         modes.contains(LocalModes::ECHO | LocalModes::ICANON)
+    }
+
+    /// Holds the terminal's output, as Ctrl-S does, or lets it go on.
+    pub fn hold(&self, held: bool) {
+        let action = if held { Action::OOff } else { Action::OOn };
+        tcflow(&self.slave, action).expect("a terminal");
     }
 
     /// Sends the program a signal.

@@ -487,3 +487,69 @@ impl Hinter for Words {
 impl Highlighter for Words {}
 impl Validator for Words {}
 impl Helper for Words {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A printer that tells what it got.
+    struct Told(Sender<String>);
+
+    impl ExternalPrinter for Told {
+        fn print(&mut self, text: String) -> rustyline::Result<()> {
+            self.0.send(text).map_err(io::Error::other)?;
+            Ok(())
+        }
+    }
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn reading(screen: &Screen, reading: bool) {
+        screen.change(|state| {
+            state.reading = reading;
+            state.rounds += u64::from(reading);
+        });
+    }
+
+    fn wait(screen: &Screen, text: u64) -> u64 {
+        screen.wait_while(SOON, |_| screen.appeared.load(Ordering::Acquire) < text);
+        screen.appeared.load(Ordering::Acquire)
+    }
+
+    #[test]
+    fn a_text_has_appeared_once_the_prompt_is_painted_below_it() {
+        let screen = Arc::new(Screen::default());
+        let (told, printed) = mpsc::channel();
+        let mut above = print_above(Told(told), &screen).unwrap();
+        reading(&screen, true);
+        writeln!(above, "one").unwrap();
+        above.flush().unwrap();
+        assert_eq!(printed.recv_timeout(SOON).unwrap(), "one\n");
+        // The editor has it, and has not painted yet.
+        assert_eq!(screen.appeared.load(Ordering::Acquire), 0);
+        writeln!(above, "two").unwrap();
+        above.flush().unwrap();
+        writeln!(above, "three").unwrap();
+        above.flush().unwrap();
+        screen.change(|state| state.paints += 1);
+        assert_eq!(wait(&screen, 1), 1);
+        // What came meanwhile is handed over at once.
+        assert_eq!(printed.recv_timeout(SOON).unwrap(), "two\nthree\n");
+        screen.change(|state| state.paints += 1);
+        assert_eq!(wait(&screen, 3), 3);
+    }
+
+    #[test]
+    fn a_text_between_two_lines_stands_there_at_once() {
+        let screen = Arc::new(Screen::default());
+        let (told, printed) = mpsc::channel();
+        let mut above = print_above(Told(told), &screen).unwrap();
+        for text in 1..=3 {
+            writeln!(above, "{text}").unwrap();
+            above.flush().unwrap();
+        }
+        assert_eq!(wait(&screen, 3), 3);
+        let printed: String = printed.try_iter().collect();
+        assert_eq!(printed, "1\n2\n3\n");
+    }
+}

@@ -1,10 +1,10 @@
 //! The interactive shell: the seed's words at a prompt, and word of what arrives meanwhile.
 //!
 //! [`table`] lists the words, [`parse`] reads a line, [`mod@compose`] asks for a mail, [`editor`] is the
-//! terminal, [`news`] says what is heard. One thread owns the session and does what the words say; while
-//! a line is being typed it listens, and prints above that line. Whatever goes wrong is told, and the
-//! prompt stays. What the words do is shared with the verbs of the same meaning in
-//! [`super::commands`].
+//! terminal, [`news`] says what is heard, [`chat`] holds direct chats. One thread owns the session and
+//! does what the words say; while a line is being typed it listens, and prints above that line.
+//! Whatever goes wrong is told, and the prompt stays. What the words do is shared with the verbs of the
+//! same meaning in [`super::commands`].
 
 pub mod chat;
 pub mod compose;
@@ -12,6 +12,7 @@ pub mod editor;
 pub mod news;
 pub mod parse;
 pub mod table;
+mod talk;
 pub mod words;
 
 use std::collections::BTreeSet;
@@ -21,27 +22,19 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
-use self::chat::Stage;
 use self::compose::{Composed, Lines, Typed, compose};
 use self::editor::{Completion, Terminal};
 use self::news::News;
 use self::parse::{Command, Mistake};
-use super::commands::chat::talk::Party;
-use super::commands::chat::undelivered::Left;
-use super::commands::invitations::Waiting;
 use super::commands::{self, Context, refresh, send, topic};
 use super::error::CliError;
 use super::show::{Answer, counted};
 use super::ui::Ui;
-use super::untrusted::visible;
-use crate::chat::file::Policy;
-use crate::chat::{Chat, Refusal, Undelivered};
 use crate::cli::args::bare;
 use crate::client::home::Account;
 use crate::client::outbox::Draft;
 use crate::client::session::{Event, Options, Session};
 use crate::protocol::MailId;
-use crate::protocol::reply::ChatRow;
 use crate::protocol::request::From as Start;
 
 /// How long a stop may go unnoticed, and a typed line where there is no session to be woken from.
@@ -223,137 +216,6 @@ impl Shell<'_, '_> {
         };
         self.pass_shown()?;
         refreshed
-    }
-
-    fn ask(&mut self, user: &str) -> Result<(), CliError> {
-        let user = commands::user_name(user)?;
-        self.news.meet(user.as_str());
-        let session = self.lend_session()?;
-        self.chat(Chat::ask(session, &user, &chat::options()))
-    }
-
-    fn accept(&mut self, user: Option<&str>) -> Result<(), CliError> {
-        let Some(row) = self.invitation("y", user)? else {
-            return Ok(());
-        };
-        self.news.answered(&row.chat);
-        let session = self.lend_session()?;
-        self.chat(Chat::accept(session, &row, &chat::options()))
-    }
-
-    fn decline(&mut self, user: Option<&str>) -> Result<(), CliError> {
-        let Some(row) = self.invitation("n", user)? else {
-            return Ok(());
-        };
-        let (ui, session) = self.parts()?;
-        session.chat_decline(&row.chat, false)?;
-        ui.note(format_args!("declined {}", visible(&row.from)));
-        self.news.answered(&row.chat);
-        Ok(())
-    }
-
-    /// Returns the invitation that `word` means: the only one, or that of `user`. None is guessed:
-    /// several are listed.
-    fn invitation(&mut self, word: &str, user: Option<&str>) -> Result<Option<ChatRow>, CliError> {
-        let user = user.map(commands::user_name).transpose()?;
-        let (ui, session) = self.parts()?;
-        let mut open = Waiting::of(session)?.open;
-        if let Some(user) = &user {
-            open.retain(|row| row.from == user.as_str());
-        }
-        let askers: BTreeSet<String> = open.iter().map(|row| visible(&row.from)).collect();
-        match (askers.len(), user) {
-            (0, None) => ui.note("nobody asks for a chat; #user asks for one"),
-            (0, Some(user)) => {
-                ui.note(format_args!(
-                    "{user} does not ask for a chat; #{user} asks for one"
-                ));
-            }
-            (1, _) => return Ok(open.into_iter().next()),
-            _ => {
-                let words: Vec<String> =
-                    askers.iter().map(|from| format!("{word} {from}")).collect();
-                ui.note(format_args!("several ask; say which: {}", words.join(", ")));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Holds a chat, and goes on as the shell afterwards.
-    fn chat(&mut self, begun: Result<Chat, Refusal>) -> Result<(), CliError> {
-        let chat = match begun {
-            Ok(chat) => chat,
-            Err((error, session)) => {
-                self.session = session;
-                return Err(error.into());
-            }
-        };
-        let mut stage = Stage {
-            terminal: &mut self.terminal,
-            account: &self.account,
-            news: &mut self.news,
-            stop: &self.stop,
-        };
-        stage.news.set_answer(Answer::Later);
-        let held = stage.hold(chat, Policy::Ask);
-        self.news.set_answer(Answer::Prompt);
-        let (party, over) = held?;
-        match over.session {
-            Some(session) => self.take_session(session),
-            None => self.reopens = true,
-        }
-        self.drop_line(&party);
-        self.settle(&party, &over.undelivered, over.server_down)
-    }
-
-    /// A line that was being typed when the chat ended goes nowhere: not to the other side, and it is no
-    /// word of the shell.
-    fn drop_line(&mut self, party: &Party) {
-        if !self.terminal.is_reading() {
-            return;
-        }
-        let peer = visible(&party.peer);
-        self.terminal.above().note("Enter goes back to the shell");
-        let typed = self.read_line("", Completion::Text);
-        if matches!(typed, Typed::Line(line) if !line.trim().is_empty()) {
-            self.context.ui.note(format_args!(
-                "not sent: the chat with {peer} was over when you typed that"
-            ));
-        }
-    }
-
-    /// Asks what becomes of lines that never arrived, and does it.
-    fn settle(
-        &mut self,
-        party: &Party,
-        lines: &[Undelivered],
-        server_down: bool,
-    ) -> Result<(), CliError> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let question = chat::question(&party.peer, lines.len());
-        let mails = !self.context.ui.may_ask() || chat::is_yes(&self.read(&question));
-        let mut left = Left {
-            account: &self.account,
-            party,
-            session: self.session.take(),
-            server_down,
-        };
-        let settled = if mails {
-            left.mail(self.context.ui, lines)
-        } else {
-            left.drop(self.context.ui, lines);
-            Ok(())
-        };
-        self.session = left.session;
-        settled
-    }
-
-    /// Gives the session away, to a chat.
-    fn lend_session(&mut self) -> Result<Session, CliError> {
-        self.parts()?;
-        Ok(self.session.take().expect("there is one now"))
     }
 
     /// Forgets the announcements of what was just shown.
