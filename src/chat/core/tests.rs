@@ -8,6 +8,7 @@ mod sim;
 mod strangers;
 
 use super::*;
+use crate::chat::frame::{Hello, MAGIC, VERSION};
 
 const ASKER: PublicKey = [1; 32];
 const ACCEPTER: PublicKey = [2; 32];
