@@ -3,6 +3,8 @@
 //! The other side says so, no lease leaks, no line is lost and none is shown twice. Several chats run side
 //! by side. 12 kills, or `CORREIO_KILLS`.
 
+#![allow(clippy::print_stdout, reason = "figures belong in a test's output")]
+
 mod common;
 
 use std::collections::HashSet;
@@ -175,7 +177,7 @@ impl<'a> Lane<'a> {
         let (at, dead) = (now(), asking.talk.kill9());
         self.count(&dead)?;
         let left = self.accept();
-        let said = self.alone(left, at, &[67, 69, 75]);
+        let said = Self::alone(left, at, &[67, 69, 75]);
         Some(self.settle(Moment::Asking, at, said, (0, &[]), &dead))
     }
 
@@ -197,7 +199,7 @@ impl<'a> Lane<'a> {
             self.accept_after_all(&mut left, round);
             None
         } else {
-            self.alone(left, at, &[67, 69, 75])
+            Self::alone(left, at, &[67, 69, 75])
         };
         Some(self.settle(Moment::Accepting, at, said, (victim, &[]), &dead))
     }
@@ -232,9 +234,9 @@ impl<'a> Lane<'a> {
     ) -> Option<Outcome> {
         asking.talk.kind("waiting");
         let mut sides = [asking, self.accept()];
-        sides
-            .iter_mut()
-            .for_each(|side| drop(side.talk.kind("open")));
+        for side in &mut sides {
+            side.talk.kind("open");
+        }
         let talk_ms = 100 + self.rng.below(1_000);
         talk(&mut sides, round, Duration::from_millis(talk_ms));
         if let Some(leaver) = leaves {
@@ -267,7 +269,7 @@ impl<'a> Lane<'a> {
                 pause(Duration::from_millis(10));
             }
         }
-        let (said, texts, shown) = self.alone_in_chat(left, at, leaves.is_some());
+        let (said, texts, shown) = Self::alone_in_chat(left, at, leaves.is_some());
         check_prefix(&shown, &said_by_dead);
         check_delivered(&dead, shown.len());
         let moment = if leaves.is_some() {
@@ -289,7 +291,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Waits for the other side to say that it is alone. Returns when it did, if it was in a chat.
-    fn alone(&self, left: Side, killed: Instant, codes: &[i32]) -> Option<Duration> {
+    fn alone(left: Side, killed: Instant, codes: &[i32]) -> Option<Duration> {
         let name = left.name.clone();
         let ended = left.talk.end();
         let took = killed.elapsed();
@@ -308,7 +310,6 @@ impl<'a> Lane<'a> {
 
     /// The same after lines were said: returns also what it said and what it showed.
     fn alone_in_chat(
-        &self,
         left: Side,
         killed: Instant,
         may_be_bye: bool,
@@ -405,7 +406,9 @@ impl<'a> Lane<'a> {
 fn talk(sides: &mut [Side; 2], round: usize, time: Duration) {
     let until = now() + time;
     while now() < until {
-        sides.iter_mut().for_each(|side| side.say(round));
+        for side in sides.iter_mut() {
+            side.say(round);
+        }
         pause(Duration::from_millis(2));
     }
 }
@@ -528,7 +531,7 @@ fn p03_a_side_killed_while_showing_shows_again_only_what_it_was_showing() {
         let said: Vec<String> = (0..SAID_LINES)
             .map(|nth| format!("{kill} {nth:<500}"))
             .collect();
-        said.iter().for_each(|text| asking.say(text));
+        asking.say_all(&said);
         wait_until_stuck(&showing);
         drop(showing.kill());
         let dead = Run::from(showing.wait_with_output().expect("it ends"));
@@ -583,7 +586,7 @@ fn p03_a_side_that_slept_shows_each_line_once() {
     asking.kind("open");
     sleeping.signal(Signal::STOP);
     let said: Vec<String> = (0..SAID_LINES).map(|nth| format!("said {nth}")).collect();
-    said.iter().for_each(|text| asking.say(text));
+    asking.say_all(&said);
     let ended = asking.end();
     assert_eq!((ended.code, ended.last()), (69, "lost"), "{}", ended.err);
     sleeping.signal(Signal::CONT);

@@ -4,6 +4,8 @@
 //! machine's network are searched for lines of a chat. That the search can see is shown beside it: a
 //! mail is found in memory and data, a text on a plain connection is found on the network.
 
+#![allow(clippy::print_stdout, reason = "figures belong in a test's output")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -193,66 +195,150 @@ fn count(found: &Found, kind: &str) -> usize {
     found.get(kind).copied().unwrap_or(0)
 }
 
+/// Two who say marked lines to each other, and a mail between them.
+struct Scene {
+    search: Search,
+    server: Server,
+    ana: Ctl,
+    bob: Ctl,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn set(search: Search) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let talkative = ["/usr/bin/env", "MAILSERVER_LOG=trace"];
+        let server = Server::planned(Plan {
+            wrapper: talkative.map(str::to_owned).to_vec(),
+            ..Plan::loopback(folder.path().join("data"), 4)
+        });
+        let home = |name: &str| {
+            let ctl = Ctl::new(&server, &folder.path().join(name));
+            ctl.ok(&["login", name]);
+            ctl
+        };
+        let (ana, bob) = (home("ana"), home("bob"));
+        Self {
+            search,
+            server,
+            ana,
+            bob,
+            folder,
+        }
+    }
+
+    /// Mails a marker of some length, so that no buffer holds only a piece of it.
+    fn mail(&self, kind: &str) {
+        let body = format!("{} {}", self.search.marker(kind), "x".repeat(500));
+        self.ana.ok(&["send", "bob", "-b", &body]);
+    }
+
+    fn line(&self, nth: usize) -> String {
+        format!("{} {nth}", self.search.marker("line"))
+    }
+
+    /// Has a chat, and looks into the broker's memory while it lasts and after it.
+    fn chat(&self, found: &mut Found) -> std::io::Result<usize> {
+        let mut asking = Talk::ask(&self.ana, "bob");
+        asking.kind("waiting");
+        let mut accepting = Talk::accept(&self.bob, "ana");
+        for nth in 0..LINES {
+            asking.say(&self.line(nth));
+            accepting.say(&self.line(nth));
+        }
+        asking.line(&self.line(LINES - 1));
+        accepting.line(&self.line(LINES - 1));
+        self.search.look_in_memory(self.server.pid(), found)?;
+        asking.leave();
+        for ended in [asking.end(), accepting.end()] {
+            assert_eq!(
+                (ended.code, ended.lines().len()),
+                (0, LINES),
+                "{}",
+                ended.err
+            );
+        }
+        self.search.look_in_memory(self.server.pid(), found)
+    }
+
+    /// The broker's disk knows the mail and no line; its log knows neither.
+    fn check_disk(&self) {
+        let mut data = Found::new();
+        self.search.look_in_folder(self.server.data(), &mut data);
+        println!("data folder: {data:?}");
+        assert_eq!(count(&data, "line"), 0, "{data:?}");
+        assert!(
+            count(&data, "mail") > 0,
+            "the search sees what is stored: {data:?}"
+        );
+        let (log, mut logged) = (self.server.log(), Found::new());
+        self.search.look(log.as_bytes(), &mut logged);
+        println!("log, {} lines: {logged:?}", log.lines().count());
+        assert!(
+            log.contains("TRACE"),
+            "the log is at its most talkative: {log}"
+        );
+        assert!(
+            logged.is_empty(),
+            "neither line nor mail is logged: {logged:?}"
+        );
+    }
+
+    /// The network carried the chat, and neither lines nor mail could be read on it.
+    fn check_network(&self, caught: &Caught) {
+        let ports = self.server.pool();
+        let carried = ports.iter().filter_map(|port| caught.bytes.get(port));
+        let carried: usize = carried.sum();
+        println!(
+            "network: {:?}; {carried} bytes to the leased ports",
+            caught.found
+        );
+        assert_eq!(count(&caught.found, "line"), 0, "{:?}", caught.found);
+        assert_eq!(
+            count(&caught.found, "mail"),
+            0,
+            "mail is sealed on the way too"
+        );
+        assert!(
+            count(&caught.found, "wire") > 0,
+            "the search sees the network: {:?}",
+            caught.found
+        );
+        let said = 2 * LINES * self.line(0).len();
+        assert!(
+            carried > said,
+            "the chat passed before its eyes: {carried} bytes"
+        );
+    }
+
+    /// The same line as a mail is found: it is the chat that keeps it away from the broker.
+    fn check_that_lines_can_be_found(&self) {
+        self.mail("line");
+        let seen = eventually("a line sent as mail", || {
+            let mut seen = Found::new();
+            let read = self.search.look_in_memory(self.server.pid(), &mut seen);
+            read.expect("as before");
+            Some(count(&seen, "line")).filter(|count| *count > 0)
+        });
+        println!("a line sent as mail: {seen} times in memory");
+    }
+}
+
 #[test]
 fn p11_the_broker_sees_no_line() {
-    let _timed = Timed::start("p11_the_broker_sees_no_line");
+    const TEST: &str = "p11_the_broker_sees_no_line";
+    let _timed = Timed::start(TEST);
     let search = Search::new(&mut Rng::announced("chat_private"));
     let capture = match Capture::begin(&search) {
         Ok(capture) => capture,
-        Err(reason) => return common::skip("p11_the_broker_sees_no_line", &reason),
+        Err(reason) => return common::skip(TEST, &reason),
     };
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::planned(Plan {
-        wrapper: ["/usr/bin/env", "MAILSERVER_LOG=trace"]
-            .map(str::to_owned)
-            .to_vec(),
-        ..Plan::loopback(folder.path().join("data"), 4)
-    });
-    let home = |name: &str| {
-        let ctl = Ctl::new(&server, &folder.path().join(name));
-        ctl.ok(&["login", name]);
-        ctl
-    };
-    let (ana, bob) = (home("ana"), home("bob"));
-    // A text of some length, so that no buffer holds only a piece of it.
-    let mail = format!("{} {}", search.marker("mail"), "m".repeat(500));
-    ana.ok(&["send", "bob", "-b", &mail]);
-
-    let mut asking = Talk::ask(&ana, "bob");
-    asking.kind("waiting");
-    let mut accepting = Talk::accept(&bob, "ana");
-    for nth in 0..LINES {
-        asking.say(&format!("{} {nth}", search.marker("line")));
-        accepting.say(&format!("{} {nth}", search.marker("line")));
-    }
-    let last = format!("{} {}", search.marker("line"), LINES - 1);
-    asking.line(&last);
-    accepting.line(&last);
+    let scene = Scene::set(search);
+    scene.mail("mail");
     let mut memory = Found::new();
-    let read = search.look_in_memory(server.pid(), &mut memory);
-    asking.leave();
-    let (asked, accepted) = (asking.end(), accepting.end());
-    assert_eq!(
-        (asked.code, accepted.code),
-        (0, 0),
-        "{}{}",
-        asked.err,
-        accepted.err
-    );
-    assert_eq!(
-        (asked.lines().len(), accepted.lines().len()),
-        (LINES, LINES)
-    );
-    send_plainly(&search.marker("wire"));
-
-    let read = match read.and_then(|_| search.look_in_memory(server.pid(), &mut memory)) {
+    let read = match scene.chat(&mut memory) {
         Ok(read) => read,
-        Err(why) => {
-            return common::skip(
-                "p11_the_broker_sees_no_line",
-                &format!("no memory to read: {why}"),
-            );
-        }
+        Err(why) => return common::skip(TEST, &format!("no memory to read: {why}")),
     };
     println!("memory, {} MiB during and after: {memory:?}", read >> 20);
     assert_eq!(count(&memory, "line"), 0, "{memory:?}");
@@ -260,68 +346,9 @@ fn p11_the_broker_sees_no_line() {
         count(&memory, "mail") > 0,
         "the search sees what the broker knows: {memory:?}"
     );
-
-    let mut data = Found::new();
-    search.look_in_folder(server.data(), &mut data);
-    println!("data folder: {data:?}");
-    assert_eq!(count(&data, "line"), 0, "{data:?}");
-    assert!(
-        count(&data, "mail") > 0,
-        "the search sees what the broker stores: {data:?}"
-    );
-
-    let (log, mut logged) = (server.log(), Found::new());
-    search.look(log.as_bytes(), &mut logged);
-    println!("log, {} lines: {logged:?}", log.lines().count());
-    assert!(
-        log.contains("TRACE"),
-        "the log is at its most talkative: {log}"
-    );
-    assert!(
-        logged.is_empty(),
-        "neither line nor mail is logged: {logged:?}"
-    );
-
-    let caught = capture.end();
-    let carried: usize = server
-        .pool()
-        .iter()
-        .filter_map(|port| caught.bytes.get(port))
-        .sum();
-    println!(
-        "network: {:?}; {carried} bytes to the leased ports",
-        caught.found
-    );
-    assert_eq!(count(&caught.found, "line"), 0, "{:?}", caught.found);
-    assert_eq!(
-        count(&caught.found, "mail"),
-        0,
-        "mail is sealed on the way too"
-    );
-    assert!(
-        count(&caught.found, "wire") > 0,
-        "the search sees the network: {:?}",
-        caught.found
-    );
-    let said_bytes = 2 * LINES * last.len();
-    assert!(
-        carried > said_bytes,
-        "the chat passed before its eyes: {carried} bytes"
-    );
-
-    // The same lines as mail are found: it is the chat that keeps them away from the broker.
-    ana.ok(&[
-        "send",
-        "bob",
-        "-b",
-        &format!("{} {}", search.marker("line"), "l".repeat(500)),
-    ]);
-    let seen = eventually("a line sent as mail", || {
-        let mut seen = Found::new();
-        search
-            .look_in_memory(server.pid(), &mut seen)
-            .expect("as before");
-        Some(count(&seen, "line")).filter(|count| *count > 0)
-    });
-    println!("a line sent as mail: {seen} times in memory");
+    scene.check_disk();
+    send_plainly(&scene.search.marker("wire"));
+    scene.check_network(&capture.end());
+    scene.check_that_lines_can_be_found();
+    assert!(scene.folder.path().exists(), "it was there until now");
 }

@@ -104,6 +104,13 @@ impl Talk {
         writeln!(stdin, "{text}").expect("it reads its stdin");
     }
 
+    /// Says lines.
+    pub fn say_all(&mut self, texts: &[String]) {
+        for text in texts {
+            self.say(text);
+        }
+    }
+
     /// Says one line, unless the process takes no more.
     pub fn try_say(&mut self, text: &str) -> bool {
         let stdin = self.stdin.as_mut();
