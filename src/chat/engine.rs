@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::{ChatError, Undelivered};
 use crate::auth::keys::KeyPair;
 use crate::client::waker::{Sleeper, Waker};
+use crate::limits;
 use crate::protocol::PublicKey;
 
 /// Messages taken in before anything else has its turn.
@@ -27,6 +28,9 @@ const WAITING: usize = 16;
 
 /// Milliseconds the last frames are pushed when the chat is over, before they are left to libzmq.
 const LAST_MS: u64 = 200;
+
+/// Milliseconds of sleep while lines are being shown.
+const NAP_MS: u64 = 1;
 
 /// The handle of an engine.
 #[derive(Debug)]
@@ -96,6 +100,7 @@ struct Carrier {
     events: Vec<Event>,
     is_up: bool,
     passed: Passed,
+    naps: bool,
     failed: bool,
 }
 
@@ -103,6 +108,10 @@ struct Carrier {
 #[derive(Debug, Default)]
 struct Passed {
     shown: Seq,
+    /// What was shown when it last got ready to sleep.
+    shown_before: Seq,
+    /// The last line or note the program was told.
+    told: Seq,
     answer: bool,
     leave: bool,
 }
@@ -126,6 +135,7 @@ impl Carrier {
             events: Vec::new(),
             is_up: false,
             passed: Passed::default(),
+            naps: false,
             failed: false,
         }
     }
@@ -135,23 +145,33 @@ impl Carrier {
         self.drain();
         let mut drowsy = false;
         while !self.core.is_over() && !self.shared.is_stopped() && !self.failed {
-            let (busy, failed) = match self.turn() {
-                Ok(busy) => (busy, false),
-                Err(_) => (true, true),
-            };
-            self.failed = failed;
-            if busy {
-                drowsy = false;
-            } else if drowsy {
+            let busy = self.turn().unwrap_or_else(|_| {
+                self.failed = true;
+                true
+            });
+            if !busy && drowsy {
                 self.sleep();
-                drowsy = false;
-            } else {
-                // One more look, so that nothing slips between the look and the sleep.
-                self.shared.falls_asleep();
-                drowsy = true;
+            }
+            // One more look before the sleep, so that nothing slips in between.
+            drowsy = !busy && !drowsy;
+            if drowsy {
+                self.doze();
             }
         }
         self.wind_up()
+    }
+
+    /// Gets ready to sleep. While lines are being shown it looks for itself in a moment, instead of being
+    /// woken for each.
+    fn doze(&mut self) {
+        let passed = &mut self.passed;
+        let moves = passed.shown != passed.shown_before;
+        passed.shown_before = passed.shown;
+        self.naps = moves && passed.told > passed.shown;
+        let lines = if self.naps { limits::CHAT_ACK_LINES } else { 1 };
+        self.shared.falls_asleep(self.passed.shown + lines);
+        // On a busy machine others do something meanwhile, and more comes at a time.
+        thread::yield_now();
     }
 
     /// Does once whatever there is to do. Returns whether there was anything.
@@ -254,10 +274,17 @@ impl Carrier {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Send(packet) => self.out.push_back(packet),
-                Output::Tell(event) => self.events.push(event),
+                Output::Tell(event) => self.push(event),
                 Output::Connect(peer) => self.connect(&peer),
             }
         }
+    }
+
+    fn push(&mut self, event: Event) {
+        if let Event::Line { seq, .. } | Event::Note { seq, .. } = event {
+            self.passed.told = seq;
+        }
+        self.events.push(event);
     }
 
     /// Connects to the one who came; from here on nobody else is let in.
@@ -346,7 +373,8 @@ impl Carrier {
 
     fn sleep(&mut self) {
         let wait_ms = self.core.wake_at_ms().saturating_sub(self.now_ms);
-        self.wait(wait_ms.min(60_000));
+        let most_ms = if self.naps { NAP_MS } else { 60_000 };
+        self.wait(wait_ms.min(most_ms));
         self.sleeper.clear();
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     row: Queue<Input>,
     bulk: Queue<Input>,
     shown: AtomicU64,
+    /// The engine wants to be woken when so much is shown.
+    shown_wanted: AtomicU64,
     leaving: AtomicBool,
     stopped: AtomicBool,
     /// The engine takes nothing in until what it told is read.
@@ -76,6 +78,7 @@ impl Shared {
             row: Queue::new(ROW_BYTES),
             bulk: Queue::new(BULK_BYTES),
             shown: AtomicU64::new(0),
+            shown_wanted: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -123,7 +126,9 @@ impl Shared {
 
     pub(super) fn shown(&self, through: Seq) {
         self.shown.fetch_max(through, Ordering::SeqCst);
-        self.bell.ring();
+        if through >= self.shown_wanted.load(Ordering::SeqCst) {
+            self.bell.ring();
+        }
     }
 
     pub(super) fn leave(&self) {
@@ -252,8 +257,10 @@ impl Shared {
         self.dropped.store(dropped, Ordering::SeqCst);
     }
 
-    /// Says that the engine is about to sleep: from here on, whoever changes something wakes it.
-    pub(super) fn falls_asleep(&self) {
+    /// Says that the engine is about to sleep: from here on, whoever changes something wakes it; who
+    /// shows lines only with this one.
+    pub(super) fn falls_asleep(&self, shown_wanted: Seq) {
+        self.shown_wanted.store(shown_wanted, Ordering::SeqCst);
         self.bell.asleep.store(true, Ordering::SeqCst);
     }
 
