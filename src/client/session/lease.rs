@@ -52,13 +52,12 @@ impl Session {
         mut bind: impl FnMut(u16) -> Option<T>,
     ) -> Result<(LeaseInfo, T), ClientError> {
         self.options.want_port = true;
-        let mut offered = match self.lease.held() {
-            Some(held) => held,
-            None => {
-                let asked = self.ask_for_port()?;
-                // Where the session was opened anew on the way, it holds one already.
-                self.lease.held().unwrap_or(asked)
-            }
+        let mut offered = if let Some(held) = self.lease.held() {
+            held
+        } else {
+            let asked = self.ask_for_port()?;
+            // Where the session was opened anew on the way, it holds one already.
+            self.lease.held().unwrap_or(asked)
         };
         let mut confirmed = self.lease.bound.take().is_some();
         for _ in 0..TRIES {
