@@ -133,7 +133,11 @@ impl Knock {
     fn is_let_in(&self) -> bool {
         loop {
             let frames = self.monitor.recv_multipart(0).expect("a verdict");
-            let raw = u16::from_le_bytes([frames[0][0], frames[0][1]]);
+            #[expect(
+                clippy::host_endian_bytes,
+                reason = "libzmq writes monitor events in the order of the machine"
+            )]
+            let raw = u16::from_ne_bytes([frames[0][0], frames[0][1]]);
             let is = |event: SocketEvent| raw == event.to_raw();
             if is(SocketEvent::HANDSHAKE_SUCCEEDED) {
                 return true;

@@ -684,10 +684,10 @@ fn a_waker_ends_the_wait_for_events() {
     let begin = now();
     std::thread::scope(|scope| {
         scope.spawn(|| waker.wake());
-        let event = session.next_event(Duration::from_secs(60)).unwrap();
+        let event = session.next_event(Duration::from_mins(1)).unwrap();
         assert_eq!(event, Event::Quiet);
         waker.wake();
-        session.keep(Duration::from_secs(60)).unwrap();
+        session.keep(Duration::from_mins(1)).unwrap();
     });
     assert!(begin.elapsed() < Duration::from_secs(30));
 }
