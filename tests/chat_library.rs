@@ -9,7 +9,7 @@
 mod common;
 
 use std::net::TcpListener;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use common::person::{
 };
 use common::server::Server;
 use common::{Timed, eventually, now, scale};
+use correio::chat::file::{Files, Policy};
+use correio::chat::frame::Note;
 use correio::chat::io::{End, Event};
 use correio::chat::{Chat, ChatError, Finished, Options, Told, Undelivered, Unsaid};
 use correio::client::ClientError;
@@ -235,6 +237,21 @@ fn asking_ends_when_the_asker_wants() {
 }
 
 #[test]
+fn asking_ends_in_time_without_the_server() {
+    let mut server = server();
+    let (ana, bob) = pair(&server);
+    drop(bob);
+    let options = Options {
+        wait: Some(Duration::from_secs(1)),
+        ..Options::default()
+    };
+    let mut chat = Chat::ask(ana.session(), &user("bob"), &options).unwrap();
+    server.kill9();
+    assert_eq!(wait_end(&mut chat), End::Expired);
+    finish(chat);
+}
+
+#[test]
 fn p06_a_killed_server_disturbs_no_chat() {
     let _timed = Timed::start("p06_a_killed_server_disturbs_no_chat");
     let mut server = server();
@@ -390,7 +407,7 @@ fn a_reader_who_is_slow_makes_the_speaker_wait_and_loses_nothing() {
     let server = server();
     let (one, mut other) = open_pair(&server);
     let count = 6 * usize::try_from(limits::LINE_WINDOW).unwrap();
-    let (said, heard) = std::sync::mpsc::channel();
+    let (said, heard) = mpsc::channel();
     let voice = one.voice();
     let speaker = thread::spawn(move || {
         for number in 0..count {
@@ -405,6 +422,39 @@ fn a_reader_who_is_slow_makes_the_speaker_wait_and_loses_nothing() {
     speaker.join().unwrap();
     finish_whole(other);
     finish(one);
+}
+
+#[test]
+fn a_refusal_waits_for_no_room_in_the_row() {
+    let server = server();
+    let (one, other) = open_pair(&server);
+    let voice = one.voice();
+    let (tell, heard) = mpsc::channel();
+    let speaker =
+        thread::spawn(move || while voice.say("a line").is_ok() && tell.send(()).is_ok() {});
+    while heard.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    // The row stands until the other side has shown something. Whoever handles offers also says what was
+    // shown here, which the other side may be waiting for in the same place.
+    let voice = one.voice();
+    let (done, refused) = mpsc::channel();
+    thread::spawn(move || {
+        let mut files = Files::new(Arc::new(voice), Policy::Refuse);
+        for seq in 1..=100 {
+            let note = Note::Offer {
+                name: "a".into(),
+                size: 1,
+                blake3: "0".repeat(64),
+            };
+            files.handle(Event::Note { seq, note });
+        }
+        done.send(()).unwrap();
+    });
+    refused
+        .recv_timeout(Duration::from_secs(10))
+        .expect("it waits for ever");
+    drop(other);
+    finish(one);
+    speaker.join().unwrap();
 }
 
 #[test]

@@ -26,6 +26,11 @@ const LINES: usize = 64;
 /// Frames that wait for room on the way out before pieces of files are taken.
 const WAITING: usize = 16;
 
+/// Frames that wait for room on the way out before nothing is taken in: far more than an honest other side
+/// makes of a whole window. One that asks for ever more and reads none of it goes silent that way.
+#[expect(clippy::cast_possible_truncation, reason = "some thousands")]
+const WAITING_MAX: usize = limits::LINE_WINDOW as usize * 16;
+
 /// Milliseconds the last frames are pushed when the chat is over, before they are left to libzmq.
 const LAST_MS: u64 = 200;
 
@@ -63,7 +68,10 @@ impl Engine {
         (waker, sleeper): (Waker, Sleeper),
     ) -> Result<Self, ChatError> {
         let theirs = Arc::clone(&shared);
-        let run = move || Carrier::new(parts, theirs, waker, sleeper).run();
+        let run = move || {
+            let _last_word = LastWord(Arc::clone(&theirs));
+            Carrier::new(parts, theirs, waker, sleeper).run()
+        };
         let thread = thread::Builder::new().name("chat".into()).spawn(run);
         let thread = thread.map_err(ChatError::system("start a thread"))?;
         Ok(Self { shared, thread })
@@ -75,6 +83,19 @@ impl Engine {
         self.thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Ends the chat for the program even where the engine itself breaks down: nobody waits for an end that
+/// does not come.
+struct LastWord(Arc<Shared>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.close();
+            self.0.tell_chat(vec![Event::Ended(End::Lost)]);
+        }
     }
 }
 
@@ -192,7 +213,7 @@ impl Carrier {
 
     /// Takes in what the other side sent.
     fn take_in(&mut self) -> zmq::Result<bool> {
-        if !self.shared.has_room() {
+        if !self.wants_in() {
             return Ok(false);
         }
         for at in 0..BATCH {
@@ -202,6 +223,11 @@ impl Carrier {
             self.handle(Input::Received { from, frame });
         }
         Ok(true)
+    }
+
+    /// Says whether there is room for what more messages may bring: to tell, and to answer.
+    fn wants_in(&self) -> bool {
+        self.out.len() < WAITING_MAX && self.shared.has_room()
     }
 
     /// Takes in what the program says.
@@ -374,36 +400,36 @@ impl Carrier {
     fn sleep(&mut self) {
         let wait_ms = self.core.wake_at_ms().saturating_sub(self.now_ms);
         let most_ms = if self.naps { NAP_MS } else { 60_000 };
-        self.wait(wait_ms.min(most_ms));
-        self.sleeper.clear();
+        self.wait(self.wants_in(), wait_ms.min(most_ms));
     }
 
-    fn wait(&mut self, wait_ms: u64) {
+    fn wait(&mut self, wants_in: bool, wait_ms: u64) {
         let wait_ms = i64::try_from(wait_ms).unwrap_or(0);
-        let (wants_in, wants_out) = (self.shared.has_room(), !self.out.is_empty());
+        let wants_out = !self.out.is_empty();
         let fd = self.sleeper.fd();
         let way = self.way.as_ref();
         let waited = self.door.wait(way, wants_in, wants_out, fd, wait_ms);
         self.failed |= waited.is_err();
+        self.sleeper.clear();
     }
 
     /// Says goodbye, tells the end, and takes stock.
     fn wind_up(mut self) -> Vec<Undelivered> {
         self.look_at_clock();
-        if !self.core.is_over() {
+        if !self.core.is_over() && !self.failed {
             self.handle(Input::Leave);
-        }
-        if self.failed && !self.core.is_over() {
-            self.events.push(Event::Ended(End::Lost));
         }
         // Who hears of the end says nothing more that would be taken.
         for input in self.shared.close() {
             self.handle(input);
         }
+        if self.failed && !self.core.is_over() {
+            self.events.push(Event::Ended(End::Lost));
+        }
         self.tell();
         let until_ms = self.now_ms + LAST_MS;
         while !self.failed && self.is_up && !self.out.is_empty() && self.now_ms < until_ms {
-            self.wait(until_ms - self.now_ms);
+            self.wait(false, until_ms - self.now_ms);
             self.failed |= self.flush().is_err();
             self.look_at_clock();
         }

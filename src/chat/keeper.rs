@@ -58,7 +58,7 @@ pub(super) struct Charge {
     pub(super) asked: bool,
     /// Nobody has answered yet.
     pub(super) open: bool,
-    /// When it gives up asking.
+    /// When it gives up asking, whatever is heard of the server.
     pub(super) give_up: Option<Duration>,
 }
 
@@ -166,7 +166,7 @@ impl Watch {
         Self {
             timeout,
             session,
-            give_up: charge.give_up.map(|after| now() + after),
+            give_up: charge.give_up.and_then(|after| now().checked_add(after)),
             open: charge.open,
             used: !charge.asked,
             state: State::Whole,
@@ -199,6 +199,9 @@ impl Watch {
             Err(error) => {
                 self.state = self.state.after(&error);
                 self.shared.tell(Told::Server(error));
+                if self.state == State::Over {
+                    self.void();
+                }
             }
         }
     }
@@ -247,34 +250,36 @@ impl Watch {
         }
         self.open = false;
         self.used |= row.state == ChatState::Accepted;
-        let answer = match row.state {
-            ChatState::Accepted => Input::Accepted,
-            ChatState::Declined => Input::Answered(End::Declined),
-            ChatState::Busy => Input::Answered(End::Busy),
-            ChatState::Withdrawn => Input::Answered(End::Withdrawn),
-            ChatState::Expired => Input::Answered(End::Expired),
-            _ => return,
-        };
         if self.charge.asked {
-            self.shared.answered(answer);
+            self.shared.answered(answer(row.state));
         }
     }
 
     /// Without its lease an invitation that nobody has answered is void; the server says so itself.
     fn learn_lease(&mut self, lease: Option<LeaseInfo>) {
         let own = lease.is_some_and(|lease| lease.epoch == self.charge.lease.epoch);
-        if !own && self.open {
-            self.open = false;
+        if !own {
+            self.void();
+        }
+    }
+
+    /// The invitation ends with what it stands on: nobody comes any more.
+    fn void(&mut self) {
+        if std::mem::take(&mut self.open) {
             self.shared.answered(Input::Answered(End::Withdrawn));
         }
     }
 
     /// Takes the invitation back. When somebody has accepted it meanwhile, he gets a goodbye instead of
-    /// silence; whoever only gives up waiting goes on then.
+    /// silence; whoever only gives up waiting goes on then. A server that cannot be asked keeps nobody
+    /// waiting.
     fn withdraw(&mut self, end: End) {
         if !self.open || !self.can_ask() {
-            if end == End::Withdrawn {
-                self.shared.answered(Input::Answered(End::Withdrawn));
+            let leaves = end == End::Withdrawn;
+            if self.open || leaves {
+                self.shared.answered(Input::Answered(end));
+            }
+            if leaves {
                 self.shared.leave();
             }
             return;
@@ -313,10 +318,41 @@ impl Watch {
     }
 }
 
+/// Returns what the chat hears of how the invitation of this side ended. One that is gone without a word
+/// went with the session or the lease it stood on.
+fn answer(state: ChatState) -> Input {
+    Input::Answered(match state {
+        ChatState::Accepted => return Input::Accepted,
+        ChatState::Declined => End::Declined,
+        ChatState::Busy => End::Busy,
+        ChatState::Expired => End::Expired,
+        _ => End::Withdrawn,
+    })
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the keeper owns the time that asking may take"
 )]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_an_invitation_ends_the_chat_hears_of_it() {
+        for (state, end) in [
+            (ChatState::Declined, End::Declined),
+            (ChatState::Busy, End::Busy),
+            (ChatState::Expired, End::Expired),
+            (ChatState::Withdrawn, End::Withdrawn),
+            (ChatState::Unknown, End::Withdrawn),
+        ] {
+            assert_eq!(answer(state), Input::Answered(end));
+        }
+        assert_eq!(answer(ChatState::Accepted), Input::Accepted);
+    }
 }

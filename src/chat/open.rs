@@ -1,6 +1,7 @@
 //! How a chat begins: a port, the broker's word, two threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::core::Core;
 use super::engine::{Engine, Parts};
@@ -15,6 +16,9 @@ use crate::protocol::PublicKey;
 use crate::protocol::codes::Code;
 use crate::protocol::names::UserName;
 use crate::protocol::reply::{Asked, ChatRow, ChatState, Introduction, LeaseInfo};
+
+/// How long the server may be late with the word that nobody answered in time.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 /// Asks, and starts the threads.
 #[expect(
@@ -149,6 +153,7 @@ fn asked_plan(
         None => format!("port {} of this machine", lease.port),
     };
     let answered = asked.row.state != ChatState::Open;
+    let term = Duration::from_millis(asked.ttl_ms).saturating_add(OVERDUE);
     Ok(Plan {
         own: own(session, &about, lease, host)?,
         role: Role::Asker { keys },
@@ -157,7 +162,7 @@ fn asked_plan(
             lease,
             open: !answered,
             asked: true,
-            give_up: options.wait,
+            give_up: Some(options.wait.map_or(term, |wait| wait.min(term))),
         },
         about,
         own_place,

@@ -26,6 +26,9 @@ const LINGER_MS: i32 = 300;
 /// Questions of libzmq answered in one turn.
 const QUESTIONS: usize = 16;
 
+/// Messages passed over in one turn.
+const STRAYS: usize = 256;
+
 /// How long a port is given to accept or refuse.
 const PROBE: Duration = Duration::from_millis(900);
 
@@ -75,10 +78,13 @@ impl Door {
         Ok(())
     }
 
-    /// Returns the next message with the key its connection proved; messages that cannot be of a chat
-    /// are passed over.
+    /// Returns the next message with the key its connection proved. Messages that cannot be of a chat are
+    /// passed over, some at a time: who sends nothing else must not keep the engine here.
     pub(super) fn receive(&mut self) -> zmq::Result<Option<(PublicKey, Vec<u8>)>> {
-        while let Some(mut message) = waiting(|| self.pull.recv_msg(DONTWAIT))? {
+        for _ in 0..STRAYS {
+            let Some(mut message) = waiting(|| self.pull.recv_msg(DONTWAIT))? else {
+                break;
+            };
             if message.get_more() {
                 self.pass_over()?;
                 continue;

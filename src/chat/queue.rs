@@ -63,6 +63,17 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Puts something in without waiting, up to `spare` bytes beyond what makes it full. Gives it back when
+    /// there is no room, or the queue is closed.
+    pub(super) fn give_now(&self, thing: T, bytes: usize, spare: usize) -> Result<(), T> {
+        let mut state = self.lock();
+        if state.closed || state.bytes >= self.bytes_max + spare {
+            return Err(thing);
+        }
+        self.put(&mut state, [(thing, bytes)]);
+        Ok(())
+    }
+
     /// Puts a batch in without waiting, full or not: the caller asks [`Queue::is_full`] before it
     /// makes more. After a close it is dropped.
     pub(super) fn extend(&self, things: impl IntoIterator<Item = (T, usize)>) {
@@ -192,6 +203,17 @@ mod tests {
         assert!(queue.wait(LONG).is_empty(), "closed and empty: no wait");
         queue.extend([("late", 0)]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_must_not_wait_has_spare_room_that_ends_too() {
+        let queue = Queue::new(10);
+        queue.give(1, 10).unwrap();
+        assert_eq!(queue.give_now(2, 10, 100), Ok(()));
+        assert_eq!(queue.give_now(3, 10, 100), Err(3));
+        assert_eq!(queue.take(9), [1, 2]);
+        queue.close();
+        assert_eq!(queue.give_now(4, 10, 100), Err(4));
     }
 
     #[test]

@@ -20,7 +20,13 @@ const TOLD_BYTES: usize = 40 * 1024 * 1024;
 /// Bytes said and not yet taken by the engine.
 const ROW_BYTES: usize = 64 * 1024;
 
-/// The same for pieces and credits of files.
+/// What a note counts there.
+const NOTE_BYTES: usize = limits::LINE_BYTES_MAX / 16;
+
+/// Bytes of answers about files that may stand there besides, when it is full.
+const ANSWERS_BYTES: usize = 128 * 1024;
+
+/// The same as [`ROW_BYTES`] for pieces and credits of files.
 const BULK_BYTES: usize = 1024 * 1024;
 
 /// What the threads of one chat share.
@@ -108,10 +114,21 @@ impl Shared {
     }
 
     pub(super) fn note(&self, note: Note) -> Result<(), Over> {
-        let bytes = limits::LINE_BYTES_MAX / 16;
-        self.row.give(Input::Note(note), bytes).map_err(|_| Over)?;
+        let given = self.row.give(Input::Note(note), NOTE_BYTES);
+        given.map_err(|_| Over)?;
         self.bell.ring();
         Ok(())
+    }
+
+    /// The same without waiting. An honest other side is answered a few times at most while the row is
+    /// full; who asks for more than there is room for gets no answer.
+    pub(super) fn answer_note(&self, note: Note) {
+        let given = self
+            .row
+            .give_now(Input::Note(note), NOTE_BYTES, ANSWERS_BYTES);
+        if given.is_ok() {
+            self.bell.ring();
+        }
     }
 
     pub(super) fn bulk(&self, input: Input) -> Result<(), Over> {

@@ -46,21 +46,20 @@ pub(super) fn short(name: &str) -> String {
 
 /// Without what hides a name at its front or is dropped by some systems at its end.
 fn trimmed(name: &str) -> &str {
-    name.trim_start_matches(|c: char| c == '.' || c.is_whitespace())
-        .trim_end_matches(|c: char| c == '.' || c.is_whitespace())
+    name.trim_start_matches(is_blank).trim_end_matches(is_blank)
 }
 
-/// Puts `mark` before the extension and cuts the stem so that all of it fits.
+fn is_blank(c: char) -> bool {
+    c == '.' || c.is_whitespace()
+}
+
+/// Puts `mark` before the extension and cuts the stem where not all of it fits.
 fn cut(name: &str, mark: &str, bytes_max: usize) -> String {
-    if mark.is_empty() && name.len() <= bytes_max {
-        return name.to_owned();
-    }
-    let (stem, extension) = split(name);
+    let (mut stem, extension) = split(name);
     let room = bytes_max - mark.len() - extension.len();
-    let stem = match stem.floor_char_boundary(room) {
-        whole if whole == stem.len() => stem,
-        end => stem[..end].trim_end_matches([' ', '.']),
-    };
+    if stem.len() > room {
+        stem = stem[..stem.floor_char_boundary(room)].trim_end_matches(is_blank);
+    }
     format!("{stem}{mark}{extension}")
 }
 
@@ -134,6 +133,12 @@ mod tests {
         let dots = safe(&format!("{}..{}", "a".repeat(250), "b".repeat(100)));
         assert_eq!(dots, format!("{}..bbb", "a".repeat(250)));
         assert_eq!(safe(&dots), dots);
+        // What a cut leaves is a name that needs no further change.
+        for end in ["..a.b", "..", " . ", "\u{3000}"] {
+            let once = safe(&format!("{}{end}{}", "n".repeat(250), "x".repeat(20)));
+            assert_eq!(safe(&once), once);
+        }
+        assert_eq!(safe("a..txt"), "a..txt");
     }
 
     #[test]

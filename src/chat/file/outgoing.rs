@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::SystemTime;
 
@@ -20,6 +20,10 @@ use super::hash::hash;
 use super::{Failure, Speak};
 use crate::chat::frame::{FileNumber, Note};
 use crate::limits::{FILE_PIECE_BYTES, FILE_WINDOW_BYTES};
+
+/// Orders that wait while the way out is full. A receiver gives one credit for each part of a window;
+/// more come only from one that floods.
+const ORDERS_WAITING: usize = 256;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -53,13 +57,13 @@ pub(super) struct Outgoing {
     pub(super) accepted: bool,
     pub(super) gauge: Arc<Gauge>,
     pub(super) reports: Receiver<Report>,
-    orders: Sender<Order>,
+    orders: SyncSender<Order>,
 }
 
 impl Outgoing {
     /// Starts the thread.
     pub(super) fn start(path: PathBuf, speak: Arc<dyn Speak>) -> io::Result<Self> {
-        let (orders, ordered) = mpsc::channel();
+        let (orders, ordered) = mpsc::sync_channel(ORDERS_WAITING);
         let (report, reports) = mpsc::channel();
         let gauge = Arc::new(Gauge::default());
         let name = called(&path);
@@ -85,9 +89,13 @@ impl Outgoing {
         })
     }
 
-    /// Tells the thread; one that ended needs nothing more.
+    /// Tells the thread; one that ended needs nothing more. A credit that finds no room is as good as lost
+    /// on the way: the receiver says it again. Until the yes has come the thread takes whatever comes.
     pub(super) fn order(&self, order: Order) {
-        drop(self.orders.send(order));
+        match order {
+            Order::Accept { .. } => drop(self.orders.send(order)),
+            order => drop(self.orders.try_send(order)),
+        }
     }
 }
 
