@@ -190,7 +190,8 @@ impl Carrier {
         passed.shown_before = passed.shown;
         self.naps = moves && passed.told > passed.shown;
         let lines = if self.naps { limits::CHAT_ACK_LINES } else { 1 };
-        self.shared.falls_asleep(self.passed.shown + lines);
+        let wanted = self.passed.shown.saturating_add(lines);
+        self.shared.falls_asleep(wanted);
         // On a busy machine others do something meanwhile, and more comes at a time.
         thread::yield_now();
     }
