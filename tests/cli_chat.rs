@@ -127,11 +127,11 @@ fn bodies(ctl: &Ctl) -> Vec<String> {
 /// Returns the object with which stderr says what became of lines.
 #[track_caller]
 fn undelivered(run: &Run) -> Value {
-    let told = run.err.lines().filter_map(|line| {
+    let mut told = run.err.lines().filter_map(|line| {
         let object: Value = serde_json::from_str(line).ok()?;
         (object["kind"] == "undelivered").then_some(object)
     });
-    told.last()
+    told.next_back()
         .unwrap_or_else(|| panic!("nothing undelivered: {}", run.err))
 }
 
@@ -215,7 +215,8 @@ fn lines_typed_ahead_arrive_once_and_in_order() {
 fn many_lines_go_both_ways_at_once() {
     let world = World::new();
     let (mut ana, mut bob) = world.chat(&[], &[]);
-    let all: String = (0..5_000).map(|number| format!("{number}\n")).collect();
+    let numbers: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
+    let all = numbers.join("\n") + "\n";
     ana.type_bytes(all.as_bytes());
     bob.type_bytes(all.as_bytes());
     for (side, peer) in [(&ana, "bob"), (&bob, "ana")] {
@@ -358,7 +359,7 @@ fn p02_kill9_of_a_side_loses_no_line_and_shows_at_most_the_last_again() {
         bob.signal(Signal::KILL);
         let bob = bob.end();
         let before = 10 + 40 * round;
-        let shown = bob.out.lines().map(number).last();
+        let shown = bob.out.lines().map(number).next_back();
         let shown = shown.map_or(before, |last| last + 1);
         ana.close();
         let ana = ana.end();

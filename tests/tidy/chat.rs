@@ -87,10 +87,8 @@ impl Two {
 fn told(side: usize, frame: &[u8]) -> String {
     let fields: &[usize] = match frame[0] {
         b'H' => &[1, 8, 16],
-        b'L' | b'N' => &[1, 8, 8],
-        b'A' => &[1, 8, 8, 8],
-        b'R' => &[1, 8, 8],
-        b'D' => &[1, 8, 8, 8],
+        b'L' | b'N' | b'R' => &[1, 8, 8],
+        b'A' | b'D' => &[1, 8, 8, 8],
         b'C' => &[1, 8, 8, 8, 1],
         kind => panic!("no frame begins with {kind}"),
     };
@@ -103,7 +101,8 @@ fn told(side: usize, frame: &[u8]) -> String {
         rest = after;
     }
     if !rest.is_empty() {
-        line.push_str(&format!(" '{}'", str::from_utf8(rest).expect("texts")));
+        let text = str::from_utf8(rest).expect("texts");
+        line.extend([" '", text, "'"]);
     }
     line
 }
