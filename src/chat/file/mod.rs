@@ -2,8 +2,8 @@
 //!
 //! [`Files`] is fed with a chat's events and answers through [`Speak`], which a chat's voice is. It
 //! decides what comes next and never touches a disk: each file has a thread of its own
-//! ([`outgoing`], [`incoming`]), so that hashing, reading and writing never hold up a line. One file
-//! at a time goes each way; the next ones wait. Where to read next: [`folder`] and [`name`] for what
+//! (`outgoing`, `incoming`), so that hashing, reading and writing never hold up a line. One file
+//! at a time goes each way; the next ones wait. Where to read next: `folder` and [`name`] for what
 //! keeps a file of somebody else where it belongs, `docs/protocol.md`, "Chat", for the wire.
 
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! What a file of the other side is called here: no name leaves its folder, and none acts (P12).
 //!
-//! Pure: it looks at no folder. Whether a name is taken is [`super::folder`]'s business.
+//! Pure: it looks at no folder. Whether a name is taken is `folder`'s business.
 
 use crate::protocol::active::is_active;
 

@@ -1,8 +1,8 @@
 //! A chat at a terminal: every line typed goes to the other side, whose lines appear above the one being
 //! typed.
 //!
-//! [`table`] has the words, [`screen`] is how it looks, pure. [`Stage`] puts a chat on the screen, in the
-//! shell or without it ([`alone`]), and is woken by both the chat and the keys.
+//! [`table`] has the words, [`screen`] is how it looks, pure. `Stage` puts a chat on the screen, in the
+//! shell or without it (`alone`), and is woken by both the chat and the keys.
 //!
 //! A line counts as shown when it stands on the screen: it is marked (`client::shown`) and acknowledged
 //! then, not before.
