@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::frame::Seq;
@@ -37,11 +38,18 @@ const LAST_MS: u64 = 200;
 /// Milliseconds of sleep while lines are being shown.
 const NAP_MS: u64 = 1;
 
+/// How long the sockets may take to close.
+const CLOSING: Duration = Duration::from_millis(500);
+
 /// The handle of an engine.
 #[derive(Debug)]
 pub(super) struct Engine {
     shared: Arc<Shared>,
-    thread: JoinHandle<Vec<Undelivered>>,
+    thread: JoinHandle<()>,
+    /// What was not delivered, once it is over.
+    left: Receiver<Vec<Undelivered>>,
+    /// Disconnected when the sockets are closed.
+    open: Receiver<()>,
 }
 
 /// What an engine is made of.
@@ -68,21 +76,34 @@ impl Engine {
         (waker, sleeper): (Waker, Sleeper),
     ) -> Result<Self, ChatError> {
         let theirs = Arc::clone(&shared);
+        let ((tell, left), (closed, open)) = (mpsc::channel(), mpsc::channel());
         let run = move || {
+            let _closed: Sender<()> = closed;
             let _last_word = LastWord(Arc::clone(&theirs));
-            Carrier::new(parts, theirs, waker, sleeper).run()
+            let mut carrier = Carrier::new(parts, theirs, waker, sleeper);
+            tell.send(carrier.run()).ok();
         };
         let thread = thread::Builder::new().name("chat".into()).spawn(run);
         let thread = thread.map_err(ChatError::system("start a thread"))?;
-        Ok(Self { shared, thread })
+        Ok(Self {
+            shared,
+            thread,
+            left,
+            open,
+        })
     }
 
-    /// Ends it where it stands, and returns what was not delivered.
+    /// Ends it where it stands, and returns what was not delivered. libzmq closes no socket while it looks
+    /// up a host's name, which takes as long as a name server likes: that goes on without anybody waiting.
     pub(super) fn finish(self) -> Vec<Undelivered> {
         self.shared.stop();
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let left = self.left.recv();
+        if self.open.recv_timeout(CLOSING) == Err(RecvTimeoutError::Disconnected)
+            && let Err(panic) = self.thread.join()
+        {
+            std::panic::resume_unwind(panic);
+        }
+        left.unwrap_or_default()
     }
 }
 
@@ -161,7 +182,7 @@ impl Carrier {
         }
     }
 
-    fn run(mut self) -> Vec<Undelivered> {
+    fn run(&mut self) -> Vec<Undelivered> {
         self.shared.set_tried(self.tried(None));
         self.drain();
         let mut drowsy = false;
@@ -415,7 +436,7 @@ impl Carrier {
     }
 
     /// Says goodbye, tells the end, and takes stock.
-    fn wind_up(mut self) -> Vec<Undelivered> {
+    fn wind_up(&mut self) -> Vec<Undelivered> {
         self.look_at_clock();
         if !self.core.is_over() && !self.failed {
             self.handle(Input::Leave);
