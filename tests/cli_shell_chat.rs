@@ -212,6 +212,8 @@ fn who_asks_during_a_chat_is_answered_after_it() {
     bob.type_line("y");
     ana.sees("bob| y");
     bob.type_line("/bye");
+    bob.sees("? carol asks for a direct chat (expires in ");
+    bob.sees("-> y or n");
     bob.sees("bob> ");
     bob.type_line("y");
     carol.sees("direct line to bob");
@@ -237,6 +239,35 @@ fn a_shell_finds_the_server_again_that_died_in_a_chat() {
         .bob
         .ok(&["send", "ana", "-s", "live again", "-b", "x"]);
     ana.sees("@ana from bob: live again");
+}
+
+#[test]
+fn what_is_typed_faster_than_lines_are_taken_is_not_lost() {
+    let house = House::new();
+    let (mut ana, mut bob) = house.chat();
+    // The terminal may hand all of it over at once.
+    ana.press("one\rtwo\r/fp\rthree\r");
+    bob.sees("ana| one");
+    bob.sees("ana| two");
+    bob.sees("ana| three");
+    ana.sees("key words ");
+    bob.press("four\r\u{4}");
+    ana.sees("bob| four");
+    ana.sees("bob left");
+}
+
+#[test]
+fn what_was_said_of_a_request_from_beginning_to_end_was_not_missed() {
+    let house = House::new();
+    let (mut ana, mut bob) = house.shells();
+    ana.type_line("#bob");
+    ana.sees("asked bob for a chat");
+    ana.sees("ana to bob| ");
+    bob.sees("? ana asks for a direct chat");
+    ana.press(INTERRUPT);
+    bob.sees("? the invitation of ana was taken back");
+    bob.type_line("refresh");
+    bob.sees("nothing new for bob");
 }
 
 #[test]

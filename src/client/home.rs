@@ -50,7 +50,7 @@ pub enum HomeError {
     },
     /// No account at that server.
     #[error(
-        "nobody is logged in at that server (it is not the one of before); log in with: mailctl --server {place} login USER"
+        "nobody here is logged in at that server; log in with: mailctl --server {place} login USER"
     )]
     OtherServer {
         /// How the server was named.

@@ -98,16 +98,18 @@ fn decline(context: &mut Context<'_>, args: &ChatDecline) -> Result<(), CliError
     )
 }
 
-/// Returns the open invitation of a user, or of anybody: the oldest.
+/// Returns the newest open invitation of a user, whose older ones may be of programs that are no more;
+/// without a name the oldest of anybody.
 pub(crate) fn invitation(
     session: &mut Session,
     from: Option<&UserName>,
 ) -> Result<ChatRow, CliError> {
-    let open = Waiting::of(session)?.open;
-    let is_meant = |row: &ChatRow| from.is_none_or(|user| user.as_str() == row.from);
-    open.into_iter()
-        .find(is_meant)
-        .ok_or_else(|| no_invitation(from))
+    let mut open = Waiting::of(session)?.open.into_iter();
+    let found = match from {
+        Some(user) => open.rfind(|row| row.from == user.as_str()),
+        None => open.next(),
+    };
+    found.ok_or_else(|| no_invitation(from))
 }
 
 fn no_invitation(from: Option<&UserName>) -> CliError {
@@ -116,10 +118,7 @@ fn no_invitation(from: Option<&UserName>) -> CliError {
         None => "no invitation stands".to_owned(),
     };
     let told = CliError::new("no_invitation", exit::NO_USER, text);
-    match from {
-        Some(user) => told.hint(format!("ask: mailctl chat {user}")),
-        None => told.hint("ask: mailctl chat USER"),
-    }
+    told.hint("who asks: mailctl chat requests; to ask: mailctl chat USER")
 }
 
 fn ask(context: &mut Context<'_>, user: &UserName, args: &args::Talk) -> Result<(), CliError> {

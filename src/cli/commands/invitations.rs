@@ -1,6 +1,6 @@
 //! Invitations of others, as `refresh`, `watch`, `chat` and the shell show them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::super::error::CliError;
 use super::super::show::{self, Answer};
@@ -95,7 +95,10 @@ impl Own {
 pub(crate) struct Live {
     own: Own,
     answer: Answer,
-    told: BTreeSet<ChatId>,
+    /// Shown, and open as far as is known.
+    told: BTreeMap<ChatId, ChatRow>,
+    /// Shown from beginning to end: a refresh need not tell them as missed.
+    ended: Vec<ChatId>,
 }
 
 impl Live {
@@ -104,7 +107,8 @@ impl Live {
         Self {
             own: Own::of(session),
             answer,
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -118,16 +122,32 @@ impl Live {
         self.told.remove(chat);
     }
 
+    /// Shows again what stands: it was shown when it could not be answered.
+    pub(crate) fn remind(&self, ui: &mut Ui) -> Result<(), CliError> {
+        let mut rows = self.told.values();
+        rows.try_for_each(|row| show::invitation(ui, row, self.answer))
+    }
+
+    /// Returns the invitations whose end was shown and that would else be told as missed.
+    pub(crate) fn take_ended(&mut self) -> Vec<ChatId> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// Shows what is news about an invitation to this device; returns whether it was.
     pub(crate) fn hear(&mut self, ui: &mut Ui, row: &ChatRow) -> Result<bool, CliError> {
         let open = row.state == ChatState::Open;
-        if open && self.own.is_asked(row) && self.told.insert(row.chat.clone()) {
+        let is_new = open && self.own.is_asked(row) && !self.told.contains_key(&row.chat);
+        if is_new {
+            self.told.insert(row.chat.clone(), row.clone());
             show::invitation(ui, row, self.answer)?;
             return Ok(true);
         }
         // What ended unseen is for a refresh to tell.
-        if !open && self.told.remove(&row.chat) {
+        if !open && self.told.remove(&row.chat).is_some() {
             show::invitation_ended(ui, row)?;
+            if matches!(row.state, ChatState::Expired | ChatState::Withdrawn) {
+                self.ended.push(row.chat.clone());
+            }
             return Ok(true);
         }
         Ok(false)
@@ -156,7 +176,8 @@ mod tests {
         Live {
             own: Own { user, device: 7 },
             answer: Answer::Verb,
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -177,6 +198,22 @@ mod tests {
             "? ana asks for a direct chat until E - mailctl chat accept ana\n\
              ? the invitation of ana was taken back\n"
         );
+        assert_eq!(live.take_ended(), ["ana1"]);
+    }
+
+    #[test]
+    fn what_stands_is_told_again_and_what_was_answered_elsewhere_is_no_missed_one() {
+        let (mut ui, out, _) = captured(false);
+        let mut live = live();
+        for from in ["ana", "carol"] {
+            live.hear(&mut ui, &row(from, 1, ChatState::Open)).unwrap();
+        }
+        live.hear(&mut ui, &row("ana", 1, ChatState::Accepted))
+            .unwrap();
+        live.remind(&mut ui).unwrap();
+        assert_eq!(out.text().matches("? carol asks").count(), 2);
+        assert_eq!(out.text().matches("? ana asks").count(), 1);
+        assert!(live.take_ended().is_empty());
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::cli::args::bare;
 use crate::client::home::Account;
 use crate::client::outbox::Draft;
 use crate::client::session::{Event, Options, Session};
+use crate::limits::INVITATIONS_TO_USER_MAX;
 use crate::protocol::MailId;
 use crate::protocol::request::From as Start;
 
@@ -84,7 +85,7 @@ fn greet(ui: &mut Ui, session: &Session) {
     let waiting = unseen + session.logs().map(|log| log.waiting).sum::<u64>();
     let url = &session.account().place().url;
     ui.note(format_args!(
-        "{} at {}, {} waiting\n@name writes, !topic joins, #user chats, refresh reads, help explains, Ctrl-D leaves",
+        "{} at {}, {} waiting\n@name writes, !topic joins, #user chats, refresh reads, help, Ctrl-D leaves",
         session.account().user(),
         url.endpoint(url.port),
         counted(waiting, "mail")
@@ -268,6 +269,18 @@ impl Shell<'_, '_> {
 
     fn announce(&mut self, events: Vec<Event>, is_seen: impl Fn(MailId) -> bool) {
         self.news.announce(self.terminal.above(), events, is_seen);
+        self.note_ended();
+    }
+
+    /// Tells the server which invitations were said from beginning to end: nobody missed them.
+    fn note_ended(&mut self) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        for chats in self.news.take_ended().chunks(INVITATIONS_TO_USER_MAX) {
+            // Without it a refresh tells them once more, which harms nothing.
+            session.chat_seen(chats).ok();
+        }
     }
 
     /// Tries now and then whether the server is back, when it took the session with it.

@@ -72,6 +72,17 @@ impl News {
         self.invitations.set_answer(answer);
     }
 
+    /// Says again which invitations stand.
+    pub(crate) fn remind(&self, ui: &mut Ui) {
+        // A terminal that cannot be written to is noticed by the next line read.
+        self.invitations.remind(ui).ok();
+    }
+
+    /// Returns the invitations that were said from beginning to end.
+    pub(crate) fn take_ended(&mut self) -> Vec<ChatId> {
+        self.invitations.take_ended()
+    }
+
     /// Notes that the shell itself answers an invitation: how that ends is no news.
     pub(crate) fn answered(&mut self, chat: &ChatId) {
         self.invitations.answered(chat);

@@ -67,7 +67,8 @@ impl Shell<'_, '_> {
                     "{user} does not ask for a chat; #{user} asks for one"
                 ));
             }
-            (1, _) => return Ok(open.into_iter().next()),
+            // The newest: an older one is of a program that is no more, or the first of two.
+            (1, _) => return Ok(open.pop()),
             _ => {
                 let words: Vec<String> =
                     askers.iter().map(|from| format!("{word} {from}")).collect();
@@ -101,7 +102,9 @@ impl Shell<'_, '_> {
             None => self.reopens = true,
         }
         self.drop_line(&party);
-        self.settle(&party, &over.undelivered, over.server_down)
+        let settled = self.settle(&party, &over.undelivered, over.server_down);
+        self.news.remind(self.context.ui);
+        settled
     }
 
     /// A line that was being typed when the chat ended goes nowhere: not to the other side, and it is no

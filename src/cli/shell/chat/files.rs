@@ -10,6 +10,7 @@ use crate::cli::commands::chat::files::{folder, gauge, path as path_of, readable
 use crate::cli::commands::chat::talk::Party;
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
+use crate::cli::untrusted::visible;
 
 /// Milliseconds between two words on how far a file is.
 const GAUGE_MS: u64 = 5_000;
@@ -42,10 +43,14 @@ impl Desk {
         self.files.is_busy()
     }
 
-    /// Sends a file.
-    pub(super) fn send(&mut self, path: &str) -> Result<(), CliError> {
+    /// Sends a file, or says that it waits for its turn.
+    pub(super) fn send(&mut self, path: &str, ui: &mut Ui) -> Result<(), CliError> {
         let path = path_of(path, std::env::home_dir());
         readable(&path)?;
+        if self.files.is_sending() {
+            let name = visible(&path.to_string_lossy());
+            ui.note(format_args!("{name} goes after the file before it"));
+        }
         self.files.send(path);
         Ok(())
     }

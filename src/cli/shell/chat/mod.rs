@@ -266,7 +266,10 @@ impl Play<'_, '_> {
                     Ok(()) => {}
                     Err(Unsaid::Over(line) | Unsaid::NotALine(line)) => self.unsaid.push(line),
                 },
-                Act::Send(path) => self.report(|desk| desk.send(&path)),
+                Act::Send(path) => {
+                    let sent = self.desk.send(&path, self.stage.terminal.above());
+                    self.report(|_| sent);
+                }
                 Act::Accept(file, into) => self.report(|desk| desk.accept(file, &into)),
                 Act::Refuse(file) => self.report(|desk| desk.refuse(file)),
                 Act::Gauge => self.desk.gauge(self.stage.terminal.above()),

@@ -225,11 +225,11 @@ impl Screen {
         }
         self.phase = Phase::Open;
         let words = match &self.words {
-            Some(words) => format!("; key words {words}, compare them aloud"),
+            Some(words) => format!("; key words {words}, compare aloud"),
             None => String::new(),
         };
         let mut acts = note(format!(
-            "direct line to {}{words}. /bye ends it, /help has more",
+            "direct line to {}{words}\n/bye ends it, /help has more",
             self.peer
         ));
         acts.extend(self.flow(now_ms));
@@ -410,8 +410,15 @@ fn numbered(text: &str) -> (Option<FileNumber>, &str) {
     }
 }
 
-/// A path as it was meant: completion puts a backslash before a space.
+/// A path as it was meant: completion puts a backslash before a space, people and programs put quotes
+/// around.
 fn unescaped(path: &str) -> String {
+    for quote in ['"', '\''] {
+        let within = path.strip_prefix(quote);
+        if let Some(path) = within.and_then(|path| path.strip_suffix(quote)) {
+            return path.to_owned();
+        }
+    }
     unescape(path, Some('\\')).into_owned()
 }
 

@@ -92,6 +92,10 @@ fn words_about_files_wait_for_the_other_side_and_leaving_for_the_files() {
     assert!(noted(&line(&mut screen, "/send")).contains("which file?"));
     let path = Act::Send("my file.txt".into());
     assert_eq!(line(&mut screen, "/send my\\ file.txt"), [path]);
+    let quoted = ["/send \"my file.txt\"", "/send 'my file.txt'"];
+    for typed in quoted {
+        assert_eq!(line(&mut screen, typed), [Act::Send("my file.txt".into())]);
+    }
     let into = Act::Accept(Some(3), "in box".into());
     assert_eq!(line(&mut screen, "/accept 3 in\\ box"), [into]);
     let oldest = Act::Accept(None, "3d".into());
