@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use self::engine::Engine;
 use self::frame::{FileNumber, Note, Seq};
-use self::io::Input;
 use self::keeper::Keeper;
 use self::shared::{Batch, Shared};
 use crate::client::ClientError;
@@ -291,20 +290,13 @@ impl Voice {
 
     /// Sends a piece of a file; waits while the way out is full.
     pub fn piece(&self, file: FileNumber, offset: u64, bytes: Vec<u8>) -> Result<(), Over> {
-        self.shared.bulk(Input::Piece {
-            file,
-            offset,
-            bytes,
-        })
+        self.shared.piece(file, offset, bytes)
     }
 
-    /// Tells how much of a file is written; with `again`, asks for it again from there.
+    /// Tells how much of a file is written; with `again`, asks for it again from there. Never waits: one
+    /// that finds no room is lost like one on the way, so say it again while nothing comes.
     pub fn credit(&self, file: FileNumber, written: u64, again: bool) -> Result<(), Over> {
-        self.shared.bulk(Input::Credit {
-            file,
-            written,
-            again,
-        })
+        self.shared.credit(file, written, again)
     }
 
     /// Leaves: what was said before goes first. While nobody has come yet, the invitation is taken back.

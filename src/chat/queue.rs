@@ -99,6 +99,11 @@ impl<T> Queue<T> {
         self.lock().bytes >= self.bytes_max
     }
 
+    /// Says whether nothing enters any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Says whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().things.is_empty()

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::frame::{Note, Seq};
+use super::frame::{FileNumber, Note, Seq};
 use super::io::{self, Input};
 use super::queue::Queue;
 use super::{Over, Told};
@@ -50,6 +50,9 @@ pub(super) struct Shared {
     bell: Bell,
     listener: OnceLock<Waker>,
 }
+
+/// Bytes of credits that may stand beside the pieces, when those are many.
+const CREDITS_BYTES: usize = 64 * 1024;
 
 /// What is told at one time: moved as a whole, since events are many.
 #[derive(Debug)]
@@ -131,12 +134,30 @@ impl Shared {
         }
     }
 
-    pub(super) fn bulk(&self, input: Input) -> Result<(), Over> {
-        let bytes = match &input {
-            Input::Piece { bytes, .. } => bytes.len(),
-            _ => 0,
+    pub(super) fn piece(&self, file: FileNumber, offset: u64, bytes: Vec<u8>) -> Result<(), Over> {
+        let size = bytes.len();
+        let piece = Input::Piece {
+            file,
+            offset,
+            bytes,
         };
-        self.bulk.give(input, bytes).map_err(|_| Over)?;
+        self.bulk.give(piece, size).map_err(|_| Over)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Without waiting for the pieces of this side: whoever stops a file waits for the thread that says
+    /// this. What finds no room is as good as lost on the way, and said again.
+    pub(super) fn credit(&self, file: FileNumber, written: u64, again: bool) -> Result<(), Over> {
+        let credit = Input::Credit {
+            file,
+            written,
+            again,
+        };
+        let given = self.bulk.give_now(credit, 0, CREDITS_BYTES);
+        if given.is_err() && self.bulk.is_closed() {
+            return Err(Over);
+        }
         self.bell.ring();
         Ok(())
     }
@@ -297,4 +318,28 @@ fn weight(event: &io::Event) -> usize {
         _ => 0,
     };
     carried + size_of::<io::Event>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::waker;
+
+    #[test]
+    fn only_lines_offers_and_pieces_wait_for_room() {
+        let (waker, _sleeper) = waker::pair().unwrap();
+        let shared = Shared::new(waker, [1; 32]);
+        shared.say("x".repeat(ROW_BYTES)).unwrap();
+        shared.piece(1, 0, vec![0; BULK_BYTES]).unwrap();
+        for file in 0..10_000 {
+            let reason = String::new();
+            shared.answer_note(Note::Refuse { file, reason });
+            assert_eq!(shared.credit(file, 0, true), Ok(()));
+        }
+        let (row, bulk) = (shared.take_row(usize::MAX), shared.take_bulk(usize::MAX));
+        assert!((30..100).contains(&row.len()), "{}", row.len());
+        assert!((500..2_000).contains(&bulk.len()), "{}", bulk.len());
+        shared.close();
+        assert_eq!(shared.credit(1, 0, false), Err(Over));
+    }
 }

@@ -36,11 +36,11 @@ const OFFERS_MAX: usize = 64;
 /// What the other side hears when nobody takes files here.
 const TAKES_NONE: &str = "takes no files; start with --receive DIR";
 
-/// How files are spoken of to the other side. Each may wait while the way out is full, but for answers:
-/// [`Files`] gives some itself, and whoever drives it also says what was shown. Two sides that waited there
-/// for each other's row to move would wait for ever.
+/// How files are spoken of to the other side. Only offers and pieces may wait while the way out is full:
+/// answers are given, and waited for, by whoever drives [`Files`] and also says what was shown. Two sides
+/// that waited there for each other's row to move would wait for ever.
 pub trait Speak: Send + Sync {
-    /// Says a note in the row of lines. Only an offer may wait.
+    /// Says a note in the row of lines.
     fn note(&self, note: Note);
     /// Sends a piece of a file of this side.
     fn piece(&self, file: FileNumber, offset: u64, bytes: Vec<u8>);
