@@ -202,7 +202,7 @@ pub const LINES_AHEAD: u64 = 256;
 pub const LINES_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Lines shown after which a chat acknowledges at once; fewer wait for the millisecond to pass.
-pub const CHAT_ACK_LINES: u64 = 64;
+pub const CHAT_ACK_LINES: u64 = 256;
 
 /// Milliseconds after which an unanswered hello is said again.
 pub const CHAT_HELLO_MS: u64 = 1_000;

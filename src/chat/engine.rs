@@ -22,7 +22,7 @@ use crate::protocol::PublicKey;
 const BATCH: usize = 256;
 
 /// Lines taken from the program at a time: the core has room for so many beyond what it asks for.
-const LINES: usize = 64;
+const LINES: usize = 256;
 
 /// Frames that wait for room on the way out before pieces of files are taken.
 const WAITING: usize = 16;
