@@ -428,7 +428,7 @@ impl Account {
 
     /// Returns the account's marks of chat lines that were shown.
     pub fn shown(&self) -> Shown {
-        Shown::at(&self.folder)
+        Shown::at(&self.folder, self.user.as_str())
     }
 
     /// Returns how often this device was logged out: a standing session that finds another number than

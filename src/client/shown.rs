@@ -28,6 +28,7 @@ const SEQ_BYTES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Shown {
     folder: PathBuf,
+    user: String,
 }
 
 /// The mark of one chat under way.
@@ -39,10 +40,11 @@ pub struct Mark {
 }
 
 impl Shown {
-    /// Returns the marks below an account's folder.
-    pub fn at(account: &Path) -> Self {
+    /// Returns the marks of a user below an account's folder.
+    pub fn at(account: &Path, user: &str) -> Self {
         Self {
             folder: account.join("shown"),
+            user: user.to_owned(),
         }
     }
 
@@ -88,8 +90,12 @@ impl Shown {
         let Some((through, peer)) = bytes.split_first_chunk() else {
             return false;
         };
-        // Only the other side of that chat can name its lines.
-        peer == envelope.from.as_bytes() && seq <= u64::from_be_bytes(*through)
+        // Only the other side of that chat can name its lines, and they are for nobody else: what others
+        // read too is kept from nobody.
+        let is_between_us = peer == envelope.from.as_bytes()
+            && envelope.address == self.user
+            && envelope.to == [self.user.as_str()];
+        is_between_us && seq <= u64::from_be_bytes(*through)
     }
 
     /// Removes what was last written long before `newest`.
@@ -179,7 +185,7 @@ mod tests {
 
     fn shown() -> (tempfile::TempDir, Shown) {
         let folder = tempfile::tempdir().unwrap();
-        let shown = Shown::at(folder.path());
+        let shown = Shown::at(folder.path(), "ana");
         (folder, shown)
     }
 
@@ -195,6 +201,18 @@ mod tests {
         assert!(covers("bob", 1) && covers("bob", 3));
         assert!(!covers("bob", 4), "it was not shown");
         assert!(!covers("carol", 1), "the chat was not with carol");
+        for (address, to) in [
+            ("news", vec!["news"]),
+            ("ana", vec!["ana", "carol"]),
+            ("news", vec!["ana"]),
+        ] {
+            let others = Envelope {
+                address: address.into(),
+                to: to.into_iter().map(str::to_owned).collect(),
+                ..envelope("bob", &line_type(CHAT, 1))
+            };
+            assert!(!shown.covers(&others), "others read it too: {others:?}");
+        }
         let other = CHAT.replace('0', "f");
         assert!(!shown.covers(&envelope("bob", &line_type(&other, 1))));
         assert!(!shown.covers(&envelope("bob", "text/plain; charset=utf-8")));
