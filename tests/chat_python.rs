@@ -107,16 +107,13 @@ fn converse_on(mut leaver: Talk, mut other: Talk) {
     let most = "x".repeat(32 * 1024);
     leaver.say(&most);
     other.say("and the last of mine");
+    // Heard first: what still lies in a pipe when the other side leaves is not said any more.
+    leaver.line("and the last of mine");
     leaver.leave();
     other.line(&most);
     let (leaver, other) = (leaver.end(), other.end());
     assert_eq!((leaver.code, leaver.last()), (0, "bye"), "{}", leaver.err);
     assert_eq!((other.code, other.last()), (0, "bye"), "{}", other.err);
-    assert!(
-        leaver
-            .lines()
-            .contains(&(5, "and the last of mine".to_owned()))
-    );
 }
 
 #[test]
