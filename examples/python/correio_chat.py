@@ -217,7 +217,7 @@ class Link:
             except zmq.Again:
                 break
             try:
-                yield from self._take(bytes.fromhex(frame.get("User-Id")), frame.bytes, now)
+                yield from self._take_message(bytes.fromhex(frame.get("User-Id")), frame.bytes, now)
             except (ValueError, KeyError, TypeError, UnicodeDecodeError):
                 pass  # not a frame of this protocol: passed over
         yield from self._look_at_clock(now)
@@ -236,6 +236,16 @@ class Link:
             self.up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             self.hello_at = 0.0              # a new connection begins with a hello
             self.sent = self.acked           # and with what may have been lost with the old one
+
+    def _take_message(self, key, data, now):
+        if data[:1] != b"B":
+            yield from self._take(key, data, now)
+            return
+        rest = data[9:]
+        while rest:                          # a bundle: several frames in one message
+            end = 4 + int.from_bytes(rest[:4], "big")
+            yield from self._take(key, rest[4:end], now)
+            rest = rest[end:]
 
     def _take(self, key, data, now):
         epoch, rest = read_number(data[1:])

@@ -19,6 +19,7 @@ use self::heard::{Heard, Place};
 use self::link::{Health, Link};
 use self::meeting::Greeting;
 use self::said::Said;
+use super::bundle;
 use super::frame::{Frame, Note, Seq};
 use super::io::{End, Event, Input, Output, Own, Packet, Peer, Role};
 use crate::limits;
@@ -263,8 +264,20 @@ impl Core {
             Stage::Waiting { keys, .. } => keys.contains(from),
             _ => self.peer.as_ref().is_some_and(|peer| peer.key == *from),
         };
-        let passed = known && self.take_frame(from, frame).is_some();
+        let passed = known && self.takes(from, frame);
         self.dropped += u64::from(!passed);
+    }
+
+    /// Says whether a message was of this chat. What is whole in a bundle counts, whatever else is in it.
+    fn takes(&mut self, from: &PublicKey, message: Vec<u8>) -> bool {
+        if !bundle::is_bundle(&message) {
+            return self.take_frame(from, message).is_some();
+        }
+        let mut passed = message.len() > bundle::HEAD;
+        for frame in bundle::unpack(&message) {
+            passed &= frame.is_ok_and(|frame| self.take_frame(from, frame.to_vec()).is_some());
+        }
+        passed
     }
 
     /// Takes a frame of a known key. Returns nothing when it is not one of this chat.

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::bundle;
 use super::core::Core;
 use super::frame::Seq;
 use super::io::{End, Event, Input, Output, Packet, Peer};
@@ -401,6 +402,11 @@ impl Carrier {
         };
         let mut busy = false;
         while let Some(packet) = self.out.front() {
+            if let Some((bundle, count)) = bundle::pack(&self.out) {
+                self.out.drain(..count);
+                self.out.push_front(Packet::Passing(bundle));
+                continue;
+            }
             if !way.send(packet)? {
                 break;
             }

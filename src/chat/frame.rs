@@ -9,6 +9,7 @@
 //! resend = "R" epoch from             ; seq `from` is missing here: send again from there
 //! piece  = "D" epoch file offset bytes
 //! credit = "C" epoch file written again
+//! bundle = "B" epoch *( length frame ) ; length: 4 bytes; no bundle in a bundle (`bundle`)
 //! ```
 //!
 //! `epoch` is that of the **receiver's** lease, which is never used twice: a frame meant for another
@@ -212,6 +213,11 @@ impl Kept {
 #[error("not a chat frame: {0}")]
 pub struct FrameError(&'static str);
 
+impl FrameError {
+    /// It ends before its time.
+    pub(super) const CUT: Self = Self("it is too short");
+}
+
 impl Frame {
     /// Writes the frame for a receiver whose lease has this epoch.
     pub fn encode(&self, epoch: u64) -> Vec<u8> {
@@ -286,9 +292,7 @@ impl Frame {
     }
 
     fn hello(rest: &[u8]) -> Result<Self, FrameError> {
-        let (chat, hello) = rest
-            .split_first_chunk::<16>()
-            .ok_or(FrameError("it is too short"))?;
+        let (chat, hello) = rest.split_first_chunk::<16>().ok_or(FrameError::CUT)?;
         let hello: Hello = serde_json::from_slice(hello).map_err(|_| FrameError("a bad hello"))?;
         if hello.magic != MAGIC || hello.version == 0 {
             return Err(FrameError("a hello of something else"));
@@ -341,9 +345,7 @@ fn head(kind: u8, epoch: u64, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn number(bytes: &[u8]) -> Result<(u64, &[u8]), FrameError> {
-    let (word, rest) = bytes
-        .split_first_chunk::<8>()
-        .ok_or(FrameError("it is too short"))?;
+    let (word, rest) = bytes.split_first_chunk::<8>().ok_or(FrameError::CUT)?;
     Ok((u64::from_be_bytes(*word), rest))
 }
 

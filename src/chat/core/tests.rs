@@ -262,3 +262,37 @@ fn two_meet_and_talk_and_leave() {
     assert_eq!(pair.told[0].last().cloned(), ended(true));
     assert_eq!(pair.told[1].last().cloned(), ended(false));
 }
+
+/// The frames of a bundle count one by one, and a bad one among them takes none with it.
+#[test]
+fn p03_a_bundle_is_the_frames_in_it() {
+    let mut pair = Pair::open();
+    for text in ["one", "two", "three"] {
+        let now_ms = pair.now_ms;
+        pair.cores[0].handle(now_ms, Input::Say(text.into()));
+    }
+    let mut waiting = std::collections::VecDeque::new();
+    while let Some(output) = pair.cores[0].poll_output() {
+        if let Output::Send(packet) = output {
+            waiting.push_back(packet);
+        }
+    }
+    let strange = Frame::Line {
+        seq: 2,
+        text: "of another chat".into(),
+    };
+    waiting.insert(1, Packet::Passing(strange.encode(99)));
+    let (frame, count) = bundle::pack(&waiting).expect("many short frames");
+    assert!(count >= 4, "{count}");
+    let from = ASKER;
+    for frame in [frame.clone(), frame] {
+        pair.give(1, Input::Received { from, frame });
+    }
+    let text = |event: &Event| match event {
+        Event::Line { text, .. } => Some(text.clone()),
+        _ => None,
+    };
+    let heard: Vec<String> = pair.told[1].iter().filter_map(text).collect();
+    assert_eq!(heard, ["one", "two", "three"]);
+    assert_eq!(pair.cores[1].dropped(), 2, "one message each time");
+}
