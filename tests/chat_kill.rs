@@ -514,7 +514,8 @@ fn report<'a>(moment: Moment, outcomes: impl Iterator<Item = &'a Outcome>) {
 #[test]
 fn p03_a_side_killed_while_showing_shows_again_only_what_it_was_showing() {
     const SAID_LINES: usize = 400;
-    let server = Server::start_with(4, &["--port-rest", "0s"]);
+    // What a killed side held is not back before its term.
+    let server = Server::start_with(12, &["--port-rest", "0s"]);
     let homes = tempfile::tempdir().expect("a folder");
     let home = |name: &str| {
         let ctl = Ctl::new(&server, &homes.path().join(name));
@@ -571,7 +572,8 @@ fn p03_a_side_killed_while_showing_shows_again_only_what_it_was_showing() {
 #[test]
 fn p03_a_side_that_slept_shows_each_line_once() {
     const SAID_LINES: usize = 60;
-    let server = Server::start_with(4, &["--port-rest", "0s"]);
+    // What a killed side held is not back before its term.
+    let server = Server::start_with(12, &["--port-rest", "0s"]);
     let homes = tempfile::tempdir().expect("a folder");
     let home = |name: &str| {
         let ctl = Ctl::new(&server, &homes.path().join(name));
