@@ -251,6 +251,9 @@ struct Screen {
     /// The last text that stands on the screen.
     appeared: AtomicU64,
     wake: Mutex<Option<Wake>>,
+    /// Held while a text is handed over: no line begins meanwhile, or the text would stand behind its
+    /// prompt.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -261,6 +264,8 @@ struct State {
     rounds: u64,
     /// Times the prompt was painted.
     paints: u64,
+    /// A line has begun, and its prompt was not painted yet.
+    begins: bool,
 }
 
 impl Screen {
@@ -286,6 +291,14 @@ impl Screen {
                 .wait_while(state, unsettled)
                 .unwrap_or_else(PoisonError::into_inner),
         );
+    }
+
+    /// Waits until no line is just beginning. Returns how things stand then.
+    fn steady(&self) -> State {
+        let state = locked(&self.state);
+        let begins = |now: &mut State| now.reading && now.begins;
+        let steady = self.changed.wait_while(state, begins);
+        *steady.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, texts: u64) {
@@ -374,11 +387,13 @@ fn hand_over(mut printer: impl ExternalPrinter, texts: &Receiver<Vec<u8>>, scree
             lines.extend_from_slice(&more);
             count += 1;
         }
-        let before = *locked(&screen.state);
         let lines = String::from_utf8_lossy(&lines).into_owned();
+        let turn = locked(&screen.turn);
+        let before = screen.steady();
         if printer.print(lines).is_err() {
             return;
         }
+        drop(turn);
         screen.settle(before);
         screen.count(count);
     }
@@ -416,10 +431,13 @@ impl Reader {
     }
 
     fn read(&mut self, prompt: String) -> Typed {
+        let turn = locked(&self.screen.turn);
         self.screen.change(|state| {
             state.reading = true;
+            state.begins = true;
             state.rounds += 1;
         });
+        drop(turn);
         let prompt = Painted {
             prompt,
             screen: &self.screen,
@@ -443,7 +461,10 @@ struct Painted<'a> {
 
 impl Prompt for Painted<'_> {
     fn raw(&self) -> &str {
-        self.screen.change(|state| state.paints += 1);
+        self.screen.change(|state| {
+            state.paints += 1;
+            state.begins = false;
+        });
         &self.prompt
     }
 }
