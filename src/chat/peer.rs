@@ -13,6 +13,7 @@ use zmq::{DONTWAIT, PollEvents, PollItem, Socket, SocketEvent};
 use super::io::Peer;
 use crate::auth::keys::KeyPair;
 use crate::auth::zap;
+use crate::client::monitor;
 use crate::client::waker::Waker;
 use crate::limits;
 use crate::protocol::PublicKey;
@@ -294,24 +295,12 @@ fn monitor(context: &zmq::Context, socket: &Socket) -> zmq::Result<Socket> {
         SocketEvent::DISCONNECTED,
         SocketEvent::HANDSHAKE_SUCCEEDED,
     ];
-    let mask = events
-        .iter()
-        .fold(0, |mask, event| mask | i32::from(event.to_raw()));
-    socket.monitor("inproc://monitor", mask)?;
-    let monitor = context.socket(zmq::PAIR)?;
-    monitor.set_linger(0)?;
-    monitor.connect("inproc://monitor")?;
-    Ok(monitor)
+    monitor::watch(context, socket, &events)
 }
 
-/// Reads a monitor frame: the event in two bytes of this machine's order, then a value.
+/// Reads a monitor frame.
 fn way_event(frame: &[u8]) -> Option<WayEvent> {
-    let raw: [u8; 2] = frame.get(..2)?.try_into().ok()?;
-    #[expect(
-        clippy::host_endian_bytes,
-        reason = "libzmq writes monitor events in the order of the machine"
-    )]
-    let raw = u16::from_ne_bytes(raw);
+    let raw = monitor::raw_event(frame)?;
     let is = |event: SocketEvent| raw == event.to_raw();
     if is(SocketEvent::HANDSHAKE_SUCCEEDED) {
         Some(WayEvent::Up)

@@ -15,6 +15,7 @@ use zmq::{PollEvents, PollItem, Socket, SocketEvent};
 use super::core::{Link, LinkEvent, RequestNumber, Requests, Verdict};
 use super::error::ClientError;
 use super::home::Place;
+use super::monitor;
 use super::waker::{self, Sleeper, Waker};
 use crate::auth::keys::{self, KeyPair};
 use crate::limits;
@@ -595,26 +596,12 @@ fn monitor(context: &zmq::Context, socket: &Socket) -> Result<Socket, ClientErro
         SocketEvent::HANDSHAKE_FAILED_PROTOCOL,
         SocketEvent::HANDSHAKE_FAILED_AUTH,
     ];
-    let mask = events
-        .iter()
-        .fold(0, |mask, event| mask | i32::from(event.to_raw()));
-    let make = || {
-        socket.monitor("inproc://monitor", mask)?;
-        let monitor = context.socket(zmq::PAIR)?;
-        monitor.connect("inproc://monitor")?;
-        Ok(monitor)
-    };
-    make().map_err(zmq_failed("watch a socket"))
+    monitor::watch(context, socket, &events).map_err(zmq_failed("watch a socket"))
 }
 
-/// Reads a monitor frame: the event in two bytes of this machine's order, then a value.
+/// Reads a monitor frame.
 fn link_event(frame: &[u8]) -> Option<LinkEvent> {
-    let raw: [u8; 2] = frame.get(..2)?.try_into().ok()?;
-    #[expect(
-        clippy::host_endian_bytes,
-        reason = "libzmq writes monitor events in the order of the machine"
-    )]
-    let raw = u16::from_ne_bytes(raw);
+    let raw = monitor::raw_event(frame)?;
     let is = |event: SocketEvent| raw == event.to_raw();
     if is(SocketEvent::HANDSHAKE_SUCCEEDED) {
         Some(LinkEvent::Up)

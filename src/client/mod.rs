@@ -17,6 +17,7 @@ mod files;
 pub mod home;
 pub mod mailbox;
 mod mime;
+pub(crate) mod monitor;
 pub mod outbox;
 pub mod session;
 pub mod shown;

@@ -1,0 +1,32 @@
+//! libzmq's monitor of a socket: what happens to its connections. Decides nothing.
+
+use zmq::{Context, Socket, SocketEvent};
+
+/// Watches `events` of a socket, which must be the only watched one of its context. They are read from
+/// the socket returned, with [`raw_event`].
+pub(crate) fn watch(
+    context: &Context,
+    socket: &Socket,
+    events: &[SocketEvent],
+) -> zmq::Result<Socket> {
+    let mask = events
+        .iter()
+        .fold(0, |mask, event| mask | i32::from(event.to_raw()));
+    socket.monitor("inproc://monitor", mask)?;
+    let monitor = context.socket(zmq::PAIR)?;
+    monitor.set_linger(0)?;
+    monitor.connect("inproc://monitor")?;
+    Ok(monitor)
+}
+
+/// Reads a monitor frame: the event in two bytes of this machine's order, then a value. Raw, because
+/// the events of a newer libzmq are none of [`SocketEvent`]'s.
+pub(crate) fn raw_event(frame: &[u8]) -> Option<u16> {
+    let raw: [u8; 2] = frame.get(..2)?.try_into().ok()?;
+    #[expect(
+        clippy::host_endian_bytes,
+        reason = "libzmq writes monitor events in the order of the machine"
+    )]
+    let raw = u16::from_ne_bytes(raw);
+    Some(raw)
+}
