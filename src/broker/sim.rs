@@ -5,7 +5,8 @@
 //! ([`model`]) is asked whether the promises still hold; at the end everything heals, and every device
 //! must hold exactly what was acknowledged to it.
 //!
-//! `CORREIO_SEEDS=N` says how many seeds, `CORREIO_SEED=S` replays one.
+//! `CORREIO_SEEDS=N` says how many seeds, `CORREIO_FIRST_SEED=M` from which on, `CORREIO_SEED=S` replays
+//! one and tells what went over the network.
 
 mod chat;
 mod device;
@@ -14,6 +15,8 @@ mod model;
 mod rng;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::device::{Device, Sends};
 use self::disk::Disk;
@@ -647,12 +650,13 @@ impl Sim {
     }
 }
 
-/// Says which seed it was.
-struct Seed(u64);
+/// Says which seed it was that failed, and lets no other begin.
+struct Seed<'a>(u64, &'a AtomicU64);
 
-impl Drop for Seed {
+impl Drop for Seed<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.1.store(u64::MAX / 2, Ordering::Relaxed);
             eprintln!("replay with CORREIO_SEED={}", self.0);
         }
     }
@@ -662,19 +666,45 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// Runs these seeds over the cores of this machine.
+fn run_seeds(first: u64, seeds: u64) -> Faults {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicU64::new(first);
+    let total = Mutex::new(Faults::default());
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| run_some(&next, first + seeds, &total));
+        }
+    });
+    total.into_inner().expect("no thread failed")
+}
+
+/// Takes seed after seed until there is none left, or one has failed.
+fn run_some(next: &AtomicU64, end: u64, total: &Mutex<Faults>) {
+    let mut here = Faults::default();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            break;
+        }
+        let said = Seed(seed, next);
+        here.add(Sim::new(seed).run());
+        drop(said);
+        if seed % 10_000 == 9_999 {
+            println!("seed {seed}: no divergence so far");
+        }
+    }
+    total.lock().expect("no thread failed").add(here);
+}
+
 #[test]
 fn p02_years_of_crashes_lose_nothing() {
     if let Some(seed) = number("CORREIO_SEED") {
-        let _said = Seed(seed);
         println!("{:?}", Sim::new(seed).run());
         return;
     }
-    let seeds = number("CORREIO_SEEDS").unwrap_or(200);
-    let mut total = Faults::default();
-    for seed in 0..seeds {
-        let _said = Seed(seed);
-        total.add(Sim::new(seed).run());
-    }
+    let seeds = number("CORREIO_SEEDS").unwrap_or(2_000);
+    let total = run_seeds(number("CORREIO_FIRST_SEED").unwrap_or(0), seeds);
     println!("{seeds} seeds: {total:?}");
     assert!(total.chats * 10 > seeds, "few chats were accepted");
     assert!(total.mails > seeds && total.kills > seeds && total.power_cuts > seeds);
