@@ -18,6 +18,7 @@
 
 pub mod chat;
 pub mod client;
+pub mod crowd;
 pub mod ctl;
 pub mod cut;
 pub mod disk;
