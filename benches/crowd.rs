@@ -15,7 +15,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::crowd::book::{Back, Book, Mails};
 use common::crowd::company::{Company, Counts};
@@ -112,7 +112,7 @@ fn wait(what: &str, crowd: &mut Company, is: impl Fn(Counts) -> bool) -> f64 {
         }
         assert!(begin.elapsed() < STEP, "{what}: never; {counts:?}");
         if told.elapsed() > Duration::from_secs(5) {
-            told = Instant::now();
+            told = now();
             println!("<!-- {what}: {counts:?} -->");
         }
         pause(Duration::from_millis(20));

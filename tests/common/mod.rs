@@ -27,6 +27,7 @@ pub mod hosts;
 pub mod load;
 pub mod person;
 pub mod ports;
+pub mod process;
 pub mod rng;
 pub mod server;
 pub mod talker;

@@ -49,11 +49,11 @@ fn attend(plan: &Plan, out: &Path) {
     });
     loop {
         let order = orders.lock().expect("no holder panics").take();
-        let order = order.map(Phase::from_number);
-        if order == Some(Phase::Stop) {
-            break;
+        match order.map(Phase::from_number) {
+            Some(Phase::Stop) => break,
+            Some(phase) => squad.order(phase),
+            None => {}
         }
-        order.into_iter().for_each(|phase| squad.order(phase));
         assert!(!squad.is_broken(), "a thread of the crowd died");
         let counts = squad.tally.counts().map(|count| count.to_string());
         println!("{}", counts.join(" "));

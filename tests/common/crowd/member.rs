@@ -21,6 +21,9 @@ use crate::common::{now, wall_s};
 /// Time without an answer after which a request is repeated, as in `correio::client`.
 const REPEAT: Duration = Duration::from_secs(5);
 
+/// Time between two heartbeats.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// Time to the next try when the server names none.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -41,7 +44,8 @@ enum What {
 struct Asked {
     id: u64,
     what: What,
-    at: Instant,
+    /// When it goes out again unless it was answered.
+    due: Instant,
 }
 
 struct Sending {
@@ -202,7 +206,7 @@ impl Member {
         }
         if self.stage == Stage::In {
             if time >= self.beat_at {
-                self.beat_at = time + Duration::from_millis(5_000);
+                self.beat_at = time + BEAT;
                 self.post_beat();
             }
             if around.phase >= Phase::Live && self.live.is_none() && self.nth < around.live {
@@ -213,7 +217,7 @@ impl Member {
 
     /// Repeats what the server was silent about for too long. A new `hello` begins it all again.
     fn repeat_silent(&mut self, time: Instant) {
-        let is_late = |asked: &Asked| time.duration_since(asked.at) > REPEAT;
+        let is_late = |asked: &Asked| time >= asked.due;
         let Some(place) = self.asked.iter().position(is_late) else {
             return;
         };
@@ -363,10 +367,8 @@ impl Member {
             return None;
         }
         self.not_before = now() + refused.retry_after_ms.map_or(RETRY, Duration::from_millis);
-        // As if it had been silent: it goes out again when the wait is over.
-        let at = now().checked_sub(2 * REPEAT).unwrap_or_else(now);
-        let id = 0;
-        self.asked.push(Asked { id, what, at });
+        let due = self.not_before;
+        self.asked.push(Asked { id: 0, what, due });
         None
     }
 
@@ -513,14 +515,14 @@ impl Member {
         if self.asked.iter().any(|asked| asked.what == what) {
             return;
         }
-        let (id, at) = (self.next_id, now());
+        let id = self.next_id;
         self.next_id += 1;
         let mut frames = vec![id.to_string().into_bytes(), request.encode()];
         frames.extend(body);
         // libzmq may not know yet that the connection stands, or that it is gone: soon again.
         let went = self.dealer.send_multipart(frames, DONTWAIT).is_ok();
-        let at = if went { at } else { at - REPEAT + RETRY };
-        self.asked.push(Asked { id, what, at });
+        let due = now() + if went { REPEAT } else { RETRY };
+        self.asked.push(Asked { id, what, due });
     }
 
     fn post_hello(&mut self) {
