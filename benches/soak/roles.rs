@@ -131,8 +131,11 @@ pub(crate) fn start(server: &Server, world: &Arc<World>) -> Vec<JoinHandle<()>> 
     let pair = ["ana", "bob"].map(|name| RawClient::user_with(server, name, wishes()));
     let chat_rng = rng.fork();
     spawn(Box::new(move |world| chat(world, pair, chat_rng)));
-    let client = RawClient::user(server, "restless");
-    spawn(Box::new(move |world| come_and_go(world, &client)));
+    let mut client = RawClient::user(server, "restless");
+    let place = server.place();
+    spawn(Box::new(move |world| {
+        come_and_go(world, &mut client, &place);
+    }));
     let guests = (RawClient::admin(server), server.place());
     spawn(Box::new(move |world| guests_pass(world, guests)));
     threads
@@ -421,12 +424,17 @@ fn miss(world: &World, bob: &mut RawClient) {
 
 // -- coming and going --
 
-/// A device whose programs start, do a little and end, half of them without a word.
-fn come_and_go(world: &World, client: &RawClient) {
+/// A device whose programs start, go on with the stream of the one before, do a little and end, half of
+/// them without a word.
+fn come_and_go(world: &World, client: &mut RawClient, place: &Arc<Place>) {
     let mut polite = false;
     world.each(Duration::from_secs(2), || {
-        let mut other = RawClient::connect_as(client);
+        let mut other = RawClient::connect(Arc::clone(place), client.key.clone());
+        (other.stream, other.number) = (client.stream, client.number);
+        other.settled_below = client.settled_below;
+        other.login(Wishes::default()).expect("a known key logs in");
         send_small(world, &mut other, &[reader(0)], b"passing by", None);
+        (client.number, client.settled_below) = (other.number, other.settled_below);
         polite = !polite;
         if polite {
             let make = |session| Request::Close(request::Close { session });
