@@ -18,6 +18,10 @@ use std::io::Write;
 use std::panic;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::SIGXFSZ;
 
 use crate::auth::keys::{KeyError, require_curve};
 use crate::broker::server::ServerError;
@@ -34,6 +38,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         ));
     }));
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    outlive_file_limits();
     let args: Vec<OsString> = args.into_iter().collect();
     let code = match panic::catch_unwind(|| obey(args)) {
         Ok(Ok(())) => exit::OK,
@@ -45,6 +50,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(_) => exit::SOFTWARE,
     };
     ExitCode::from(code)
+}
+
+/// A file that may not grow further is an error of its write, and that ends the server in order. By
+/// default the signal that comes with it would kill the process without a word.
+fn outlive_file_limits() {
+    let unread = Arc::new(AtomicBool::new(false));
+    // The only failure is a signal that cannot be handled, and this one can.
+    drop(signal_hook::flag::register(SIGXFSZ, unread));
 }
 
 fn obey(args: Vec<OsString>) -> Result<(), Failure> {
@@ -142,9 +155,12 @@ impl From<StoreError> for Failure {
             ),
             StoreError::Lost { .. } => (
                 exit::IO,
-                "put a backup back; or, to go on without what is lost, start once with: mailserver run --accept-loss",
+                "put a backup back (mailserver restore --data-dir D FILE); or, to go on without what is lost, start once with: mailserver run --accept-loss",
             ),
-            StoreError::Damaged { .. } => (exit::IO, "put a backup back"),
+            StoreError::Damaged { .. } => (
+                exit::IO,
+                "put a backup back: mailserver restore --data-dir D FILE",
+            ),
             _ => (
                 exit::IO,
                 "see that the disk is whole and has room, then start again: nothing acknowledged is lost",

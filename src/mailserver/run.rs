@@ -90,7 +90,7 @@ pub(super) fn verify(config: &Config) -> Result<(), Failure> {
     Err(Failure {
         code: exit::IO,
         text: format!(
-            "the store in {place} has {} faults; put a backup back",
+            "the store in {place} has {} faults; put a backup back: mailserver restore --data-dir {place} FILE",
             report.faults_total
         ),
     })

@@ -5,6 +5,8 @@
 //! and notices loss; what the bytes mean is `write`, `read` and `codec`. Read next: `trees`.
 
 mod disk;
+mod poke;
+mod preflight;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::disk::BALLAST_BYTES;
+use self::poke::Poker;
 use self::seal::{Found, Reach, Seal};
 use self::trees::{Batches, Trees, at, guarded, in_use};
 use super::kv::Kv;
@@ -43,6 +46,8 @@ pub struct SledStore {
     /// may hold what an older server does not know.
     older: Option<Meta>,
     scratch: Vec<u8>,
+    /// Asks after a flush that takes long, as long as this store is open.
+    _poker: Poker,
 }
 
 impl SledStore {
@@ -98,7 +103,9 @@ impl SledStore {
         if matches!(loss, Loss::Refused) {
             check(&trees, meta.is_none(), reach, found)?;
         }
+        let poker = trees.poker().map_err(at("start a thread for", data))?;
         let mut store = Self {
+            _poker: poker,
             trees,
             file,
             seal,
@@ -312,6 +319,7 @@ fn prepare(paths: &Paths) -> Result<File, StoreError> {
     })?;
     disk::make_dir(&paths.store).map_err(at("make", &paths.store))?;
     disk::release_ballast(&paths.data, &paths.ballast).map_err(at("remove", &paths.ballast))?;
+    preflight::preflight(&paths.store).map_err(at("read", &paths.store))?;
     Ok(lock)
 }
 

@@ -18,6 +18,9 @@ const SLOT_BYTES: u64 = 4096;
 /// Bytes of one slot's content.
 const CONTENT_BYTES: usize = 32;
 
+/// The turn of a slot that was laid with the file and says nothing.
+const UNWRITTEN: u64 = 0;
+
 /// First bytes of a slot: what it is, and its format.
 const MAGIC: [u8; 4] = *b"cse\x01";
 
@@ -68,13 +71,15 @@ pub(super) struct Seal {
 impl Seal {
     /// Opens the file, or makes it (0600), and says what was in it.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Found)> {
-        let file = disk::private().create(true).truncate(false).open(path)?;
-        let empty = file.metadata()?.len() == 0;
+        if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+            begin(path)?;
+        }
+        let file = disk::private().open(path)?;
         let slots = [read(&file, 0)?, read(&file, 1)?];
         let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
         let found = match newest {
+            Some((UNWRITTEN, _)) => Found::Nothing,
             Some((_, reach)) => Found::Reach(reach),
-            None if empty => Found::Nothing,
             None => Found::Damaged,
         };
         let turn = newest.map_or(0, |(turn, _)| turn);
@@ -90,6 +95,19 @@ impl Seal {
         self.turn = turn;
         Ok(())
     }
+}
+
+/// Puts a seal in place that says nothing yet: the first write can be torn as any other, and then
+/// this is the older slot.
+fn begin(path: &Path) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let file = disk::private()
+        .create(true)
+        .truncate(true)
+        .open(&unfinished)?;
+    file.write_all_at(&content(UNWRITTEN, Reach::default()), 0)?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, path)
 }
 
 fn content(turn: u64, reach: Reach) -> [u8; CONTENT_BYTES] {
@@ -143,6 +161,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = written(dir.path());
         assert_eq!(Seal::open(&path).unwrap().1, Found::Reach(SECOND));
+    }
+
+    #[test]
+    fn a_torn_first_write_leaves_a_seal_that_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seal");
+        let (mut seal, _) = Seal::open(&path).unwrap();
+        seal.write(FIRST).unwrap();
+        flip(&path, 4096 + 20); // turn 1 lies in slot 1
+        assert_eq!(Seal::open(&path).unwrap().1, Found::Nothing);
     }
 
     #[test]

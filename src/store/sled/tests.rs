@@ -189,7 +189,7 @@ fn a_record_with_a_wrong_checksum_is_named() {
     let dir = filled(3);
     let store = SledStore::open(dir.path()).unwrap();
     let key = key::mail(3, 2);
-    let tree = &store.trees.each[Tree::Mail as usize];
+    let tree = &store.trees.each()[Tree::Mail as usize];
     let mut value = tree.get(key).unwrap().unwrap().to_vec();
     value[40] ^= 1;
     tree.insert(key, value).unwrap();
@@ -213,7 +213,7 @@ fn a_record_with_a_wrong_checksum_is_named() {
 fn a_log_without_its_newest_mail_is_not_served() {
     let dir = filled(3);
     let mut store = SledStore::open(dir.path()).unwrap();
-    let tree = &store.trees.each[Tree::Mail as usize];
+    let tree = &store.trees.each()[Tree::Mail as usize];
     tree.remove(key::mail(3, 3)).unwrap();
     assert!(matches!(store.load(), Err(StoreError::Damaged { .. })));
 }
@@ -240,7 +240,7 @@ fn a_counter_below_a_number_in_use_is_damage() {
 fn a_missing_identity_is_damage() {
     let dir = filled(3);
     let store = SledStore::open(dir.path()).unwrap();
-    let tree = &store.trees.each[Tree::Directory as usize];
+    let tree = &store.trees.each()[Tree::Directory as usize];
     tree.remove(key::meta()).unwrap();
     store.close().unwrap();
     let opened = SledStore::open(dir.path());

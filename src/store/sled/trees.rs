@@ -14,6 +14,7 @@ use super::super::kv::{self, Kv, Rows, Sink};
 use super::super::{
     DirectoryCounters, FORMAT, MailCounters, Mark, Meta, Snapshot, StoreError, read,
 };
+use super::poke::{Gauge, Poker};
 use super::seal::Reach;
 use crate::protocol::MailId;
 
@@ -26,10 +27,51 @@ const FLUSH_EVERY_MS: u64 = 500;
 /// sled's trees; clones share them, and the lock on the data directory with them.
 #[derive(Debug, Clone)]
 pub(super) struct Trees {
-    db: ::sled::Db,
-    pub(super) each: [::sled::Tree; Tree::ALL.len()],
+    engine: Arc<Engine>,
     pub(super) path: Arc<Path>,
     _lock: Arc<File>,
+}
+
+/// sled, open. Closing it may panic as any call of it may: on a disk that fails its last sync.
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// There until it is dropped.
+    open: Option<(::sled::Db, [::sled::Tree; Tree::ALL.len()])>,
+    path: Arc<Path>,
+    /// Whether a flush is under way.
+    pub(super) gauge: Gauge,
+}
+
+impl Engine {
+    fn open(&self) -> &(::sled::Db, [::sled::Tree; Tree::ALL.len()]) {
+        let open = self.open.as_ref();
+        open.expect("it is open until its last holder drops it")
+    }
+
+    /// Hands everything to the operating system.
+    fn flush(&self) -> Result<(), StoreError> {
+        guarded(&self.path, || {
+            let flushed = self.open().0.flush();
+            flushed.map(drop).map_err(|error| failed(&self.path, error))
+        })
+    }
+
+    /// Makes sled look whether what somebody waits for has failed; whoever waits is told what comes out.
+    pub(super) fn ask_again(&self) {
+        self.flush().ok();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let open = self.open.take();
+        // Every commit that returned is on disk already, by our own sync.
+        guarded(&self.path, || {
+            drop(open);
+            Ok(())
+        })
+        .ok();
+    }
 }
 
 impl Trees {
@@ -46,25 +88,40 @@ impl Trees {
             let tree = |tree: Tree| db.open_tree(tree.name());
             let [directory, mail, cursors] = Tree::ALL.map(tree);
             let each = || Ok([directory?, mail?, cursors?]);
+            let each = each().map_err(|error| failed(path, error))?;
+            let path: Arc<Path> = path.into();
+            let engine = Engine {
+                open: Some((db, each)),
+                path: Arc::clone(&path),
+                gauge: Gauge::default(),
+            };
             Ok(Self {
-                each: each().map_err(|error| failed(path, error))?,
-                db,
-                path: path.into(),
+                engine: Arc::new(engine),
+                path,
                 _lock: Arc::new(lock),
             })
         })
     }
 
+    pub(super) fn each(&self) -> &[::sled::Tree; Tree::ALL.len()] {
+        &self.engine.open().1
+    }
+
+    /// Starts the thread that asks after a flush that takes long.
+    pub(super) fn poker(&self) -> io::Result<Poker> {
+        Poker::start(Arc::downgrade(&self.engine))
+    }
+
     /// Hands everything to the operating system; that it is on disk is `fdatasync`'s to say.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        guarded(&self.path, || {
-            let flushed = self.db.flush();
-            flushed.map(drop).map_err(|error| failed(&self.path, error))
-        })
+        self.engine.gauge.turn();
+        let flushed = self.engine.flush();
+        self.engine.gauge.turn();
+        flushed
     }
 
     pub(super) fn apply(&self, batches: Batches) -> Result<(), StoreError> {
-        for (tree, batch) in self.each.iter().zip(batches.0) {
+        for (tree, batch) in self.each().iter().zip(batches.0) {
             if let Some(batch) = batch {
                 tree.apply_batch(batch)
                     .map_err(|error| failed(&self.path, error))?;
@@ -75,7 +132,7 @@ impl Trees {
 
     pub(super) fn are_empty(&self) -> Result<bool, StoreError> {
         guarded(&self.path, || {
-            Ok(self.each.iter().all(::sled::Tree::is_empty))
+            Ok(self.each().iter().all(::sled::Tree::is_empty))
         })
     }
 
@@ -163,7 +220,7 @@ impl Kv for Trees {
     type Bytes = IVec;
 
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        self.each[tree as usize]
+        self.each()[tree as usize]
             .get(key)
             .map_err(|error| failed(&self.path, error))
     }
@@ -172,7 +229,7 @@ impl Kv for Trees {
         if low > high {
             return Box::new(std::iter::empty());
         }
-        let rows = self.each[tree as usize].range(low..=high);
+        let rows = self.each()[tree as usize].range(low..=high);
         Box::new(rows.map(|row| row.map_err(|error| failed(&self.path, error))))
     }
 
