@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::client::{RawClient, Wishes};
 use common::server::{Plan, Server};
-use common::trace::{Call, Verdict, judge, parse};
+use common::trace::{Call, Verdict, judge, name_is_durable, parse};
 use common::{Timed, eventually, skip, wall_s};
 use correio::protocol::reply;
 use correio::protocol::request::{self, AdminWhat, Request};
@@ -29,7 +29,8 @@ fn traced(folder: &Path) -> Option<Server> {
     if !tried.is_ok_and(|output| output.status.success()) {
         return None;
     }
-    let calls = "trace=fdatasync,fsync,sendto,sendmsg,write,writev,recvfrom,recvmsg,read,readv";
+    let calls = "trace=fdatasync,fsync,sendto,sendmsg,write,writev,recvfrom,recvmsg,read,readv,\
+                 openat,mkdir,rename,link,linkat";
     let trace = folder.join("trace");
     let words = [
         "strace", "-f", "-ttt", "-T", "-yy", "-s", "0", "-e", calls, "-o",
@@ -210,11 +211,7 @@ fn p01_no_ack_leaves_before_a_sync_that_began_after_its_request() {
     let deeds = deeds(&server);
     let (status, _) = server.terminate();
     assert!(status.success(), "{status}");
-    let text = eventually("the end of the trace", || {
-        let text = std::fs::read_to_string(folder.path().join("trace")).ok()?;
-        text.contains("+++ exited").then_some(text)
-    });
-    let calls = parse(&text);
+    let calls = parse(&whole_trace(folder.path()));
     let data = folder.path().join("data");
     let data = data.to_string_lossy();
     let syncs = calls.iter().filter(|call| call.is_sync()).count();
@@ -229,6 +226,56 @@ fn p01_no_ack_leaves_before_a_sync_that_began_after_its_request() {
         assert_eq!(verdict.early, 0, "{name}: a reply left before its sync");
     }
     the_check_fails_without_the_syncs(&calls, port, &data, &deeds);
+}
+
+/// A sync makes a file's bytes durable, not its name: a power cut could take the whole file.
+#[test]
+fn p02_names_that_a_start_made_are_on_disk_before_the_first_reply() {
+    let _timed = Timed::start("p02_names_that_a_start_made_are_on_disk_before_the_first_reply");
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(mut server) = traced(folder.path()) else {
+        return skip(
+            "p02_names_that_a_start_made_are_on_disk",
+            "strace does not run here",
+        );
+    };
+    let port = server.url().port;
+    drop(RawClient::user(&server, "ana"));
+    drop(server.terminate());
+    let calls = parse(&whole_trace(folder.path()));
+    let reply = calls.iter().find(|call| call.is_reply(port));
+    let reply = reply.expect("the server replied").start;
+    let data = folder
+        .path()
+        .canonicalize()
+        .expect("it exists")
+        .join("data");
+    let names = [
+        "store",
+        "store/db",
+        "store/conf",
+        "seal",
+        "server.key",
+        "admin.key",
+    ];
+    for name in names.map(|name| data.join(name)).iter().chain([&data]) {
+        let made = calls
+            .iter()
+            .any(|call| call.makes_a_name() && Path::new(&call.path) == name);
+        assert!(made, "the trace shows how {} was made", name.display());
+        let durable = name_is_durable(&calls, name, reply);
+        assert!(durable, "{} could be lost", name.display());
+        let earlier = name_is_durable(&calls, name, 0.0);
+        assert!(!earlier, "the check sees a sync that comes too late");
+    }
+}
+
+/// Waits for the end of the trace and reads it.
+fn whole_trace(folder: &Path) -> String {
+    eventually("the end of the trace", || {
+        let text = std::fs::read_to_string(folder.join("trace")).ok()?;
+        text.contains("+++ exited").then_some(text)
+    })
 }
 
 /// The proof that the check proves something: the same trace with its syncs taken out, or moved

@@ -152,13 +152,8 @@ impl Core {
             .and_then(|id| id.parse().ok())
             .unwrap_or(slowest.id);
         let mails = u32::try_from(limits::ROWS_MAX).unwrap_or(u32::MAX);
-        let query = Query::Page {
-            log,
-            after,
-            upto: self.synced(),
-            mails,
-            bytes: 0,
-        };
+        // Not a page: of that, a budget of no body bytes leaves one mail.
+        let query = Query::Oldest { log, after, mails };
         self.load(query, Pending::Peek(Asked::by(call), log));
         Ok(None)
     }
@@ -174,7 +169,7 @@ impl Core {
         let mut room = limits::HEADER_BYTES_MAX;
         let mut more = more;
         let mut last = None;
-        for mail in mails {
+        for mail in mails.iter().take_while(|mail| mail.id <= self.synced()) {
             let envelope = self.envelope(log, mail.id, &mail.record);
             let mut row = serde_json::to_value(&envelope).unwrap_or_default();
             row["state"] = match mail.record.state {

@@ -1,11 +1,18 @@
 //! The core under test: real rules, a store in memory, a clock that stands still until told.
 
+mod accounts;
 mod blocks;
 mod chatting;
 mod invitations;
 mod invitations_end;
 mod invitations_random;
+mod limits_of_sends;
+mod listings;
+mod ports;
+mod reading;
 mod restart;
+mod topics;
+mod uploads;
 mod world;
 
 use world::{ADMIN, Device, World, code_of, id_of};

@@ -248,6 +248,35 @@ mod tests {
         assert_eq!(client.recv_multipart(0).unwrap(), mine(b"[]", None));
     }
 
+    /// The handler is bound before the sockets; should it ever be missing, nobody gets in.
+    #[test]
+    fn p05_without_a_zap_handler_nobody_gets_in() {
+        let ground = Ground::new();
+        let bare = zmq::Context::new();
+        let mut socket = bare.socket(zmq::ROUTER).unwrap();
+        let guarded = Guard {
+            domain: "mail",
+            frame_bytes_max: 1_024,
+            ipv6: false,
+        };
+        guard(&mut socket, &ground.server, guarded).unwrap();
+        let failed = zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL.to_raw();
+        socket.monitor("inproc://watch", failed.into()).unwrap();
+        let watch = bare.socket(zmq::PAIR).unwrap();
+        watch.connect("inproc://watch").unwrap();
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = socket.get_last_endpoint().unwrap().unwrap();
+        let client = ground.client(zmq::DEALER, &KeyPair::generate().unwrap(), &endpoint);
+        client.send("let me in", 0).unwrap();
+        let mut items = [
+            socket.as_poll_item(zmq::POLLIN),
+            watch.as_poll_item(zmq::POLLIN),
+        ];
+        zmq::poll(&mut items, 10_000).unwrap();
+        assert!(!items[0].is_readable(), "somebody got in");
+        assert!(items[1].is_readable(), "nothing was refused");
+    }
+
     #[test]
     fn p05_a_grant_is_for_one_connection() {
         let ground = Ground::new();

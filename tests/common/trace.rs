@@ -1,7 +1,8 @@
 //! Reads what `strace -f -ttt -T -yy` wrote, and judges it: no reply leaves before a sync that began
-//! after its request.
+//! after its request, and no name counts before the folder it lies in was synced.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 /// One system call, with its times in seconds since the epoch.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Call {
     pub name: String,
     /// What its first argument is: `TCP:[...]` or a path.
     pub target: String,
+    /// The last path among its arguments: the name that it made, if it made one.
+    pub path: String,
     /// What it returned.
     pub returned: i64,
 }
@@ -39,6 +42,36 @@ impl Call {
             && self.target.contains(&local)
     }
 
+    /// Says whether this call gave something a name: a file, a folder, or another name.
+    pub fn makes_a_name(&self) -> bool {
+        const MAKERS: [&str; 9] = [
+            "openat",
+            "mkdir",
+            "mkdirat",
+            "rename",
+            "renameat",
+            "renameat2",
+            "link",
+            "linkat",
+            "open",
+        ];
+        MAKERS.contains(&self.name.as_str()) && self.returned >= 0
+    }
+
+    /// Says whether this call made `path` durable: its bytes, or the names in it.
+    pub fn syncs(&self, path: &Path) -> bool {
+        self.is_sync() && Path::new(&self.target) == path
+    }
+
+    /// Says whether this call gave a request to the network, for the server's port.
+    pub fn is_sent_to(&self, port: u16) -> bool {
+        let remote = format!(":{port}]");
+        WRITES.contains(&self.name.as_str())
+            && self.returned >= FRAME_MIN
+            && self.target.starts_with("TCP")
+            && self.target.ends_with(&remote)
+    }
+
     /// Says whether this call took a request in on the server's port.
     pub fn is_request(&self, port: u16) -> bool {
         self.moves(&READS, port)
@@ -52,7 +85,7 @@ impl Call {
 
 /// Reads a trace; calls that never returned are left out.
 pub fn parse(text: &str) -> Vec<Call> {
-    let mut open: HashMap<(String, String), (f64, String)> = HashMap::new();
+    let mut open: HashMap<(String, String), (f64, String, String)> = HashMap::new();
     let mut calls = Vec::new();
     for line in text.lines() {
         let Some((pid, time, rest)) = split_line(line) else {
@@ -62,15 +95,15 @@ pub fn parse(text: &str) -> Vec<Call> {
             let Some((name, tail)) = rest.split_once(" resumed>") else {
                 continue;
             };
-            if let Some((start, target)) = open.remove(&(pid.to_owned(), name.to_owned())) {
-                calls.extend(finish(name, start, target, tail));
+            if let Some(begun) = open.remove(&(pid.to_owned(), name.to_owned())) {
+                calls.extend(finish(name, begun, tail));
             }
         } else if let Some((name, tail)) = rest.split_once('(') {
-            let target = target_of(tail);
+            let begun = (time, target_of(tail), path_of(tail));
             if tail.ends_with("<unfinished ...>") {
-                open.insert((pid.to_owned(), name.to_owned()), (time, target));
+                open.insert((pid.to_owned(), name.to_owned()), begun);
             } else {
-                calls.extend(finish(name, time, target, tail));
+                calls.extend(finish(name, begun, tail));
             }
         }
     }
@@ -93,9 +126,17 @@ fn target_of(arguments: &str) -> String {
     inner[..end.unwrap_or(inner.len())].to_owned()
 }
 
-fn finish(name: &str, start: f64, target: String, tail: &str) -> Option<Call> {
+/// Names are shown whole and quoted; other strings are not shown.
+fn path_of(arguments: &str) -> String {
+    let last = arguments.rsplit('"').nth(1);
+    last.unwrap_or_default().to_owned()
+}
+
+fn finish(name: &str, begun: (f64, String, String), tail: &str) -> Option<Call> {
+    let (start, target, path) = begun;
     let (_, result) = tail.rsplit_once(" = ")?;
-    let returned = result.split_whitespace().next()?.parse().ok()?;
+    // A handle is shown with what it is: `4</data/store/db>`.
+    let returned = result.split([' ', '<']).next()?.parse().ok()?;
     let took = result.rsplit_once('<')?.1.trim_end().trim_end_matches('>');
     let end = start + took.parse::<f64>().ok()?;
     Some(Call {
@@ -103,6 +144,7 @@ fn finish(name: &str, start: f64, target: String, tail: &str) -> Option<Call> {
         end,
         name: name.to_owned(),
         target,
+        path,
         returned,
     })
 }
@@ -149,4 +191,17 @@ pub fn judge(calls: &[Call], port: u16, folder: &str, span: (f64, f64)) -> Verdi
         }
     }
     verdict
+}
+
+/// Says whether the folder that holds `name` was synced after `name` was made and before `until`, on
+/// the clock of the trace. What was not made in this trace was there before.
+pub fn name_is_durable(calls: &[Call], name: &Path, until: f64) -> bool {
+    let folder = name.parent().unwrap_or(name);
+    let made = calls
+        .iter()
+        .find(|call| call.makes_a_name() && Path::new(&call.path) == name);
+    made.is_none_or(|made| {
+        let mut after = calls.iter().filter(|call| call.start >= made.end);
+        after.any(|call| call.syncs(folder) && call.end <= until)
+    })
 }

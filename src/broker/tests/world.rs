@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) slow_disk: bool,
     pub(super) replies: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
     pub(super) notices: Vec<(NoticeKey, Notice)>,
+    /// The bodies that went along with notices of mails.
+    pub(super) bodies: Vec<Option<Vec<u8>>>,
     pub(super) granted: Vec<NoticeKey>,
     pub(super) commits: usize,
     pub(super) changes: usize,
@@ -75,6 +77,7 @@ impl World {
             slow_disk: false,
             replies: Vec::new(),
             notices: Vec::new(),
+            bodies: Vec::new(),
             granted: Vec::new(),
             commits: 0,
             changes: 0,
@@ -114,8 +117,12 @@ impl World {
                     self.replies
                         .push((routing, frames.iter().map(|f| f.to_vec()).collect()));
                 }
-                Output::Publish { key, header, .. } => {
-                    self.notices.push((key, Notice::decode(&header).unwrap()));
+                Output::Publish { key, header, body } => {
+                    let notice = Notice::decode(&header).unwrap();
+                    if matches!(notice, Notice::Mail { .. }) {
+                        self.bodies.push(body.map(|body| body.to_vec()));
+                    }
+                    self.notices.push((key, notice));
                 }
                 Output::Grant(key) => self.granted.push(key),
                 Output::Commit(ticket, changes) => {
@@ -223,6 +230,11 @@ impl World {
     }
 }
 
+/// A name for ever: keys of devices are named by `'static` texts.
+pub(super) fn leaked(name: String) -> &'static str {
+    Box::leak(name.into_boxed_str())
+}
+
 /// One device of a user with a session.
 pub(super) struct Device {
     pub(super) key: &'static str,
@@ -295,6 +307,15 @@ impl Device {
             .call(self.key, &Request::Send(request), Some(body.as_bytes()))
             .unwrap();
         sent.outcomes
+    }
+
+    /// Asks in this device's session.
+    pub(super) fn ask<T: for<'a> serde::Deserialize<'a>>(
+        &self,
+        world: &mut World,
+        request: impl FnOnce(String) -> Request,
+    ) -> Result<T, Code> {
+        world.call(self.key, &request(self.session.clone()), None)
     }
 
     pub(super) fn join(
