@@ -3,7 +3,7 @@
 //! Refresh, resume, gap filling and history are one read: this log, after this id, never beyond what
 //! is synced.
 
-use super::core::{Call, Core, Ruling, Who, frame};
+use super::core::{Call, Core, Ruling, Who, frame, not_registered};
 use super::io::{Frame, Peer};
 use super::queue::QueuePage;
 use crate::auth::policy;
@@ -94,7 +94,7 @@ pub(super) struct Wanted {
 
 impl Core {
     pub(super) fn fetch(&mut self, call: &Call, who: Who, fetch: &request::Fetch) -> Ruling {
-        self.may_read(who, fetch.log)?;
+        self.may_read(who.user, fetch.log)?;
         let cursor = self.logs.cursor(who.device, fetch.log);
         let counted = cursor
             .filter(|cursor| cursor.id == fetch.after)
@@ -119,7 +119,7 @@ impl Core {
 
     pub(super) fn history(&mut self, call: &Call, who: Who, asked: &request::History) -> Ruling {
         let log = self.named(&asked.address)?.number;
-        if self.may_read(who, log).is_err() {
+        if self.may_read(who.user, log).is_err() {
             let text = format!("{}'s mail is read by nobody else", asked.address);
             return Err(WireError::new(Code::NoSuchAddress, text));
         }
@@ -143,7 +143,7 @@ impl Core {
     }
 
     pub(super) fn body(&mut self, call: &Call, who: Who, asked: &request::Body) -> Ruling {
-        self.may_read(who, asked.log)?;
+        self.may_read(who.user, asked.log)?;
         if asked.id > self.synced() {
             return Err(no_such_mail(asked.id));
         }
@@ -156,12 +156,26 @@ impl Core {
         Ok(None)
     }
 
+    /// Returns who reads a log that he may not read any more.
+    fn lost_right(&self, pending: &Pending) -> Option<(Asked, WireError)> {
+        let (asked, log) = match pending {
+            Pending::Fetch(asked, wanted) | Pending::History(asked, wanted) => (asked, wanted.log),
+            Pending::Body(asked, body, _) => (asked, body.log),
+            _ => return None,
+        };
+        let device = self.directory.device_of_key(&asked.peer.key);
+        let may = device
+            .ok_or_else(not_registered)
+            .and_then(|device| self.may_read(device.user, log));
+        Some((asked.clone(), may.err()?))
+    }
+
     /// Refuses a log that the user may not read in the same words as one that does not exist.
-    fn may_read(&self, who: Who, log: LogNumber) -> Result<(), WireError> {
+    fn may_read(&self, user: LogNumber, log: LogNumber) -> Result<(), WireError> {
         let may = self
             .directory
             .address(log)
-            .is_some_and(|a| policy::may_read(who.user, a));
+            .is_some_and(|a| policy::may_read(user, a));
         if may {
             return Ok(());
         }
@@ -171,8 +185,12 @@ impl Core {
         ))
     }
 
-    /// Goes on with what waited for a read.
+    /// Goes on with what waited for a read. The right to it may have gone meanwhile.
     pub(super) fn resume(&mut self, pending: Pending, answer: Answer) {
+        if let Some((asked, error)) = self.lost_right(&pending) {
+            self.reply(&asked.call(), reply::encode_error(&error), Vec::new());
+            return;
+        }
         match (pending, answer) {
             (Pending::Fetch(asked, wanted), Answer::Mails { mails, more }) => {
                 self.tell_fetched(&asked.call(), wanted, mails, more);

@@ -1,33 +1,50 @@
 //! Years of crashes in seconds: the real core, everything around it simulated from one seed.
 //!
-//! Devices that behave, a network that loses, delays, repeats and reorders, a disk that keeps what it
-//! likes of what was not synced, and a server that is killed at any moment. After each step the model
-//! ([`model`]) is asked whether the promises still hold; at the end everything heals, and every device
-//! must hold exactly what was acknowledged to it.
+//! Devices that behave, spies that do not, an administrator, a network that loses, delays, repeats,
+//! reorders and splits, a disk that fails, fills up and keeps what it likes of what was not synced, a wall
+//! clock that jumps, and a server that is killed at any moment. With each step the model ([`model`]) is
+//! asked whether the promises still hold; at the end everything heals, and every device must hold exactly
+//! what was acknowledged to it, or have been told how many are gone.
+//!
+//! The simulator shares nothing with what it judges: it replays the changes by itself ([`ledger`]), says
+//! which of them may be decided ([`law`], [`ports`]), and judges every frame as it leaves ([`judge`]).
 //!
 //! `CORREIO_SEEDS=N` says how many seeds, `CORREIO_FIRST_SEED=M` from which on, `CORREIO_SEED=S` replays
 //! one and tells what went over the network.
 
+mod admin;
 mod chat;
 mod device;
 mod disk;
+mod faults;
+mod hear;
+mod judge;
+mod law;
+mod ledger;
 mod model;
+mod network;
+mod ports;
 mod rng;
+mod run;
+mod strike;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use self::device::{Device, Sends};
+use self::device::{Context, Device, Sends};
 use self::disk::Disk;
-use self::model::{Model, Said};
+use self::faults::{Faults, Mix, Weather};
+use self::judge::Waiting;
+use self::model::{Cause, Limits, Model, Said, Time};
 use self::rng::Rng;
+use self::run::number;
+use self::strike::{End, Trouble};
 use super::core::Core;
 use super::io::{Input, Now, Output, Peer, Settings, Ticket};
-use crate::protocol::notice::{Notice, NoticeKey};
-use crate::protocol::reply::{self, Page};
+use crate::protocol::PublicKey;
+use crate::protocol::notice::NoticeKey;
 use crate::protocol::request::Request;
-use crate::store::Query;
+use crate::store::{Change, Query};
 
 /// Steps of one seed, before everything heals.
 const STEPS: u64 = 1_000;
@@ -40,16 +57,13 @@ const HEALING_STEPS: u64 = 60_000;
 enum Event {
     /// A device does something.
     Act(usize),
+    Administer,
     /// Frames reach the server.
-    Request {
-        conn: u64,
-        device: usize,
-        frames: Vec<Vec<u8>>,
-    },
+    Request(Box<Arriving>),
     Subscribe {
         conn: u64,
-        device: usize,
-        key: NoticeKey,
+        key: PublicKey,
+        topic: NoticeKey,
     },
     /// Frames reach a device.
     Reply {
@@ -58,152 +72,133 @@ enum Event {
     },
     Notice {
         conn: u64,
-        header: Vec<u8>,
-        body: Option<Vec<u8>>,
+        header: Arc<[u8]>,
+        body: Option<Arc<[u8]>>,
     },
-    Write,
-    Sync,
+    Write(u64),
+    Sync(u64),
     Read(u64, Ticket, Query),
     Tick,
     Start,
 }
 
-/// How bad this world is, in percent.
-#[derive(Debug)]
-struct Weather {
-    loss: u64,
-    repeats: u64,
-    late: u64,
-    notices_lost: u64,
-}
-
-/// How often each kind of fault struck.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Faults {
-    kills: u64,
-    power_cuts: u64,
-    client_deaths: u64,
-    reconnects: u64,
-    lost: u64,
-    repeated: u64,
-    late: u64,
-    notices_lost: u64,
-    disk_low: u64,
-    mails: u64,
-    chats: u64,
-}
-
-impl Faults {
-    fn add(&mut self, other: Self) {
-        self.kills += other.kills;
-        self.power_cuts += other.power_cuts;
-        self.client_deaths += other.client_deaths;
-        self.reconnects += other.reconnects;
-        self.lost += other.lost;
-        self.repeated += other.repeated;
-        self.late += other.late;
-        self.notices_lost += other.notices_lost;
-        self.disk_low += other.disk_low;
-        self.mails += other.mails;
-        self.chats += other.chats;
-    }
+/// A request on its way to the server.
+#[derive(Debug, Clone)]
+struct Arriving {
+    conn: u64,
+    key: PublicKey,
+    frames: Vec<Vec<u8>>,
+    request: Arc<Request>,
+    said: Option<Arc<Said>>,
 }
 
 struct Sim {
     rng: Rng,
-    now: Now,
+    /// The simulator's own clock.
+    time_ms: u64,
+    /// The machine's wall clock.
+    wall_ms: i64,
+    /// When this process of the server began.
+    started_ms: u64,
     order: u64,
     events: BTreeMap<(u64, u64), Event>,
     settings: Settings,
     core: Option<Core>,
     /// Which process of the server this is: what an earlier one asked of the disk is void.
     life: u64,
+    /// Outputs that this process still gets out before it is killed.
+    fuse: Option<u64>,
     disk: Disk,
+    trouble: Option<Trouble>,
+    low_until_ms: u64,
     devices: Vec<Device>,
     addresses: Vec<String>,
+    codes: BTreeMap<String, Vec<String>>,
     /// The device behind each connection that stands.
     conns: HashMap<u64, usize>,
-    granted: HashMap<u64, HashSet<NoticeKey>>,
+    cut_until_ms: Vec<u64>,
+    deaf_until_ms: Vec<u64>,
+    granted: HashMap<u64, (PublicKey, HashSet<NoticeKey>)>,
+    waiting: Waiting,
+    /// The request being taken, by its place in `waiting`.
+    taking: Option<(u64, u64)>,
+    /// Why the core decides what it decides now.
+    cause: Cause,
+    /// What spies may know.
+    keys: Vec<NoticeKey>,
+    sessions: Vec<String>,
     model: Model,
     weather: Weather,
-    faults: Faults,
+    mix: Mix,
     calm: bool,
-    /// A milder world in which devices live long enough to meet.
-    chatty: bool,
     telling: bool,
 }
 
 impl Sim {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let weather = Weather {
-            loss: rng.below(20),
-            repeats: rng.below(20),
-            late: rng.below(15),
-            notices_lost: rng.below(100),
-        };
-        let chatty = rng.chance(30);
-        let settings = Settings {
-            chat_ports: (5600..5604).collect(),
-            lease_ttl_ms: 2_000 + rng.below(8_000),
-            port_rest_ms: rng.below(3_000),
-            invitation_ttl_ms: 1_000 + rng.below(10_000),
-            ports_per_user: 1 + rng.index(3),
-            log_mails_max: if rng.chance(30) {
-                5 + rng.below(10)
-            } else {
-                1_000_000
-            },
-            history_mails: rng.below(10),
-            ..Settings::default()
-        };
-        let topics = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect();
-        let mut devices = vec![
-            Device::new(0, "ana", topics(&["news", "lab/*"])),
-            Device::new(1, "bob", topics(&["news", "lab/laser"])),
-            Device::new(2, "carla", topics(&["lab/laser"])),
+        let (weather, mix) = (Weather::new(&mut rng), Mix::new(&mut rng));
+        let settings = settings(&mut rng);
+        let devices = vec![
+            Device::new(0, "ana", &["news", "lab/*"]),
+            Device::new(1, "bob", &["news", "lab/laser"]),
+            Device::new(2, "carla", &["lab/laser"]),
+            Device::new(3, "ana", &[]),
+            Device::new(4, "bob", &["lab/a"]),
         ];
-        for device in &mut devices {
-            device.chatty = chatty;
-        }
-        let addresses = ["ana", "bob", "carla", "news", "lab/laser"];
+        let addresses = ["ana", "bob", "carla", "news", "lab/laser", "lab/a", "lab/b"];
+        let model = Model::new(limits(&settings));
         let mut sim = Self {
             rng,
-            now: Now {
-                mono_ms: 0,
-                wall_ms: 1_700_000_000_000,
-            },
+            time_ms: 0,
+            wall_ms: 1_700_000_000_000,
+            started_ms: 0,
             order: 0,
             events: BTreeMap::new(),
             settings,
             core: None,
             life: 0,
+            fuse: None,
             disk: Disk::new(),
+            trouble: None,
+            low_until_ms: 0,
+            cut_until_ms: vec![0; devices.len()],
+            deaf_until_ms: vec![0; devices.len()],
             devices,
             addresses: addresses.map(str::to_owned).to_vec(),
+            codes: BTreeMap::new(),
             conns: HashMap::new(),
             granted: HashMap::new(),
-            model: Model::default(),
+            waiting: Waiting::new(),
+            taking: None,
+            cause: Cause::Other,
+            keys: Vec::new(),
+            sessions: Vec::new(),
+            model,
             weather,
-            faults: Faults::default(),
+            mix,
             calm: false,
-            chatty,
             telling: number("CORREIO_SEED").is_some(),
         };
-        sim.start();
-        for index in 0..sim.devices.len() {
-            let conn = sim.connect(index);
-            sim.devices[index].restart(conn);
-            sim.at(1, Event::Act(index));
-        }
-        sim.at(100, Event::Tick);
+        sim.begin();
         sim
+    }
+
+    fn begin(&mut self) {
+        self.start();
+        for index in 0..self.devices.len() {
+            let conn = self.connect(index);
+            self.devices[index].restart(conn);
+            self.at(1, Event::Act(index));
+        }
+        self.at(100, Event::Tick);
+        self.at(400, Event::Administer);
     }
 
     fn at(&mut self, ahead_ms: u64, event: Event) {
         self.order += 1;
         self.events
-            .insert((self.now.mono_ms + ahead_ms, self.order), event);
+            .insert((self.time_ms + ahead_ms, self.order), event);
     }
 
     fn connect(&mut self, device: usize) -> u64 {
@@ -223,9 +218,10 @@ impl Sim {
         self.heal();
         for _ in 0..HEALING_STEPS {
             if self.is_at_rest() {
-                self.judge();
-                self.faults.chats = self.model.chats.count();
-                return self.faults;
+                self.judge_the_end();
+                self.model.faults.chats = self.model.chats.count();
+                self.model.faults.torn_batches = self.disk.torn;
+                return self.model.faults;
             }
             self.step();
         }
@@ -236,20 +232,20 @@ impl Sim {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.core.as_ref().is_some_and(|core| {
-            let newest = core.mail_counters.mail;
-            core.is_settled() && self.devices.iter().all(|device| device.is_done(newest))
-        }) && self.disk.is_idle()
+        let newest = self.model.decided.last_id;
+        self.core.as_ref().is_some_and(Core::is_settled)
+            && self.disk.is_idle()
+            && self.devices.iter().all(|device| device.is_done(newest))
     }
 
     fn heal(&mut self) {
         self.calm = true;
-        self.weather = Weather {
-            loss: 0,
-            repeats: 0,
-            late: 0,
-            notices_lost: 0,
-        };
+        self.fuse = None;
+        self.trouble = None;
+        self.low_until_ms = 0;
+        self.cut_until_ms.fill(0);
+        self.deaf_until_ms.fill(0);
+        self.weather = Weather::calm(&mut self.rng);
         self.start();
     }
 
@@ -257,133 +253,71 @@ impl Sim {
         let Some(((at, _), event)) = self.events.pop_first() else {
             panic!("the world stands still");
         };
-        let passed = at.saturating_sub(self.now.mono_ms);
-        self.now.mono_ms = self.now.mono_ms.max(at);
-        self.now.wall_ms += passed.cast_signed();
+        let passed = at.saturating_sub(self.time_ms);
+        self.time_ms = self.time_ms.max(at);
+        self.wall_ms += passed.cast_signed();
+        self.tell_time();
+        self.model.faults.steps += 1;
         self.happen(event);
+    }
+
+    fn tell_time(&mut self) {
+        self.model.time = Time {
+            ms: self.time_ms,
+            wall_ms: self.wall_ms,
+            started_ms: self.started_ms,
+        };
+        self.model.wall_max_ms = self.model.wall_max_ms.max(self.wall_ms);
     }
 
     fn happen(&mut self, event: Event) {
         self.tell(&event);
         match event {
             Event::Act(device) => self.act(device),
-            Event::Request {
-                conn,
-                device,
-                frames,
-            } => {
-                let random = self.rng.bytes();
-                let peer = Peer {
-                    routing: conn.to_be_bytes().to_vec(),
-                    key: self.devices[device].key,
-                    address: "192.0.2.7".into(),
-                };
-                self.handle(Input::Request {
-                    peer,
-                    frames,
-                    random,
-                });
-            }
-            Event::Subscribe { conn, device, key } => self.subscribe(conn, device, key),
-            Event::Reply { conn, frames } => {
-                if let Some(device) = self.conns.get(&conn) {
-                    self.devices[*device].hear(&frames);
-                }
-            }
+            Event::Administer => self.administer(),
+            Event::Request(arriving) => self.request(*arriving),
+            Event::Subscribe { conn, key, topic } => self.subscribe(conn, key, topic),
+            Event::Reply { conn, frames } => self.hear(conn, &frames),
             Event::Notice { conn, header, body } => self.notice(conn, &header, body.as_deref()),
-            Event::Write => self.disk.write(),
-            Event::Sync => {
-                if let Some(ticket) = self.disk.sync(&mut self.rng) {
-                    self.handle(Input::Committed(ticket));
-                }
-                if !self.disk.is_idle() {
-                    self.at(3, Event::Sync);
-                }
-            }
-            Event::Read(life, ticket, query) => {
-                if life == self.life && self.core.is_some() {
-                    let answer = self.disk.read(&query);
-                    self.handle(Input::Loaded(ticket, answer));
-                }
-            }
-            Event::Tick => {
-                let disk_low = !self.calm && self.rng.chance(3);
-                self.faults.disk_low += u64::from(disk_low);
-                self.handle(Input::Tick { disk_low });
-                self.at(250, Event::Tick);
-            }
+            Event::Write(life) if life == self.life => self.disk.write(),
+            Event::Sync(life) if life == self.life => self.sync(),
+            Event::Read(life, ticket, query) if life == self.life => self.read(ticket, &query),
+            Event::Write(_) | Event::Sync(_) | Event::Read(..) => {}
+            Event::Tick => self.tick(),
             Event::Start => self.start(),
         }
     }
 
-    /// Tells what goes over the network, when one seed is replayed.
-    fn tell(&self, event: &Event) {
-        let (arrow, conn, frame) = match event {
-            Event::Request { conn, frames, .. } => ('>', conn, &frames[1]),
-            Event::Reply { conn, frames } => ('<', conn, &frames[1]),
-            Event::Notice { conn, header, .. } => ('n', conn, header),
-            _ => return,
-        };
-        if self.telling {
-            let (at, life) = (self.now.mono_ms, self.life);
-            let device = self.conns.get(conn).map(|of| &self.devices[*of].user);
-            let text = String::from_utf8_lossy(frame);
-            println!("{at} life {life} {arrow} {device:?} by {conn}: {text}");
-        }
-    }
+    // -- the server --
 
-    // -- faults --
-
-    fn strike(&mut self) {
-        if self.chatty && self.rng.chance(70) {
-            return;
+    fn now(&self) -> Now {
+        Now {
+            mono_ms: self.time_ms - self.started_ms,
+            wall_ms: self.wall_ms,
         }
-        match self.rng.below(1_000) {
-            0..=4 => self.die(false),
-            5..=9 => self.die(true),
-            10..=19 => {
-                let device = self.rng.index(self.devices.len());
-                let conn = self.connect(device);
-                self.devices[device].restart(conn);
-                self.faults.client_deaths += 1;
-            }
-            20..=34 => {
-                let device = self.rng.index(self.devices.len());
-                let conn = self.connect(device);
-                self.devices[device].reconnect(conn);
-                self.faults.reconnects += 1;
-            }
-            _ => {}
-        }
-    }
-
-    /// The server's process ends, with or without the machine's power.
-    fn die(&mut self, power: bool) {
-        if self.core.take().is_none() {
-            return;
-        }
-        self.life += 1;
-        let disk = std::mem::replace(&mut self.disk, Disk::new());
-        if power {
-            self.faults.power_cuts += 1;
-            self.disk = disk.power_cut(&mut self.rng);
-        } else {
-            self.faults.kills += 1;
-            self.disk = disk.kill();
-        }
-        self.granted.clear();
-        let down_ms = self.rng.below(4_000);
-        self.at(down_ms, Event::Start);
     }
 
     fn start(&mut self) {
         if self.core.is_some() {
             return;
         }
+        if self.start_fails() {
+            let again = 200 + self.rng.below(2_000);
+            self.at(again, Event::Start);
+            return;
+        }
+        self.started_ms = self.time_ms;
+        self.tell_time();
         let snapshot = self.disk.load();
-        self.model.restarted(&snapshot, self.now.mono_ms);
-        self.core = Some(Core::new(self.settings.clone(), snapshot, self.now));
+        self.model.restarted(&self.disk.synced);
+        self.cause = Cause::Start;
+        self.core = Some(Core::new(self.settings.clone(), snapshot, self.now()));
         self.drain(None);
+        if !self.calm && self.rng.chance(4) {
+            self.model.faults.kills_at_start += 1;
+            let end = self.rng.pick(&[End::Kill, End::PowerCut]);
+            self.die(end);
+        }
         // libzmq connects again by itself, on a new connection.
         for device in 0..self.devices.len() {
             let conn = self.connect(device);
@@ -391,321 +325,231 @@ impl Sim {
         }
     }
 
-    // -- devices --
-
-    fn act(&mut self, index: usize) {
-        let device = &mut self.devices[index];
-        let conn = device.conn;
-        if let Some(key) = device.wanted_keys.pop_first() {
-            self.send(index, conn, &Sends::Subscribe(key));
-        } else if let Some(sends) = device.act(
-            &mut self.rng,
-            self.now.mono_ms,
-            &mut self.model,
-            &self.addresses,
-            self.calm,
-        ) {
-            self.send(index, conn, &sends);
-        }
-        let pause = 1 + self.rng.below(60);
-        self.at(pause, Event::Act(index));
-    }
-
-    fn send(&mut self, device: usize, conn: u64, sends: &Sends) {
-        if self.rng.chance(self.weather.loss) {
-            self.faults.lost += 1;
-            return;
-        }
-        let copies = 1 + u64::from(self.rng.chance(self.weather.repeats));
-        self.faults.repeated += copies - 1;
-        for _ in 0..copies {
-            let delay = self.delay();
-            let event = match sends {
-                Sends::Request(frames) => Event::Request {
-                    conn,
-                    device,
-                    frames: frames.clone(),
-                },
-                Sends::Subscribe(key) => Event::Subscribe {
-                    conn,
-                    device,
-                    key: *key,
-                },
-            };
-            self.at(delay, event);
-        }
-    }
-
-    fn delay(&mut self) -> u64 {
-        if self.rng.chance(self.weather.late) {
-            self.faults.late += 1;
-            return self.rng.below(5_000);
-        }
-        1 + self.rng.below(20)
-    }
-
-    fn notice(&mut self, conn: u64, header: &[u8], body: Option<&[u8]>) {
-        if let Some(device) = self.conns.get(&conn) {
-            let notice = Notice::decode(header).expect("the server's notices read");
-            self.devices[*device].notice(notice, body);
-        }
-    }
-
-    // -- the server --
-
-    fn handle(&mut self, input: Input) {
+    fn handle(&mut self, cause: Cause, input: Input) {
+        let now = self.now();
         if let Some(core) = self.core.as_mut() {
-            core.handle(self.now, input);
+            self.cause = cause;
+            core.handle(now, input);
             self.drain(None);
         }
     }
 
-    fn subscribe(&mut self, conn: u64, device: usize, key: NoticeKey) {
-        let Some(core) = self.core.as_mut() else {
+    fn tick(&mut self) {
+        self.at(250, Event::Tick);
+        if self.core.is_none() {
             return;
-        };
-        if self.conns.contains_key(&conn) {
-            let topic = key.to_bytes().to_vec();
-            let input = Input::Subscribe {
-                key: self.devices[device].key,
-                topic,
-            };
-            core.handle(self.now, input);
-            self.drain(Some(conn));
+        }
+        let disk_low = self.low_until_ms > self.time_ms;
+        self.model.disk_low = disk_low;
+        self.handle(Cause::Tick, Input::Tick { disk_low });
+        if self.core.is_some() {
+            self.model.check_terms();
+            self.take_stock();
         }
     }
 
-    fn drain(&mut self, subscriber: Option<u64>) {
+    fn sync(&mut self) {
+        if !self.disk.is_idle() && self.commit_fails() {
+            return;
+        }
+        if let Some(ticket) = self.disk.sync(&mut self.rng) {
+            self.handle(Cause::Other, Input::Committed(ticket));
+        }
+        if !self.disk.is_idle() {
+            self.at(3, Event::Sync(self.life));
+        }
+    }
+
+    fn read(&mut self, ticket: Ticket, query: &Query) {
+        if self.core.is_some() && !self.read_fails() {
+            let answer = self.disk.read(query);
+            self.handle(Cause::Other, Input::Loaded(ticket, answer));
+        }
+    }
+
+    fn request(&mut self, arriving: Arriving) {
+        if self.core.is_none() {
+            return;
+        }
+        let random = self.rng.bytes();
+        let Arriving {
+            conn,
+            key,
+            frames,
+            request,
+            said,
+        } = arriving;
+        self.order += 1;
+        self.note_deed(&request, self.order);
+        self.model.taken(&request, key, self.order);
+        let id = frames[0].as_slice().try_into().expect("a number");
+        let row = (key, self.disk.last_pushed, self.order);
+        let handled = self.model.handled(&request, said, row);
+        let place = (conn, u64::from_be_bytes(id));
+        let cause = handled.cause();
+        self.waiting.entry(place).or_default().push_back(handled);
+        let peer = Peer {
+            routing: conn.to_be_bytes().to_vec(),
+            key,
+            address: "192.0.2.7".into(),
+        };
+        self.taking = Some(place);
+        self.handle(
+            cause,
+            Input::Request {
+                peer,
+                frames,
+                random,
+            },
+        );
+        self.taking = None;
+    }
+
+    fn subscribe(&mut self, conn: u64, key: PublicKey, topic: NoticeKey) {
+        let now = self.now();
+        let is_there = self.conns.contains_key(&conn);
+        if let Some(core) = self.core.as_mut().filter(|_| is_there) {
+            let topic = topic.to_bytes().to_vec();
+            self.cause = Cause::Other;
+            core.handle(now, Input::Subscribe { key, topic });
+            self.drain(Some((conn, key)));
+        }
+    }
+
+    fn drain(&mut self, subscriber: Option<(u64, PublicKey)>) {
         while let Some(core) = self.core.as_mut() {
             match core.poll_output() {
                 Output::Idle { .. } => break,
-                Output::Reply { routing, frames } => {
-                    let frames = frames.iter().map(|frame| frame.to_vec()).collect();
-                    self.reply(&routing, frames);
-                }
-                Output::Publish { key, header, body } => {
-                    self.publish(key, &header, body.as_deref());
-                }
-                Output::Grant(key) => {
-                    let conn = subscriber.expect("a grant answers a subscription");
-                    self.granted.entry(conn).or_default().insert(key);
-                }
-                Output::Commit(ticket, changes) => {
-                    let rest_ms = self.settings.port_rest_ms;
-                    self.model.committing(&changes, self.now.mono_ms, rest_ms);
-                    if self.disk.is_idle() {
-                        let sync = 2 + self.delay();
-                        self.at(sync, Event::Sync);
-                    }
-                    self.disk.push(ticket, changes);
-                    let write = self.rng.below(20);
-                    self.at(write, Event::Write);
-                }
+                Output::Commit(ticket, changes) => self.commit(ticket, changes),
                 Output::Load(ticket, query) => {
                     let delay = self.delay();
                     self.at(delay, Event::Read(self.life, ticket, query));
                 }
+                told => self.tell_world(told, subscriber),
+            }
+            if self.burns_out() {
+                self.model.faults.kills_in_a_turn += 1;
+                self.die(End::Kill);
             }
         }
     }
 
-    /// The server lets a reply go: from here on what it says must be true for good.
-    fn reply(&mut self, routing: &[u8], frames: Vec<Vec<u8>>) {
-        let conn = u64::from_be_bytes(routing.try_into().expect("routing ids are the simulator's"));
-        let Some(device) = self.conns.get(&conn).copied() else {
-            return;
+    /// Says whether the process is killed here, in the middle of a turn.
+    fn burns_out(&mut self) -> bool {
+        let left = self.fuse;
+        self.fuse = left.and_then(|left| left.checked_sub(1));
+        left == Some(0) && self.core.is_some()
+    }
+
+    fn commit(&mut self, ticket: Ticket, changes: Vec<Change>) {
+        let cause = self.cause.clone();
+        self.model.committing(&changes, &cause);
+        if self.disk.is_idle() {
+            let sync = 2 + self.delay();
+            self.at(sync, Event::Sync(self.life));
+        }
+        self.disk.push(ticket, changes);
+        let write = self.rng.below(20);
+        self.at(write, Event::Write(self.life));
+        self.look_again();
+    }
+
+    // -- devices --
+
+    fn act(&mut self, index: usize) {
+        let pause = 1 + self.rng.below(60);
+        self.at(pause, Event::Act(index));
+        let wanting = self.wanting();
+        let mut around = Context {
+            now_ms: self.time_ms,
+            addresses: &self.addresses,
+            calm: self.calm,
+            mix: self.mix,
+            codes: &mut self.codes,
+            wanting: &wanting,
+            keys: &self.keys,
+            sessions: &self.sessions,
+            rng: &mut self.rng,
         };
-        self.judge_reply(device, &frames);
-        if self.rng.chance(self.weather.loss) {
-            self.faults.lost += 1;
-            return;
+        let device = &mut self.devices[index];
+        let again = around.rng.chance(2) && !around.calm;
+        let sends = if again {
+            device.send_again(&mut around)
+        } else {
+            device.act(&mut around)
+        };
+        let (conn, key) = (device.conn, device.key);
+        if device.dies {
+            self.model.faults.deaths_before_send += 1;
+            self.client_dies(index);
+        } else if let Some(sends) = sends {
+            let pried = matches!(&sends, Sends::Request { .. }) && self.devices[index].has_pried();
+            self.model.faults.old_retries += u64::from(again);
+            self.model.faults.pried += u64::from(pried && !again);
+            self.send((index, conn, key), &sends);
         }
+    }
+
+    /// Users of whom a device waits for a code and none is on its way.
+    fn wanting(&self) -> BTreeSet<String> {
+        let waits = |device: &&Device| {
+            let waiting = self.codes.get(&device.user).map_or(0, Vec::len);
+            device.needs_code && device.code.is_none() && waiting == 0
+        };
+        let devices = self.devices.iter().filter(waits);
+        devices.map(|device| device.user.clone()).collect()
+    }
+
+    fn administer(&mut self) {
+        let pause = 200 + self.rng.below(800);
+        self.at(pause, Event::Administer);
+        let has_none = |user: &String| {
+            let devices = self.devices.iter();
+            !devices.filter(|d| d.user == *user).any(|d| d.registered)
+        };
+        let stuck: Vec<String> = self.wanting().into_iter().filter(has_none).collect();
+        let decided = &self.model.decided;
+        let request = admin::choose(&mut self.rng, self.mix, self.calm, decided, &stuck);
+        self.order += 1;
+        let frames = vec![self.order.to_be_bytes().to_vec(), request.encode()];
+        let arriving = Arriving {
+            conn: admin::CONN,
+            key: admin::KEY,
+            frames,
+            request: Arc::new(request),
+            said: None,
+        };
         let delay = self.delay();
-        self.at(delay, Event::Reply { conn, frames });
-    }
-
-    fn judge_reply(&mut self, device: usize, frames: &[Vec<u8>]) {
-        let synced = &self.disk.synced;
-        let device = &self.devices[device];
-        match device.asked(frames) {
-            Some(Request::Send(send)) => {
-                if let (Ok(sent), Some(said)) = (
-                    reply::decode::<reply::Sent>(&frames[1]),
-                    device.unsettled(send.number),
-                ) {
-                    self.faults.mails += sent.outcomes.len() as u64;
-                    self.model.answered(said, &sent.outcomes, synced);
-                }
-            }
-            Some(Request::Fetch(_)) => {
-                if let Ok(page) = reply::decode::<Page>(&frames[1]) {
-                    for (envelope, body) in page.mails.iter().zip(&frames[2..]) {
-                        self.model.read_by(&device.user, envelope, body, synced);
-                    }
-                }
-            }
-            Some(Request::ChatAsk(ask)) => {
-                if let Ok(asked) = reply::decode::<reply::Asked>(&frames[1]) {
-                    chat::concerns(&device.user, &asked.row);
-                    if let Some(said) = &asked.introduction {
-                        let chats = &mut self.model.chats;
-                        chats.introduced(&ask.session, said, &self.disk.accepted);
-                    }
-                }
-            }
-            Some(Request::ChatAccept(accept)) => {
-                if let Ok(said) = reply::decode(&frames[1]) {
-                    let chats = &mut self.model.chats;
-                    chats.introduced(&accept.session, &said, &self.disk.accepted);
-                }
-            }
-            Some(Request::Heartbeat(_)) => {
-                let beat = reply::decode::<reply::Heartbeat>(&frames[1]);
-                let rows = beat.map_or(Vec::new(), |beat| beat.chats);
-                for row in &rows {
-                    chat::concerns(&device.user, row);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn publish(&mut self, key: NoticeKey, header: &[u8], body: Option<&[u8]>) {
-        let hears =
-            |(conn, keys): (&u64, &HashSet<NoticeKey>)| keys.contains(&key).then_some(*conn);
-        let mut conns: Vec<u64> = self.granted.iter().filter_map(hears).collect();
-        conns.sort_unstable();
-        for conn in conns {
-            let Some(device) = self.conns.get(&conn) else {
-                continue;
-            };
-            if let Some(Notice::Chat { invitation }) = Notice::decode(header) {
-                chat::concerns(&self.devices[*device].user, &invitation);
-            }
-            if let (Some(Notice::Mail { envelope, .. }), Some(body)) =
-                (Notice::decode(header), body)
-            {
-                let user = self.devices[*device].user.clone();
-                self.model
-                    .read_by(&user, &envelope, body, &self.disk.synced);
-            }
-            if self.rng.chance(self.weather.notices_lost) {
-                self.faults.notices_lost += 1;
-                continue;
-            }
-            let delay = self.delay();
-            let event = Event::Notice {
-                conn,
-                header: header.to_vec(),
-                body: body.map(<[u8]>::to_vec),
-            };
-            self.at(delay, event);
-        }
-    }
-
-    // -- the end --
-
-    /// Everything healed: each device holds what was acknowledged to it, once, or was told how many are
-    /// gone.
-    fn judge(&self) {
-        for device in &self.devices {
-            assert_eq!(
-                device.in_doubt, 0,
-                "P3: {}'s sends are in doubt",
-                device.user
-            );
-            for (address, mails) in &self.model.acknowledged {
-                if device.follows(address) {
-                    self.judge_log(device, address, mails);
-                }
-            }
-        }
-    }
-
-    fn judge_log(&self, device: &Device, address: &str, mails: &BTreeMap<u64, Said>) {
-        let empty = BTreeMap::new();
-        let held = device.mailbox.get(address).unwrap_or(&empty);
-        // Newcomers start at a topic's head.
-        let since = device.since(address);
-        let missing: Vec<_> = mails
-            .range(since + 1..)
-            .filter(|(id, _)| !held.contains_key(id))
-            .collect();
-        let told = device.told_gone.get(address).copied().unwrap_or(0);
-        let trims = self.settings.log_mails_max < 1_000_000 && device.user != address;
-        for (id, said) in &missing {
-            assert!(
-                said.mortal || trims,
-                "P2: {} misses {id} of {address} ({said:?}), holds {:?} after {since}, told of {told} gone",
-                device.user,
-                held.keys()
-            );
-        }
-        assert!(
-            missing.len() as u64 <= told,
-            "P7: {missing:?} are gone from {address} unsaid; {} holds {:?} after {since}, told of {told} gone",
-            device.user,
-            held.keys()
-        );
+        self.at(delay, Event::Request(Box::new(arriving)));
     }
 }
 
-/// Says which seed it was that failed, and lets no other begin.
-struct Seed<'a>(u64, &'a AtomicU64);
-
-impl Drop for Seed<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.1.store(u64::MAX / 2, Ordering::Relaxed);
-            eprintln!("replay with CORREIO_SEED={}", self.0);
-        }
+fn settings(rng: &mut Rng) -> Settings {
+    Settings {
+        admin_keys: vec![admin::KEY],
+        chat_ports: (5600..5604).collect(),
+        lease_ttl_ms: 2_000 + rng.below(8_000),
+        port_rest_ms: rng.below(3_000),
+        invitation_ttl_ms: 1_000 + rng.below(10_000),
+        ports_per_user: 1 + rng.index(3),
+        log_mails_max: if rng.chance(30) {
+            5 + rng.below(10)
+        } else {
+            1_000_000
+        },
+        history_mails: rng.below(10),
+        history_seconds: if rng.chance(20) { 3 } else { 30 * 86_400 },
+        ..Settings::default()
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Runs these seeds over the cores of this machine.
-fn run_seeds(first: u64, seeds: u64) -> Faults {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicU64::new(first);
-    let total = Mutex::new(Faults::default());
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| run_some(&next, first + seeds, &total));
-        }
-    });
-    total.into_inner().expect("no thread failed")
-}
-
-/// Takes seed after seed until there is none left, or one has failed.
-fn run_some(next: &AtomicU64, end: u64, total: &Mutex<Faults>) {
-    let mut here = Faults::default();
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end {
-            break;
-        }
-        let said = Seed(seed, next);
-        here.add(Sim::new(seed).run());
-        drop(said);
-        if seed % 10_000 == 9_999 {
-            println!("seed {seed}: no divergence so far");
-        }
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        log_mails_max: settings.log_mails_max,
+        history_mails: settings.history_mails,
+        history_seconds: settings.history_seconds,
+        lease_ttl_ms: settings.lease_ttl_ms,
+        port_rest_ms: settings.port_rest_ms,
+        ports_per_user: settings.ports_per_user,
     }
-    total.lock().expect("no thread failed").add(here);
-}
-
-#[test]
-fn p02_years_of_crashes_lose_nothing() {
-    if let Some(seed) = number("CORREIO_SEED") {
-        println!("{:?}", Sim::new(seed).run());
-        return;
-    }
-    let seeds = number("CORREIO_SEEDS").unwrap_or(2_000);
-    let total = run_seeds(number("CORREIO_FIRST_SEED").unwrap_or(0), seeds);
-    println!("{seeds} seeds: {total:?}");
-    assert!(total.chats * 10 > seeds, "few chats were accepted");
-    assert!(total.mails > seeds && total.kills > seeds && total.power_cuts > seeds);
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod blocks;
 mod chatting;
+mod found;
 mod invitations;
 mod invitations_end;
 mod invitations_random;

@@ -1,24 +1,50 @@
 //! A device as a right client would be: its outbox and mailbox last, all else goes with its process.
+//! What it hears is in `hear`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
 
 use super::chat::Chatting;
-use super::model::{Model, Said, covers};
+use super::faults::Mix;
+use super::model::Said;
 use super::rng::Rng;
-use crate::protocol::codes::{Code, WireError};
-use crate::protocol::notice::{Notice, NoticeKey};
-use crate::protocol::reply::{self, DecodeError, LeaseInfo, LogInfo, Outcome, Page};
+use crate::protocol::notice::NoticeKey;
+use crate::protocol::reply::{LeaseInfo, LogInfo};
 use crate::protocol::request::{self, From, Request};
 use crate::protocol::{LogNumber, MailId, PublicKey};
 
 /// Sends of one device that may be unsettled at once.
 const UNSETTLED_MAX: usize = 6;
 
+/// Settled sends that a device remembers, to try them again out of order.
+const PAST_MAX: usize = 12;
+
+/// Everything anybody ever subscribes to.
+const PATTERNS: [&str; 6] = ["news", "lab/laser", "lab/a", "lab/b", "lab/*", "lab/b/*"];
+
 /// How far a log is in the mailbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Mark {
-    id: MailId,
-    n: u64,
+pub(super) struct Mark {
+    pub(super) id: MailId,
+    pub(super) n: u64,
+}
+
+/// One log in the mailbox.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) mark: Mark,
+    /// The count it began at.
+    pub(super) from_n: u64,
+    pub(super) held: BTreeSet<MailId>,
+    /// The sends in it, to see that none is there twice.
+    pub(super) names: HashSet<(usize, u64)>,
+    /// Mails that were told as gone unread.
+    pub(super) told: u64,
+    /// Mails of a time when the log was left.
+    pub(super) skipped: u64,
+    pub(super) is_left: bool,
+    /// Large bodies still to come, with how far they are.
+    pub(super) bodies: BTreeMap<MailId, u64>,
 }
 
 /// One device of a user.
@@ -27,74 +53,97 @@ pub(super) struct Device {
     pub(super) index: usize,
     pub(super) user: String,
     pub(super) key: PublicKey,
+    keys: u64,
     // -- what lasts --
-    registered: bool,
-    stream: Option<u64>,
-    number: u64,
+    pub(super) registered: bool,
+    pub(super) needs_code: bool,
+    pub(super) code: Option<String>,
+    pub(super) stream: Option<u64>,
+    pub(super) number: u64,
     serial: u64,
-    outbox: BTreeMap<u64, Said>,
+    pub(super) outbox: BTreeMap<u64, Arc<Said>>,
+    /// Settled sends: stream, number and what was settled then.
+    past: VecDeque<(u64, u64, Arc<Said>)>,
     /// Sends that went out under a stream the server gave up: what became of them is not known.
     pub(super) in_doubt: u64,
-    marks: BTreeMap<LogNumber, Mark>,
-    pub(super) mailbox: BTreeMap<String, BTreeMap<MailId, Said>>,
-    /// Mails that were told as gone unread, by address.
-    pub(super) told_gone: BTreeMap<String, u64>,
-    /// Where it began to read each address.
-    since: BTreeMap<String, MailId>,
-    /// Topics that the server said are joined.
-    joined: BTreeSet<String>,
-    /// Topics to be in, for good.
+    pub(super) kept: BTreeMap<LogNumber, Kept>,
+    /// Topics to be joined at first.
     pub(super) topics: Vec<String>,
-    /// It would rather chat than write.
-    pub(super) chatty: bool,
     // -- what goes with the process --
     pub(super) conn: u64,
-    session: Option<String>,
-    logs: BTreeMap<LogNumber, LogInfo>,
-    known: MailId,
-    acked: BTreeMap<LogNumber, MailId>,
-    lease: Option<(LeaseInfo, bool)>,
-    chatting: Chatting,
-    open: BTreeMap<u64, Asked>,
+    pub(super) session: Option<String>,
+    pub(super) last_session: Option<String>,
+    pub(super) logs: BTreeMap<LogNumber, LogInfo>,
+    pub(super) known: MailId,
+    pub(super) acked: BTreeMap<LogNumber, MailId>,
+    pub(super) lease: Option<(LeaseInfo, bool)>,
+    pub(super) chatting: Chatting,
+    pub(super) open: BTreeMap<u64, Asked>,
     request: u64,
     pub(super) wanted_keys: BTreeSet<NoticeKey>,
+    /// The upload under way: number and the next part.
+    pub(super) upload: Option<(u64, u32)>,
+    /// Its process dies before it does anything else.
+    pub(super) dies: bool,
 }
 
 /// A request under way.
 #[derive(Debug, Clone)]
-struct Asked {
-    request: Request,
+pub(super) struct Asked {
+    pub(super) request: Arc<Request>,
     until_ms: u64,
+    /// It asked for what is another's: the answer is for the judge.
+    pub(super) pried: bool,
 }
 
 /// Something a device puts on the network.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Sends {
-    Request(Vec<Vec<u8>>),
+    Request {
+        frames: Vec<Vec<u8>>,
+        request: Arc<Request>,
+        said: Option<Arc<Said>>,
+    },
     Subscribe(NoticeKey),
 }
 
+/// What a device can see of the world, and its dice.
+pub(super) struct Context<'a> {
+    pub(super) rng: &'a mut Rng,
+    pub(super) now_ms: u64,
+    pub(super) addresses: &'a [String],
+    pub(super) calm: bool,
+    pub(super) mix: Mix,
+    /// Codes that were handed over, by user.
+    pub(super) codes: &'a mut BTreeMap<String, Vec<String>>,
+    /// Users with a device that waits for a code.
+    pub(super) wanting: &'a BTreeSet<String>,
+    /// Keys and sessions of anybody, as a spy might know them.
+    pub(super) keys: &'a [NoticeKey],
+    pub(super) sessions: &'a [String],
+}
+
 impl Device {
-    pub(super) fn new(index: usize, user: &str, topics: Vec<String>) -> Self {
+    pub(super) fn new(index: usize, user: &str, topics: &[&str]) -> Self {
         Self {
             index,
             user: user.to_owned(),
-            key: *blake3::hash(format!("{user} {index}").as_bytes()).as_bytes(),
+            key: key_of(user, index, 0),
+            keys: 0,
             registered: false,
+            needs_code: false,
+            code: None,
             stream: None,
             number: 0,
             serial: 0,
             outbox: BTreeMap::new(),
+            past: VecDeque::new(),
             in_doubt: 0,
-            marks: BTreeMap::new(),
-            mailbox: BTreeMap::new(),
-            told_gone: BTreeMap::new(),
-            since: BTreeMap::new(),
-            joined: BTreeSet::new(),
-            topics,
-            chatty: false,
+            kept: BTreeMap::new(),
+            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             conn: 0,
             session: None,
+            last_session: None,
             logs: BTreeMap::new(),
             known: 0,
             acked: BTreeMap::new(),
@@ -103,17 +152,33 @@ impl Device {
             open: BTreeMap::new(),
             request: 0,
             wanted_keys: BTreeSet::new(),
+            upload: None,
+            dies: false,
         }
+    }
+
+    /// Says whether the newest request under way asked for what is another's.
+    pub(super) fn has_pried(&self) -> bool {
+        let newest = self.open.get(&self.request);
+        newest.is_some_and(|asked| asked.pried)
     }
 
     /// The process dies and starts again, on a new connection.
     pub(super) fn restart(&mut self, conn: u64) {
         self.reconnect(conn);
         self.session = None;
+        self.last_session = None;
+        self.session_is_over();
         self.logs.clear();
         self.known = 0;
         self.acked.clear();
+        self.dies = false;
+    }
+
+    pub(super) fn session_is_over(&mut self) {
+        self.session = None;
         self.lease = None;
+        self.upload = None;
         self.chatting = Chatting::default();
     }
 
@@ -124,6 +189,20 @@ impl Device {
         self.wanted_keys.clear();
     }
 
+    /// The device is no more; what comes after it in the same place is another, with another key.
+    pub(super) fn is_forgotten(&mut self) {
+        let (conn, keys) = (self.conn, self.keys + 1);
+        let (serial, request) = (self.serial, self.request);
+        *self = Self {
+            key: key_of(&self.user, self.index, keys),
+            keys,
+            serial,
+            request,
+            conn,
+            ..Self::new(self.index, &self.user, &[])
+        };
+    }
+
     /// Says whether there is nothing left to send, fetch or acknowledge, and a heartbeat said so of all
     /// up to `newest`.
     pub(super) fn is_done(&self, newest: MailId) -> bool {
@@ -132,93 +211,162 @@ impl Device {
             && self.outbox.is_empty()
             && self.open.is_empty()
             && self.behind().is_none()
-            && self.unacked().is_none()
-            && self.topics.iter().all(|topic| self.reads(topic))
-    }
-
-    fn reads(&self, pattern: &str) -> bool {
-        self.joined.contains(pattern)
+            && self.unacked().is_empty()
+            && self.kept.values().all(|kept| kept.bodies.is_empty())
     }
 
     // -- what it does --
 
     /// Does one thing, if there is something to do. `calm` devices only finish what they began.
-    pub(super) fn act(
-        &mut self,
-        rng: &mut Rng,
-        now_ms: u64,
-        model: &mut Model,
-        addresses: &[String],
-        calm: bool,
-    ) -> Option<Sends> {
-        self.open.retain(|_, asked| asked.until_ms > now_ms);
+    pub(super) fn act(&mut self, around: &mut Context<'_>) -> Option<Sends> {
+        self.open.retain(|_, asked| asked.until_ms > around.now_ms);
+        if let Some(key) = self.wanted_keys.pop_first() {
+            return Some(Sends::Subscribe(key));
+        }
         if self.open.len() >= 4 {
             return None;
         }
-        let request = self.choose(rng, model, addresses, calm)?;
-        if let Request::Lease(_) | Request::Login(_) = &request
-            && self.is_asking(|open| open.verb() == request.verb())
-        {
+        if self.session.is_some() && !around.calm && around.rng.chance(around.mix.pries) {
+            return self.pry(around);
+        }
+        let request = self.choose(around)?;
+        let is_alone = matches!(
+            request,
+            Request::Lease(_) | Request::Login(_) | Request::Register(_) | Request::Part(_)
+        );
+        if is_alone && self.is_asking(|open| open.verb() == request.verb()) {
             return None;
         }
-        self.ask(rng, now_ms, request)
+        Some(self.ask(around, request, None, false))
     }
 
-    fn ask(&mut self, rng: &mut Rng, now_ms: u64, request: Request) -> Option<Sends> {
+    fn ask(
+        &mut self,
+        around: &mut Context<'_>,
+        request: Request,
+        said: Option<Arc<Said>>,
+        pried: bool,
+    ) -> Sends {
         self.request += 1;
         let mut frames = vec![self.request.to_be_bytes().to_vec(), request.encode()];
-        if let Request::Send(send) = &request {
-            let said = self.outbox.get(&send.number)?;
-            frames.push(said.body().into_bytes());
+        let said = match &request {
+            Request::Send(send) => said.or_else(|| self.outbox.get(&send.number).cloned()),
+            Request::Part(part) => self.outbox.get(&part.number).cloned(),
+            _ => None,
+        };
+        match (&request, &said) {
+            (Request::Send(send), Some(said)) if send.parts.is_none() => frames.push(said.body()),
+            (Request::Part(part), Some(said)) => frames.push(said.part(part.index)),
+            _ => {}
         }
-        let until_ms = now_ms + 200 + rng.below(2_000);
-        self.open.insert(self.request, Asked { request, until_ms });
-        Some(Sends::Request(frames))
+        let until_ms = around.now_ms + 200 + around.rng.below(2_000);
+        let request = Arc::new(request);
+        let asked = Asked {
+            request: Arc::clone(&request),
+            until_ms,
+            pried,
+        };
+        self.open.insert(self.request, asked);
+        Sends::Request {
+            frames,
+            request,
+            said,
+        }
     }
 
     fn is_asking(&self, is: impl Fn(&Request) -> bool) -> bool {
         self.open.values().any(|asked| is(&asked.request))
     }
 
-    fn choose(
-        &mut self,
-        rng: &mut Rng,
-        model: &mut Model,
-        addresses: &[String],
-        calm: bool,
-    ) -> Option<Request> {
+    fn choose(&mut self, around: &mut Context<'_>) -> Option<Request> {
         if !self.registered {
-            return Some(self.register());
+            return self.register(around);
         }
         let Some(session) = self.session.clone() else {
-            return Some(self.login(rng));
+            return Some(self.login(around.rng));
         };
-        if let Some(topic) = self.topic_to_join() {
-            model.wants(&self.user, &topic);
-            return Some(join(session, &topic));
+        if around.wanting.contains(&self.user) && around.rng.chance(10) {
+            return Some(invite(session));
         }
-        if self.chatty && !calm && rng.chance(50) {
-            return Some(self.chat(rng, session, addresses));
+        if !around.calm {
+            if let Some(topic) = self.topics.last() {
+                return Some(join(session, topic, From::Now));
+            }
+            if around.rng.chance(around.mix.forgets) {
+                return Some(go(around.rng, session));
+            }
+            if around.rng.chance(around.mix.churn) {
+                return Some(self.churn(around.rng, session));
+            }
+            if around.rng.chance(around.mix.chats) {
+                return Some(self.chat(around, session));
+            }
         }
-        match rng.below(10) {
-            0..=2 if !calm => self.say(rng, addresses),
-            3 if !calm => Some(self.lease_word(rng, session)),
+        self.correspond(around, session)
+    }
+
+    fn correspond(&mut self, around: &mut Context<'_>, session: String) -> Option<Request> {
+        match around.rng.below(10) {
+            0..=2 if !around.calm => self.say(around),
+            3 if !around.calm => Some(self.lease_word(around.rng, session)),
             4 => Some(Request::Heartbeat(request::Heartbeat {
                 session,
                 known: self.known,
             })),
             5 | 6 => self.fetch(session),
-            7 => self.ack(session),
-            _ => self.retry(rng, session),
+            7 => self.ack(around, session),
+            _ => self.retry(around.rng, session),
         }
     }
 
+    fn register(&mut self, around: &mut Context<'_>) -> Option<Request> {
+        if self.code.is_none() {
+            self.code = around.codes.get_mut(&self.user).and_then(Vec::pop);
+        }
+        // Somebody may have removed the user, so that the name is free again.
+        if self.needs_code && self.code.is_none() && !around.rng.chance(10) {
+            return None;
+        }
+        Some(Request::Register(request::Register {
+            user: Some(self.user.parse().expect("names of the simulator are names")),
+            device: "sim".into(),
+            code: self.code.clone(),
+        }))
+    }
+
+    fn login(&self, rng: &mut Rng) -> Request {
+        Request::Login(request::Login {
+            stream: self.stream,
+            want_stream: true,
+            want_port: rng.chance(50),
+            resume: self.last_session.clone().filter(|_| rng.chance(50)),
+            ..request::Login::default()
+        })
+    }
+
+    /// Joins a topic or leaves one.
+    fn churn(&mut self, rng: &mut Rng, session: String) -> Request {
+        let topic = rng.pick(&PATTERNS);
+        if rng.chance(50) {
+            let topic = topic.parse().expect("topics of the simulator are names");
+            return Request::Leave(request::Leave { session, topic });
+        }
+        let is_known = self.logs.values().any(|log| log.address == topic);
+        let may_rewind = !is_known && !topic.ends_with('*');
+        let from = if may_rewind && rng.chance(40) {
+            From::Start
+        } else {
+            From::Now
+        };
+        join(session, topic, from)
+    }
+
     /// Says something about chats, once there is a port for them.
-    fn chat(&mut self, rng: &mut Rng, session: String, addresses: &[String]) -> Request {
+    fn chat(&mut self, around: &mut Context<'_>, session: String) -> Request {
         match self.lease {
             Some((_, true)) => {
                 let chatting = &mut self.chatting;
-                chatting.choose(rng, session, &self.user, addresses)
+                chatting.choose(around.rng, session, &self.user, around.addresses)
             }
             Some((lease, false)) => Request::LeaseConfirm(request::LeaseWord {
                 session,
@@ -229,35 +377,17 @@ impl Device {
         }
     }
 
-    fn register(&self) -> Request {
-        Request::Register(request::Register {
-            user: Some(self.user.parse().expect("names of the simulator are names")),
-            device: "sim".into(),
-            code: None,
-        })
-    }
-
-    fn login(&self, rng: &mut Rng) -> Request {
-        Request::Login(request::Login {
-            stream: self.stream,
-            want_stream: true,
-            want_port: rng.chance(50),
-            ..request::Login::default()
-        })
-    }
-
-    fn topic_to_join(&self) -> Option<String> {
-        let wanted = self.topics.iter().find(|topic| !self.reads(topic))?;
-        let is_join = |request: &Request| matches!(request, Request::Join(_));
-        (!self.is_asking(is_join)).then(|| wanted.clone())
-    }
+    // -- sending --
 
     /// Writes a new mail into the outbox; it goes out by `retry`.
-    fn say(&mut self, rng: &mut Rng, addresses: &[String]) -> Option<Request> {
+    fn say(&mut self, around: &mut Context<'_>) -> Option<Request> {
         if self.outbox.len() >= UNSETTLED_MAX || self.stream.is_none() {
             return None;
         }
-        let mut to: Vec<String> = (0..=rng.below(3)).map(|_| rng.pick(addresses)).collect();
+        let rng = &mut *around.rng;
+        let mut to: Vec<String> = (0..=rng.below(3))
+            .map(|_| rng.pick(around.addresses))
+            .collect();
         to.sort_unstable();
         to.dedup();
         self.number += 1;
@@ -267,13 +397,13 @@ impl Device {
             to,
             device: self.index,
             serial: self.serial,
-            mortal: rng.chance(10),
+            ttl_s: rng.chance(12).then(|| 1 + self.serial % 7),
         };
-        self.outbox.insert(self.number, said);
-        let number = self.number;
-        self.session
-            .clone()
-            .and_then(|session| self.send(session, number))
+        self.outbox.insert(self.number, Arc::new(said));
+        // Saved, and dead before it was sent.
+        self.dies = rng.chance(3);
+        let session = self.session.clone().filter(|_| !self.dies)?;
+        self.send(session, self.number)
     }
 
     fn retry(&mut self, rng: &mut Rng, session: String) -> Option<Request> {
@@ -285,21 +415,84 @@ impl Device {
         self.send(session, number)
     }
 
-    fn send(&self, session: String, number: u64) -> Option<Request> {
-        let said = self.outbox.get(&number)?;
-        let lowest = self.outbox.keys().next().copied();
-        Some(Request::Send(request::Send {
+    /// Sends, or uploads the next part of what is sent.
+    fn send(&mut self, session: String, number: u64) -> Option<Request> {
+        let stream = self.stream?;
+        let said = Arc::clone(self.outbox.get(&number)?);
+        if let Some(parts) = said.parts() {
+            let (of, index) = self.upload.unwrap_or((number, 0));
+            let other_goes_on = of != number && self.outbox.contains_key(&of);
+            let (number, index) = if other_goes_on {
+                (of, index)
+            } else if of == number {
+                (number, index)
+            } else {
+                (number, 0)
+            };
+            self.upload = Some((number, index));
+            if index < parts {
+                return Some(Request::Part(request::Part {
+                    session,
+                    stream,
+                    number,
+                    index,
+                }));
+            }
+            let said = Arc::clone(self.outbox.get(&number)?);
+            return Some(Request::Send(self.send_of(
+                session,
+                (stream, number),
+                &said,
+            )));
+        }
+        Some(Request::Send(self.send_of(
             session,
-            stream: self.stream?,
+            (stream, number),
+            &said,
+        )))
+    }
+
+    fn send_of(&self, session: String, (stream, number): (u64, u64), said: &Said) -> request::Send {
+        let lowest = self.outbox.keys().next().copied();
+        let lowest = lowest.unwrap_or(self.number + 1);
+        request::Send {
+            session,
+            stream,
             number,
-            settled_below: lowest.unwrap_or(self.number + 1),
+            settled_below: lowest.min(number),
             to: said.to.clone(),
             subject: String::new(),
             content_type: request::default_content_type(),
-            ttl_s: said.mortal.then_some(1 + said.serial % 7),
-            parts: None,
-        }))
+            ttl_s: said.ttl_s,
+            parts: said.parts(),
+        }
     }
+
+    /// Remembers a send that has its outcome.
+    pub(super) fn is_settled(&mut self, number: u64) {
+        if let (Some(said), Some(stream)) = (self.outbox.remove(&number), self.stream) {
+            self.past.push_back((stream, number, said));
+            if self.past.len() > PAST_MAX {
+                self.past.pop_front();
+            }
+        }
+        if self.upload.is_some_and(|(of, _)| of == number) {
+            self.upload = None;
+        }
+    }
+
+    /// Sends once more what was settled: a copy that was under way for very long.
+    pub(super) fn send_again(&mut self, around: &mut Context<'_>) -> Option<Sends> {
+        let session = self.session.clone()?;
+        let past: Vec<(u64, u64, Arc<Said>)> = self.past.iter().cloned().collect();
+        let found = (!past.is_empty()).then(|| around.rng.pick(&past));
+        let (stream, number, said) = found.filter(|(stream, ..)| Some(*stream) == self.stream)?;
+        let send = self.send_of(session, (stream, number), &said);
+        let request = Request::Send(send);
+        Some(self.ask(around, request, Some(said), true))
+    }
+
+    // -- ports --
 
     fn lease_word(&self, rng: &mut Rng, session: String) -> Request {
         let Some((lease, confirmed)) = self.lease else {
@@ -317,21 +510,31 @@ impl Device {
         }
     }
 
+    // -- reading --
+
+    fn mark(&self, log: LogNumber) -> Mark {
+        self.kept
+            .get(&log)
+            .map_or(Mark::default(), |kept| kept.mark)
+    }
+
     fn behind(&self) -> Option<&LogInfo> {
-        self.logs.values().find(|log| {
-            let mark = self.marks.get(&log.log).copied().unwrap_or_default();
-            log.head > mark.id
-        })
+        self.logs
+            .values()
+            .find(|log| log.head > self.mark(log.log).id)
     }
 
     fn fetch(&self, session: String) -> Option<Request> {
+        if let Some(body) = self.missing_body(&session) {
+            return Some(body);
+        }
         let log = self.behind()?.log;
         let is_fetch =
             |request: &Request| matches!(request, Request::Fetch(fetch) if fetch.log == log);
         if self.is_asking(is_fetch) {
             return None;
         }
-        let mark = self.marks.get(&log).copied().unwrap_or_default();
+        let mark = self.mark(log);
         Some(Request::Fetch(request::Fetch {
             session,
             log,
@@ -342,255 +545,124 @@ impl Device {
         }))
     }
 
-    fn unacked(&self) -> Option<(LogNumber, MailId)> {
-        let is_new = |(log, mark): &(&LogNumber, &Mark)| {
-            self.logs.contains_key(log) && self.acked.get(log).copied().unwrap_or(0) < mark.id
+    fn missing_body(&self, session: &str) -> Option<Request> {
+        let is_body = |request: &Request| matches!(request, Request::Body(_));
+        if self.is_asking(is_body) {
+            return None;
+        }
+        let mut missing = self
+            .kept
+            .iter()
+            .flat_map(|(log, kept)| kept.bodies.iter().map(|(id, offset)| (*log, *id, *offset)));
+        let (log, id, offset) = missing.next()?;
+        Some(Request::Body(request::Body {
+            session: session.to_owned(),
+            log,
+            id,
+            offset,
+        }))
+    }
+
+    fn unacked(&self) -> Vec<(LogNumber, MailId)> {
+        let is_new = |(log, kept): &(&LogNumber, &Kept)| {
+            self.logs.contains_key(log)
+                && kept.bodies.is_empty()
+                && self.acked.get(log).copied().unwrap_or(0) < kept.mark.id
         };
-        let found = self.marks.iter().find(is_new);
-        found.map(|(log, mark)| (*log, mark.id))
+        let found = self.kept.iter().filter(is_new);
+        found.map(|(log, kept)| (*log, kept.mark.id)).collect()
     }
 
-    fn ack(&self, session: String) -> Option<Request> {
-        let ack = self.unacked()?;
-        let logs = vec![ack];
-        Some(Request::Ack(request::Ack { session, logs }))
+    /// Acknowledges what is new; at times only a part, or what was acknowledged long ago.
+    fn ack(&self, around: &mut Context<'_>, session: String) -> Option<Request> {
+        let mut logs = self.unacked();
+        if !around.calm && around.rng.chance(20) {
+            logs.extend(self.older_mark(around.rng));
+        }
+        (!logs.is_empty()).then_some(Request::Ack(request::Ack { session, logs }))
     }
 
-    // -- what it hears --
+    fn older_mark(&self, rng: &mut Rng) -> Option<(LogNumber, MailId)> {
+        let held: Vec<(LogNumber, MailId)> = self
+            .kept
+            .iter()
+            .filter(|(_, kept)| kept.bodies.is_empty())
+            .filter_map(|(log, kept)| Some((*log, *kept.held.first()?)))
+            .collect();
+        (!held.is_empty()).then(|| rng.pick(&held))
+    }
 
-    /// Takes a reply in. The reader's side of the model was checked when the server sent it.
-    pub(super) fn hear(&mut self, frames: &[Vec<u8>]) {
-        let Some(number) = frames[0].as_slice().try_into().ok().map(u64::from_be_bytes) else {
-            return;
+    // -- prying --
+
+    /// Tries to read what is another's, by number, by name, by his session or by his notice key.
+    fn pry(&mut self, around: &mut Context<'_>) -> Option<Sends> {
+        let own = self.session.clone()?;
+        let rng = &mut *around.rng;
+        let log = 1 + rng.below(9);
+        let session = if rng.chance(50) && !around.sessions.is_empty() {
+            rng.pick(around.sessions)
+        } else {
+            own
         };
-        let Some(asked) = self.open.remove(&number) else {
-            return;
+        let id = 1 + rng.below(self.known.max(1));
+        let request = match rng.below(6) {
+            0 => Request::Fetch(request::Fetch {
+                session,
+                log,
+                after: 0,
+                n: None,
+                mails: 3,
+                bytes: 1_000,
+            }),
+            1 => Request::History(request::History {
+                session,
+                address: rng.pick(around.addresses),
+                mails: 2,
+                before: None,
+            }),
+            2 => Request::Body(request::Body {
+                session,
+                log,
+                id,
+                offset: 0,
+            }),
+            3 => Request::Ack(request::Ack {
+                session,
+                // Never further than what this device holds, or it would lose mail by its own doing.
+                logs: vec![(log, id.min(self.mark(log).id))],
+            }),
+            _ if !around.keys.is_empty() => return Some(Sends::Subscribe(rng.pick(around.keys))),
+            _ => Request::Logs(request::Logs { session, after: 0 }),
         };
-        if let Err(error) = self.heard(&asked.request, frames) {
-            self.refused(&asked.request, &error);
-        }
-    }
-
-    fn heard(&mut self, request: &Request, frames: &[Vec<u8>]) -> Result<(), WireError> {
-        match request {
-            Request::Register(_) => {
-                drop(read::<reply::Registered>(frames)?);
-                self.registered = true;
-            }
-            Request::Login(_) => self.logged_in(read(frames)?),
-            Request::Join(join) => {
-                let joined: reply::Logs = read(frames)?;
-                self.joined.insert(join.topic.as_str().to_owned());
-                joined.logs.into_iter().for_each(|log| self.learn(log));
-            }
-            Request::Heartbeat(_) => {
-                let beat: reply::Heartbeat = read(frames)?;
-                self.known = self.known.max(beat.through);
-                beat.behind.into_iter().for_each(|log| self.learn(log));
-                self.chatting.listed(beat.chats);
-                if beat.lease.is_none() {
-                    self.lease = None;
-                }
-            }
-            Request::Fetch(_) => self.turn(&read(frames)?, &frames[2..]),
-            Request::Ack(ack) => {
-                drop(read::<reply::Done>(frames)?);
-                self.acked.extend(ack.logs.iter().copied());
-            }
-            Request::Send(send) => {
-                self.settled(send.number, &read::<reply::Sent>(frames)?.outcomes);
-            }
-            Request::Lease(_) | Request::LeaseBusy(_) => {
-                let lease: reply::Lease = read(frames)?;
-                self.lease = Some((lease.lease, false));
-            }
-            Request::LeaseConfirm(_) => {
-                let lease: reply::Lease = read(frames)?;
-                self.lease = Some((lease.lease, true));
-            }
-            Request::ChatAsk(_) => self.chatting.answered(Some(read(frames)?), None),
-            Request::ChatAccept(_) => drop(read::<reply::Introduction>(frames)?),
-            Request::ChatDecline(_)
-            | Request::ChatWithdraw(_)
-            | Request::ChatSeen(_)
-            | Request::Block(_)
-            | Request::Unblock(_) => drop(read::<reply::Done>(frames)?),
-            Request::LeaseRelease(_) => {
-                drop(read::<reply::Done>(frames)?);
-                self.lease = None;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn refused(&mut self, request: &Request, error: &WireError) {
-        if let Request::ChatAsk(_) = request {
-            self.chatting.answered(None, Some(error.code));
-        }
-        match error.code {
-            Code::NoSession => self.session = None,
-            Code::LeaseLost => self.lease = None,
-            Code::StreamUnknown | Code::Settled => {
-                // Never guessed: it is told as in doubt. An honest client sees this only when its stream
-                // grew stale.
-                if let Request::Send(send) = request
-                    && self.outbox.remove(&send.number).is_some()
-                {
-                    self.in_doubt += 1;
-                }
-            }
-            Code::NotRegistered => panic!("P2: {} was registered", self.user),
-            Code::BadRequest | Code::NumberReused | Code::Internal | Code::Unsupported => {
-                panic!("{} was refused: {error}", request.verb())
-            }
-            _ => {}
-        }
-    }
-
-    fn logged_in(&mut self, login: reply::Login) {
-        self.session = Some(login.session);
-        if self.stream != login.stream {
-            // What lies in the outbox under the old stream was perhaps carried out.
-            assert!(
-                self.outbox.is_empty(),
-                "P3: the stream was lost with sends in it"
-            );
-            self.stream = login.stream;
-            self.number = 0;
-        }
-        self.lease = login.lease.map(|lease| (lease, false));
-        self.known = login.through;
-        self.logs.clear();
-        login.logs.into_iter().for_each(|log| self.learn(log));
-    }
-
-    fn learn(&mut self, log: LogInfo) {
-        let fresh = Mark {
-            id: log.cursor,
-            n: log.n,
-        };
-        self.marks.entry(log.log).or_insert(fresh);
-        self.since.entry(log.address.clone()).or_insert(fresh.id);
-        if let Some(key) = NoticeKey::from_hex(&log.key) {
-            self.wanted_keys.insert(key);
-        }
-        let acked = self.acked.entry(log.log).or_default();
-        *acked = (*acked).max(log.cursor);
-        // Replies overtake each other: an older one knows of less.
-        let known = self.logs.get(&log.log).map_or(0, |known| known.head);
-        let head = log.head.max(known);
-        self.logs.insert(log.log, LogInfo { head, ..log });
-    }
-
-    fn settled(&mut self, number: u64, outcomes: &[Outcome]) {
-        let again = |outcome: &Outcome| matches!(outcome, Outcome::Refused { error, .. } if error.retryable);
-        if !outcomes.iter().all(again) {
-            self.outbox.remove(&number);
-        }
-    }
-
-    /// Stores a page, where it goes on from what is stored.
-    fn turn(&mut self, page: &Page, bodies: &[Vec<u8>]) {
-        let mark = self.marks.get(&page.log).copied().unwrap_or_default();
-        if mark.id != page.after {
-            return;
-        }
-        let mut bodies = bodies.iter();
-        for mail in &page.mails {
-            let body = bodies.next().expect("a small body comes along");
-            self.store(&mail.address, mail.id, body);
-        }
-        if let Some(trimmed) = page.trimmed {
-            *self.told_gone.entry(page.address.clone()).or_default() += trimmed.count;
-        }
-        let through = Mark {
-            id: page.through,
-            n: page.n,
-        };
-        assert!(through.id >= mark.id, "P3: a page led back");
-        self.marks.insert(page.log, through);
-    }
-
-    fn store(&mut self, address: &str, id: MailId, body: &[u8]) {
-        let said = Said::read(body);
-        let log = self.mailbox.entry(address.to_owned()).or_default();
-        if let Some((last, _)) = log.last_key_value() {
-            assert!(*last < id, "P3: {address} went from {last} to {id}");
-        }
-        let twice = log.values().any(|stored| *stored == said);
-        assert!(!twice, "P3: {said:?} is twice in the mailbox");
-        log.insert(id, said);
-    }
-
-    /// Takes in a live notice: the gap rule.
-    pub(super) fn notice(&mut self, notice: Notice, body: Option<&[u8]>) {
-        match notice {
-            Notice::Mail { log, envelope } => {
-                let Some(info) = self.logs.get_mut(&log) else {
-                    return;
-                };
-                let mark = self.marks.get(&log).copied().unwrap_or_default();
-                if let Some(body) = body
-                    && envelope.id > mark.id
-                    && envelope.prev <= mark.id
-                {
-                    info.head = info.head.max(envelope.id);
-                    let (id, n) = (envelope.id, envelope.n);
-                    if n == mark.n + 1 {
-                        self.store(&envelope.address, id, body);
-                        self.marks.insert(log, Mark { id, n });
-                    }
-                } else if envelope.id > mark.id {
-                    info.head = info.head.max(envelope.id);
-                }
-            }
-            Notice::Chat { invitation } => self.chatting.hear(invitation),
-            Notice::Log { info } => {
-                if let Some(key) = NoticeKey::from_hex(&info.key) {
-                    self.wanted_keys.insert(key);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Returns the request that a reply answers, if it is still waited for.
-    pub(super) fn asked(&self, frames: &[Vec<u8>]) -> Option<&Request> {
-        let number = frames[0].as_slice().try_into().ok()?;
-        let asked = self.open.get(&u64::from_be_bytes(number))?;
-        Some(&asked.request)
-    }
-
-    /// Returns a send that is not settled yet.
-    pub(super) fn unsettled(&self, number: u64) -> Option<&Said> {
-        self.outbox.get(&number)
-    }
-
-    /// Returns where this device began to read an address: everything after it must arrive.
-    pub(super) fn since(&self, address: &str) -> MailId {
-        self.since.get(address).copied().unwrap_or(0)
-    }
-
-    /// Says whether this user asked for that address with all that follows from it.
-    pub(super) fn follows(&self, address: &str) -> bool {
-        let is = |topic: &String| topic == address || covers(topic, address);
-        self.user == address || self.topics.iter().any(is)
+        Some(self.ask(around, request, None, true))
     }
 }
 
-fn join(session: String, topic: &str) -> Request {
-    Request::Join(request::Join {
+fn key_of(user: &str, index: usize, keys: u64) -> PublicKey {
+    *blake3::hash(format!("{user} {index} {keys}").as_bytes()).as_bytes()
+}
+
+fn invite(session: String) -> Request {
+    Request::Invite(request::Invite {
         session,
-        topic: topic.parse().expect("topics of the simulator are names"),
-        from: From::Now,
+        user: None,
+        device: true,
     })
 }
 
-fn read<T: for<'a> serde::Deserialize<'a>>(frames: &[Vec<u8>]) -> Result<T, WireError> {
-    match reply::decode(&frames[1]) {
-        Ok(reply) => Ok(reply),
-        Err(DecodeError::Refused(error)) => Err(error),
-        Err(error) => panic!("the server's reply does not read: {error}"),
+/// Logs out, ends the session, or forgets the device.
+fn go(rng: &mut Rng, session: String) -> Request {
+    match rng.below(3) {
+        0 => Request::Close(request::Close { session }),
+        1 => Request::Logout(request::Logout { forget: false }),
+        _ => Request::Logout(request::Logout { forget: true }),
     }
+}
+
+fn join(session: String, topic: &str, from: From) -> Request {
+    Request::Join(request::Join {
+        session,
+        topic: topic.parse().expect("topics of the simulator are names"),
+        from,
+    })
 }

@@ -1,45 +1,46 @@
 //! A store with a disk that can fail: commits that are written but not synced, torn between two trees,
 //! or lost.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
+use super::ledger::Ledger;
 use super::rng::Rng;
 use crate::broker::io::Ticket;
-use crate::protocol::MailId;
 use crate::store::memory::Memory;
-use crate::store::{Answer, Change, Query, Snapshot, Store};
+use crate::store::{Answer, Change, Query, Reader, Snapshot, Store};
 
 /// Two images: what readers see, and what a power cut leaves for certain.
 pub(super) struct Disk {
     durable: Memory,
     seen: Memory,
+    reader: Box<dyn Reader>,
     /// Commits under way, oldest first; `seen` holds the first `written` of them.
     queue: VecDeque<(Ticket, Vec<Change>)>,
     written: usize,
-    /// Mails that no crash can take any more.
-    pub(super) synced: BTreeSet<MailId>,
-    /// Accepted chats that no crash can take any more, and the sessions that accepted.
-    pub(super) accepted: BTreeMap<[u8; 16], [u8; 16]>,
+    /// What no crash can take any more, by the simulator's own count.
+    pub(super) synced: Ledger,
+    pub(super) last_pushed: Ticket,
+    pub(super) last_synced: Ticket,
+    pub(super) torn: u64,
 }
 
 impl Disk {
     pub(super) fn new() -> Self {
-        Self::over(Memory::new(), BTreeSet::new(), BTreeMap::new())
+        Self::over(Memory::new(), Ledger::default(), 0)
     }
 
-    fn over(
-        durable: Memory,
-        synced: BTreeSet<MailId>,
-        accepted: BTreeMap<[u8; 16], [u8; 16]>,
-    ) -> Self {
+    fn over(durable: Memory, synced: Ledger, torn: u64) -> Self {
         let seen = durable.clone_synced();
         Self {
             durable,
+            reader: seen.reader(),
             seen,
             queue: VecDeque::new(),
             written: 0,
             synced,
-            accepted,
+            last_pushed: 0,
+            last_synced: 0,
+            torn,
         }
     }
 
@@ -48,6 +49,8 @@ impl Disk {
     }
 
     pub(super) fn push(&mut self, ticket: Ticket, changes: Vec<Change>) {
+        assert!(ticket > self.last_pushed, "tickets grow");
+        self.last_pushed = ticket;
         self.queue.push_back((ticket, changes));
     }
 
@@ -72,6 +75,7 @@ impl Disk {
             self.keep(&changes);
             last = Some(ticket);
         }
+        self.last_synced = last.unwrap_or(self.last_synced);
         last
     }
 
@@ -79,15 +83,27 @@ impl Disk {
         self.queue.is_empty()
     }
 
-    pub(super) fn read(&self, query: &Query) -> Answer {
-        let reader = self.seen.reader();
-        reader.read(query).expect("a store in memory reads")
+    pub(super) fn is_all_written(&self) -> bool {
+        self.written == self.queue.len()
     }
 
-    /// The machine loses its power: of what was not synced a beginning is there, and of the batch after
-    /// it the first trees.
-    pub(super) fn power_cut(mut self, rng: &mut Rng) -> Self {
+    pub(super) fn read(&self, query: &Query) -> Answer {
+        self.reader.read(query).expect("a store in memory reads")
+    }
+
+    /// The machine loses its power, or a write or sync failed: of what was not synced a beginning is
+    /// there, and of the batch after it the first trees.
+    pub(super) fn power_cut(&mut self, rng: &mut Rng) {
         let whole = rng.index(self.written + 1);
+        self.end(rng, whole);
+    }
+
+    /// The process is killed: what was written stays, synced or not.
+    pub(super) fn kill(&mut self, rng: &mut Rng) {
+        self.end(rng, self.written);
+    }
+
+    fn end(&mut self, rng: &mut Rng, whole: usize) {
         for _ in 0..whole {
             if let Some((_, changes)) = self.queue.pop_front() {
                 self.keep(&changes);
@@ -97,34 +113,16 @@ impl Disk {
         let trees = rng.index(3);
         let group: Vec<Change> = self.queue.drain(..torn).flat_map(|(_, c)| c).collect();
         let kept: Vec<Change> = group.into_iter().filter(|c| tree(c) < trees).collect();
+        self.torn += u64::from(!kept.is_empty());
         self.keep(&kept);
-        Self::over(self.durable, self.synced, self.accepted)
-    }
-
-    /// The process is killed: what was written stays, synced or not.
-    pub(super) fn kill(mut self) -> Self {
-        for _ in 0..self.written {
-            if let Some((_, changes)) = self.queue.pop_front() {
-                self.keep(&changes);
-            }
-        }
-        Self::over(self.durable, self.synced, self.accepted)
+        let durable = std::mem::take(&mut self.durable);
+        *self = Self::over(durable, std::mem::take(&mut self.synced), self.torn);
     }
 
     fn keep(&mut self, changes: &[Change]) {
         commit(&mut self.durable, changes);
         for change in changes {
-            match change {
-                Change::AppendMail { id, .. } => {
-                    self.synced.insert(*id);
-                }
-                Change::PutInvitation(record) => {
-                    let accepter = record.accepter.as_ref();
-                    let session = accepter.map(|side| (record.chat, side.session));
-                    self.accepted.extend(session);
-                }
-                _ => {}
-            }
+            self.synced.apply(change);
         }
     }
 }

@@ -1,11 +1,21 @@
-//! What must be true, checked with every step: a small model of the promises.
+//! What was ever told, and must stay true for good: the promises as the world outside sees them.
+//!
+//! `law` judges what the core decides, `judge` what it says; what both rest on is here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::chat::Chats;
-use crate::protocol::MailId;
-use crate::protocol::reply::{Envelope, Outcome};
-use crate::store::{Change, LeaseRecord, LeaseState, Snapshot};
+use super::faults::Faults;
+use super::ledger::Ledger;
+use super::ports::Sessions;
+use crate::protocol::reply::Outcome;
+use crate::protocol::request::Request;
+use crate::protocol::{LogNumber, MailId, PublicKey};
+use crate::store::Change;
+
+/// Bytes of a body that does not fit a frame.
+const LARGE_BYTES: usize = 66_000;
 
 /// A send as its device meant it. Its body says who sent what to whom, so that every copy can be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,63 +24,174 @@ pub(super) struct Said {
     pub(super) to: Vec<String>,
     pub(super) device: usize,
     pub(super) serial: u64,
-    /// It may expire unread.
-    pub(super) mortal: bool,
+    /// It may expire unread, after so many seconds.
+    pub(super) ttl_s: Option<u64>,
 }
 
 impl Said {
-    pub(super) fn body(&self) -> String {
-        let Self {
-            from,
-            to,
-            device,
-            serial,
-            mortal,
-        } = self;
-        format!("{from};{};{device};{serial};{mortal}", to.join(","))
+    /// Tells this send from every other.
+    pub(super) fn name(&self) -> (usize, u64) {
+        (self.device, self.serial)
+    }
+
+    /// Says in how many parts its body goes up.
+    pub(super) fn parts(&self) -> Option<u32> {
+        (self.serial % 5 == 4).then_some(2)
+    }
+
+    pub(super) fn body(&self) -> Vec<u8> {
+        let to = self.to.join(",");
+        let (device, serial, ttl_s) = (self.device, self.serial, self.ttl_s.unwrap_or(0));
+        let mut body = format!("{};{to};{device};{serial};{ttl_s};", self.from).into_bytes();
+        if self.serial % 100 == 99 {
+            body.resize(LARGE_BYTES, b'.');
+        }
+        body
+    }
+
+    /// Returns one part of the body.
+    pub(super) fn part(&self, index: u32) -> Vec<u8> {
+        let mut body = self.body();
+        let rest = body.split_off(body.len() / 2);
+        if index == 0 { body } else { rest }
     }
 
     pub(super) fn read(body: &[u8]) -> Self {
         let text = std::str::from_utf8(body).expect("bodies of the simulator are text");
         let mut words = text.split(';');
         let mut next = || words.next().expect("a body has five words");
+        let (from, to) = (next().to_owned(), next());
+        let to = to.split(',').map(str::to_owned).collect();
+        let mut number = || next().parse().expect("a number");
+        let (device, serial) = (number(), number());
+        let ttl_s = Some(number()).filter(|ttl_s| *ttl_s > 0);
         Self {
-            from: next().to_owned(),
-            to: next().split(',').map(str::to_owned).collect(),
-            device: next().parse().expect("a number"),
-            serial: next().parse().expect("a number"),
-            mortal: next() == "true",
+            from,
+            to,
+            device: usize::try_from(device).expect("a device's index is small"),
+            serial,
+            ttl_s,
         }
     }
+}
+
+/// A mail as it was accepted.
+#[derive(Debug)]
+pub(super) struct Fact {
+    pub(super) log: LogNumber,
+    pub(super) said: Said,
+    pub(super) size: u64,
+    pub(super) expires_at_ms: Option<i64>,
+    pub(super) taken_ms: u64,
+    /// Who read the log then.
+    pub(super) readers: Vec<LogNumber>,
+}
+
+/// Why the core decides something.
+#[derive(Debug, Clone)]
+pub(super) enum Cause {
+    Start,
+    Tick,
+    /// A commit or a read is done, or somebody subscribes.
+    Other,
+    Request(Arc<Request>, PublicKey),
+}
+
+/// The time, and how fresh it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Time {
+    /// The simulator's own, which never jumps.
+    pub(super) ms: u64,
+    /// The server's wall clock, which does.
+    pub(super) wall_ms: i64,
+    pub(super) started_ms: u64,
+}
+
+/// What settles a question for good until somebody asks for it otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Claim {
+    Subscription(LogNumber, String),
+    Block(LogNumber, LogNumber),
 }
 
 /// Everything that was ever told, and what follows from it.
 #[derive(Debug, Default)]
 pub(super) struct Model {
+    pub(super) time: Time,
+    /// What the core decided, on disk or not.
+    pub(super) decided: Ledger,
+    /// Mails as they were accepted, those that a crash took back included until their id is used again.
+    pub(super) facts: HashMap<MailId, Arc<Fact>>,
+    /// Sends in logs, by name and log: each is there once (P3).
+    pub(super) carried_out: BTreeMap<((usize, u64), LogNumber), MailId>,
     /// First outcomes by device and serial.
     outcomes: HashMap<(usize, u64), Vec<Option<MailId>>>,
-    /// What each id is: address and body. Known from an ack or from whoever saw it first.
-    mails: HashMap<MailId, (String, Vec<u8>)>,
-    /// Acknowledged mails by address.
-    pub(super) acknowledged: BTreeMap<String, BTreeMap<MailId, Said>>,
-    /// Topics each user ever asked to join.
-    joined: BTreeSet<(String, String)>,
-    ports: Ports,
+    /// Mails that were acknowledged or shown: log and send.
+    pub(super) told: BTreeMap<MailId, (LogNumber, (usize, u64))>,
+    /// Names of addresses, keys of devices and streams, by the numbers that were told.
+    names: HashMap<LogNumber, String>,
+    keys: HashMap<u64, PublicKey>,
+    /// Device and user of every key there ever was.
+    pub(super) ever: HashMap<PublicKey, (u64, LogNumber)>,
+    /// Names of users there ever were.
+    pub(super) users_ever: HashMap<LogNumber, String>,
+    streams: HashMap<u64, PublicKey>,
+    /// Joins that rewind, by device and topic: how many are under way.
+    pub(super) rewinds: HashMap<(u64, String), u64>,
+    /// The last request that settled each claim.
+    pub(super) claims: HashMap<Claim, u64>,
+    pub(super) sessions: Sessions,
     pub(super) chats: Chats,
+    pub(super) faults: Faults,
+    /// The latest that the wall clock ever showed.
+    pub(super) wall_max_ms: i64,
+    /// The last request by which an administrator removed something.
+    pub(super) last_deed: u64,
+    /// The core was told that the disk is nearly full.
+    pub(super) disk_low: bool,
+    pub(super) limits: Limits,
+}
+
+/// What was set for this server.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) log_mails_max: u64,
+    pub(super) history_mails: u64,
+    pub(super) history_seconds: u64,
+    pub(super) lease_ttl_ms: u64,
+    pub(super) port_rest_ms: u64,
+    pub(super) ports_per_user: usize,
 }
 
 impl Model {
-    pub(super) fn wants(&mut self, user: &str, pattern: &str) {
-        self.joined.insert((user.to_owned(), pattern.to_owned()));
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// The server starts with what is certain, which must hold all that was told (P2).
+    pub(super) fn restarted(&mut self, synced: &Ledger) {
+        self.decided = synced.clone();
+        for (id, (log, _)) in &self.told {
+            assert!(
+                synced.mail(*log, *id).is_some(),
+                "P2: {id} of log {log} was told and is gone after a crash"
+            );
+        }
+        self.carried_out
+            .retain(|(_, log), id| synced.mail(*log, *id).is_some());
+        self.sessions.restarted(synced, self.time);
+        self.disk_low = false;
+        for under_way in self.rewinds.values_mut() {
+            *under_way = 0;
+        }
+        self.chats.restarted(synced);
     }
 
     /// A send was answered: on disk (P1), the same answer each time (P3), each id one mail (P3).
-    pub(super) fn answered(
-        &mut self,
-        said: &Said,
-        outcomes: &[Outcome],
-        synced: &BTreeSet<MailId>,
-    ) {
+    pub(super) fn answered(&mut self, said: &Said, outcomes: &[Outcome], synced: &Ledger) {
         let ids: Vec<Option<MailId>> = outcomes.iter().map(id).collect();
         let retryable = |outcome: &Outcome| matches!(outcome, Outcome::Refused { error, .. } if error.retryable);
         if outcomes.iter().all(retryable) {
@@ -78,76 +199,76 @@ impl Model {
         }
         let first = self
             .outcomes
-            .entry((said.device, said.serial))
+            .entry(said.name())
             .or_insert_with(|| ids.clone());
         assert_eq!(*first, ids, "P3: another outcome for {said:?}");
-        for outcome in outcomes {
-            if let Outcome::Sent { address, id, .. } = outcome {
-                assert!(
-                    synced.contains(id),
-                    "P1: {id} was acknowledged before it was synced"
-                );
-                self.is(*id, address, said.body().as_bytes());
-                let log = self.acknowledged.entry(address.clone()).or_default();
-                log.insert(*id, said.clone());
-            }
+        for id in ids.into_iter().flatten() {
+            self.faults.mails += 1;
+            self.shown(id, said.name(), synced);
         }
     }
 
-    /// A mail went to a reader: on disk (P1), truly signed (P4), only to who may read it (P5).
-    pub(super) fn read_by(
-        &mut self,
-        reader: &str,
-        envelope: &Envelope,
-        body: &[u8],
-        synced: &BTreeSet<MailId>,
-    ) -> Said {
-        let said = Said::read(body);
-        let address = &envelope.address;
+    /// A mail was acknowledged to its sender or shown to a reader: it is on disk (P1), and its id means
+    /// this mail for good (P3). Returns what it is.
+    pub(super) fn shown(&mut self, id: MailId, name: (usize, u64), synced: &Ledger) -> Arc<Fact> {
+        let fact = self.facts.get(&id).cloned();
+        let fact = fact.unwrap_or_else(|| panic!("P1: {id} was told and never decided"));
+        let log = fact.log;
         assert!(
-            synced.contains(&envelope.id),
-            "P1: {} was shown unsynced",
-            envelope.id
+            synced.mail(log, id).is_some(),
+            "P1: {id} was told before it was synced"
         );
-        assert_eq!(envelope.from, said.from, "P4");
-        assert!(
-            said.to.contains(address),
-            "P5: {said:?} came as mail to {address}"
-        );
-        let reads = reader == address
-            || self.joined.iter().any(|(user, pattern)| {
-                user == reader && (pattern == address || covers(pattern, address))
-            });
-        assert!(reads, "P5: {reader} read mail of {address}");
-        self.is(envelope.id, address, body);
-        said
+        assert_eq!(fact.said.name(), name, "P3: {id} is another mail");
+        let first = *self.told.entry(id).or_insert((log, name));
+        assert_eq!(first, (log, name), "P3: id {id} is two mails");
+        fact
     }
 
-    fn is(&mut self, id: MailId, address: &str, body: &[u8]) {
-        let known = self
-            .mails
-            .entry(id)
-            .or_insert_with(|| (address.to_owned(), body.to_vec()));
-        assert_eq!(known.0, address, "P3: id {id} is two mails");
-        assert_eq!(known.1, body, "P3: id {id} is two mails");
+    // -- numbers mean one thing for good --
+
+    pub(super) fn name_told(&mut self, log: LogNumber, name: &str) {
+        let first = self.names.entry(log).or_insert_with(|| name.to_owned());
+        assert_eq!(first, name, "address number {log} was used twice");
     }
 
-    /// Changes are on their way to disk: ports go round as they must (P6).
-    pub(super) fn committing(&mut self, changes: &[Change], now_ms: u64, rest_ms: u64) {
+    pub(super) fn device_told(&mut self, device: u64, key: PublicKey) {
+        let first = *self.keys.entry(device).or_insert(key);
+        assert_eq!(first, key, "device number {device} was used twice");
+    }
+
+    pub(super) fn stream_told(&mut self, stream: u64, key: PublicKey) {
+        let first = *self.streams.entry(stream).or_insert(key);
+        assert_eq!(first, key, "stream {stream} was given to two");
+    }
+
+    /// Changes are on their way to disk.
+    pub(super) fn committing(&mut self, changes: &[Change], cause: &Cause) {
         self.chats.committing(changes);
         for change in changes {
-            if let Change::PutLease(lease) = change {
-                self.ports.moves(lease, now_ms, rest_ms);
-            }
+            self.permit(change, cause);
+            self.decided.apply(change);
         }
+        self.check_streams(changes);
     }
 
-    /// The server starts with this.
-    pub(super) fn restarted(&mut self, snapshot: &Snapshot, now_ms: u64) {
-        let as_it_is = |lease: &LeaseRecord| (lease.port, (lease.state, lease.epoch, now_ms));
-        self.ports.at = snapshot.leases.iter().map(as_it_is).collect();
-        self.ports.epoch = snapshot.directory_counters.epoch;
-        self.chats.restarted(snapshot);
+    /// What is settled is forgotten, and nothing else: bounded memory (P8), no retry lost (P3).
+    fn check_streams(&self, changes: &[Change]) {
+        let touched: BTreeSet<u64> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::PutStream(record) => Some(record.number),
+                _ => None,
+            })
+            .collect();
+        for stream in touched {
+            let below = self.decided.streams.get(&stream).map_or(0, |row| row.1);
+            let kept = self
+                .decided
+                .completions
+                .range((stream, 0)..(stream, below))
+                .next();
+            assert_eq!(kept, None, "P8: an outcome is kept though it is settled");
+        }
     }
 }
 
@@ -155,40 +276,5 @@ fn id(outcome: &Outcome) -> Option<MailId> {
     match outcome {
         Outcome::Sent { id, .. } => Some(*id),
         Outcome::Refused { .. } => None,
-    }
-}
-
-pub(super) fn covers(pattern: &str, topic: &str) -> bool {
-    pattern
-        .strip_suffix('*')
-        .is_some_and(|prefix| topic.starts_with(prefix))
-}
-
-/// Where each port stands, and since when.
-#[derive(Debug, Default)]
-struct Ports {
-    at: BTreeMap<u16, (LeaseState, u64, u64)>,
-    epoch: u64,
-}
-
-impl Ports {
-    fn moves(&mut self, lease: &LeaseRecord, now_ms: u64, rest_ms: u64) {
-        let before = self.at.get(&lease.port).copied();
-        let (was, epoch, since) = before.unwrap_or((LeaseState::Free, 0, 0));
-        match lease.state {
-            LeaseState::Offered => {
-                assert_eq!(was, LeaseState::Free, "P6: {lease:?} was lent twice");
-                assert!(lease.epoch > self.epoch, "P6: {lease:?} has an old epoch");
-                self.epoch = lease.epoch;
-            }
-            LeaseState::Held => assert_eq!((was, epoch), (LeaseState::Offered, lease.epoch), "P6"),
-            LeaseState::Resting => assert_eq!(epoch, lease.epoch, "P6"),
-            LeaseState::Free => {
-                assert_eq!(was, LeaseState::Resting, "P6: {lease:?}");
-                assert!(now_ms >= since + rest_ms, "P6: {lease:?} had no rest");
-            }
-        }
-        self.at
-            .insert(lease.port, (lease.state, lease.epoch, now_ms));
     }
 }

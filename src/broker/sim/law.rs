@@ -1,0 +1,256 @@
+//! What the core may decide, and why: each change is judged before it goes to disk.
+
+use std::sync::Arc;
+
+use super::ledger::is_out;
+use super::model::{Cause, Fact, Model, Said};
+use crate::protocol::request::{AdminWhat, Request};
+use crate::protocol::{LogNumber, MailId};
+use crate::store::{Change, MailRecord, Mark, StreamRecord};
+
+impl Model {
+    /// Judges one change, given everything decided before it.
+    pub(super) fn permit(&mut self, change: &Change, cause: &Cause) {
+        match change {
+            Change::PutAddress(record) => {
+                self.users_ever.insert(record.number, record.name.clone());
+                let before = self.decided.addresses.get(&record.number);
+                let newest = self
+                    .decided
+                    .addresses
+                    .last_key_value()
+                    .map_or(0, |(n, _)| *n);
+                match before {
+                    Some(before) => assert!(
+                        record.generation >= before.generation && record.name == before.name,
+                        "P5: {record:?} after {before:?}"
+                    ),
+                    None => assert!(record.number > newest, "{record:?} has an old number"),
+                }
+            }
+            Change::RemoveAddress(number) => {
+                assert!(is_deed(cause), "P2: address {number} went by {cause:?}");
+            }
+            Change::RemoveSubscription { .. } => {
+                let may =
+                    is_deed(cause) || is(cause, |request| matches!(request, Request::Leave(_)));
+                assert!(may, "P2: {change:?} by {cause:?}");
+            }
+            Change::PutDevice(record) => {
+                let known = self.decided.devices.get(&record.number);
+                let of = (record.user, record.key);
+                let is_same = known.is_some_and(|known| *known == of);
+                let registers = is(cause, |request| matches!(request, Request::Register(_)));
+                assert!(
+                    is_same || (known.is_none() && registers),
+                    "{record:?} by {cause:?}"
+                );
+                self.ever.insert(record.key, (record.number, record.user));
+                self.faults.users += u64::from(!is_same);
+                self.faults.devices += u64::from(!is_same && record.code != [0; 32]);
+            }
+            Change::RemoveDevice(number) => {
+                let forgets = is(
+                    cause,
+                    |r| matches!(r, Request::Logout(logout) if logout.forget),
+                );
+                assert!(
+                    is_deed(cause) || forgets,
+                    "P2: device {number} went by {cause:?}"
+                );
+                self.faults.forgets += 1;
+            }
+            Change::PutLease(lease) => self.permit_lease(lease, cause),
+            Change::RemoveLease(port) => {
+                let out = self.decided.leases.get(port).is_some_and(is_out);
+                assert!(!out, "P6: the lease of {port} went while it was out");
+            }
+            _ => self.permit_mail(change, cause),
+        }
+    }
+
+    fn permit_mail(&mut self, change: &Change, cause: &Cause) {
+        match change {
+            Change::AppendMail {
+                log,
+                id,
+                record,
+                body,
+            } => self.permit_append((*log, *id), record, body),
+            Change::ExpireMail { log: _, id } => {
+                let at_ms = self.facts.get(id).and_then(|fact| fact.expires_at_ms);
+                assert!(
+                    at_ms.is_some_and(|at_ms| at_ms <= self.time.wall_ms),
+                    "P2: {id} expired before its time, or had none"
+                );
+                self.faults.expiries += 1;
+            }
+            Change::RemoveMail { log, id } => self.permit_removal(*log, *id),
+            Change::PutCursor { device, log, mark } => {
+                self.permit_cursor((*device, *log), *mark, cause);
+            }
+            Change::PutStream(record) => self.permit_stream(record),
+            Change::RemoveCompletion { stream, number } => {
+                let row = self.decided.streams.get(stream);
+                let settled = row.is_some_and(|(_, below)| number < below);
+                let gone = row.is_none_or(|(device, _)| self.is_going(*device, cause));
+                assert!(settled || gone, "P3: {change:?} by {cause:?}");
+            }
+            _ => {}
+        }
+    }
+
+    fn permit_append(&mut self, (log, id): (LogNumber, MailId), record: &MailRecord, body: &[u8]) {
+        let said = Said::read(body);
+        let (last, n) = self.decided.head(log);
+        assert!(
+            id > self.decided.last_id,
+            "P3: id {id} was given out before"
+        );
+        assert_eq!(
+            (record.prev, record.count),
+            (last, n + 1),
+            "P3: {id} does not chain in log {log}"
+        );
+        assert_eq!(record.from, said.from, "P4: {said:?}");
+        assert!(
+            !self.disk_low,
+            "{id} was taken while the disk was nearly full"
+        );
+        let address = &self.decided.addresses[&log];
+        assert!(
+            address.is_live && said.to.contains(&address.name),
+            "P5: {said:?} in log {log}"
+        );
+        let from = self.decided.number_of(&said.from);
+        let blocked = from.is_some_and(|from| self.decided.blocks.contains(&(log, from)));
+        assert!(!blocked, "{said:?} went to who blocks its sender");
+        if address.is_user {
+            self.check_room(log);
+        }
+        let again = self.carried_out.insert((said.name(), log), id);
+        assert_eq!(again, None, "P3: {said:?} was carried out again as {id}");
+        let expires = |ttl_s: u64| self.time.wall_ms + i64::try_from(1_000 * ttl_s).expect("small");
+        let fact = Fact {
+            log,
+            size: body.len() as u64,
+            expires_at_ms: said.ttl_s.map(expires),
+            taken_ms: self.time.ms,
+            readers: self.decided.readers(log),
+            said,
+        };
+        self.facts.insert(id, Arc::new(fact));
+        self.decided.last_id = id;
+    }
+
+    /// A full mailbox refuses its sender (P7); so nothing in it is ever trimmed unread.
+    fn check_room(&self, log: LogNumber) {
+        let slowest = self.decided.cursors_in(log).into_iter().min().unwrap_or(0);
+        let mails = self.decided.logs.get(&log).into_iter().flatten();
+        let waiting = mails.filter(|(id, mail)| **id > slowest && !mail.is_removed);
+        assert!(
+            (waiting.count() as u64) < self.limits.log_mails_max,
+            "P7: log {log} was full and took a mail"
+        );
+    }
+
+    /// A mail goes from the front of its log, when nobody needs it any more (P2).
+    fn permit_removal(&mut self, log: LogNumber, id: MailId) {
+        self.faults.trims += 1;
+        let mails = &self.decided.logs[&log];
+        let front = mails.iter().find(|(_, mail)| !mail.is_removed);
+        assert_eq!(front.map(|(id, _)| *id), Some(id), "P2: not from the front");
+        let Some(address) = self.decided.addresses.get(&log).filter(|a| a.is_live) else {
+            return;
+        };
+        let read_by = self.decided.cursors_in(log);
+        let is_read = read_by.iter().all(|cursor| *cursor >= id);
+        let n = mails[&id].n;
+        let (_, newest) = self.decided.head(log);
+        let may = if address.is_user {
+            let devices = self.decided.devices_of(log).count();
+            is_read && devices > 0
+        } else {
+            let fact = &self.facts[&id];
+            let age_s = (self.time.ms - fact.taken_ms) / 1_000 + 1;
+            let is_old =
+                n + self.limits.history_mails <= newest || age_s >= self.limits.history_seconds;
+            let is_over = n + self.limits.log_mails_max <= newest;
+            is_over || (is_read && is_old)
+        };
+        assert!(
+            may,
+            "P2: {id} of {address:?} was trimmed; read up to {read_by:?}, newest count {newest}"
+        );
+    }
+
+    /// A cursor stands on a mail of a log that its device reads, and goes forward (P3).
+    fn permit_cursor(&mut self, (device, log): (u64, LogNumber), mark: Mark, cause: &Cause) {
+        let user = self.decided.devices.get(&device).map(|(user, _)| *user);
+        let reads = user.is_some_and(|user| self.decided.reads(user, log));
+        // A removed topic's log goes mail by mail.
+        let is_going = !self.decided.addresses.contains_key(&log);
+        assert!(
+            reads || is_going,
+            "P5: device {device} got a cursor in log {log} by {cause:?}"
+        );
+        let stands = mark.id == 0 || self.decided.mail(log, mark.id).is_some();
+        let counts = self.decided.count(log, 0, mark.id);
+        assert!(
+            stands && counts == mark.count,
+            "P8: a cursor on {mark:?} where {counts} were put"
+        );
+        let before = self.decided.cursors.get(&(device, log)).copied();
+        let may = matches!(cause, Cause::Start) || self.is_rewinding(device, log);
+        assert!(
+            may || before.is_none_or(|before| before <= mark.id),
+            "P3: a cursor went back from {before:?} to {mark:?} by {cause:?}"
+        );
+        if is(cause, |request| matches!(request, Request::Register(_))) && user == Some(log) {
+            let skipped = self.decided.logs.get(&log).into_iter().flatten();
+            let skipped = skipped.filter(|(id, mail)| **id <= mark.id && !mail.is_removed);
+            assert_eq!(
+                skipped.count(),
+                0,
+                "P2: a new device misses its user's mail"
+            );
+        }
+    }
+
+    /// Says whether a join that wants this device to start earlier in this log is under way.
+    fn is_rewinding(&self, device: u64, log: LogNumber) -> bool {
+        let topic = self.decided.addresses.get(&log);
+        let place = topic.map(|address| (device, address.name.clone()));
+        place.is_some_and(|place| self.rewinds.get(&place).is_some_and(|many| *many > 0))
+    }
+
+    fn permit_stream(&mut self, record: &StreamRecord) {
+        let before = self.decided.streams.get(&record.number);
+        let newest = self.decided.streams.last_key_value().map_or(0, |(n, _)| *n);
+        match before {
+            Some((device, below)) => assert!(
+                *device == record.device && *below <= record.settled_below,
+                "P3: {record:?} after {before:?}"
+            ),
+            None => assert!(record.number > newest, "P3: {record:?} has an old number"),
+        }
+    }
+
+    fn is_going(&self, device: u64, cause: &Cause) -> bool {
+        let forgets =
+            |request: &Request| matches!(request, Request::Logout(logout) if logout.forget);
+        is_deed(cause) || is(cause, forgets) || !self.decided.devices.contains_key(&device)
+    }
+}
+
+fn is(cause: &Cause, what: impl Fn(&Request) -> bool) -> bool {
+    matches!(cause, Cause::Request(request, _) if what(request))
+}
+
+/// Says whether an administrator removes something.
+fn is_deed(cause: &Cause) -> bool {
+    is(cause, |request| {
+        matches!(request, Request::Admin(admin)
+            if matches!(admin.what, AdminWhat::UserRm | AdminWhat::UserFree | AdminWhat::TopicRm))
+    })
+}
