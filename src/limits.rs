@@ -129,6 +129,9 @@ pub const STREAM_STALE_SECONDS: u64 = 90 * 24 * 3600;
 /// Seconds an invitation code is good for.
 pub const CODE_SECONDS: u64 = 24 * 3600;
 
+/// Bytes of an invitation code in an address: ours have 20.
+pub const CODE_BYTES_MAX: usize = 128;
+
 /// Codes one user may have open.
 pub const CODES_PER_USER_MAX: usize = 32;
 

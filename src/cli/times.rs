@@ -1,9 +1,11 @@
 //! Times for people: the broker's RFC 3339 in UTC becomes the local zone's words. JSON keeps what
-//! the broker wrote. The one clock of `mailctl` is here.
+//! the broker wrote. What is no time is shown as it came, made visible. The one clock of `mailctl` is here.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Datelike, Local, TimeZone};
+
+use super::untrusted::visible;
 
 /// How far this machine's clock may be from the server's before a person is told: at that distance
 /// times that people read are plainly wrong.
@@ -32,7 +34,7 @@ where
     Z::Offset: std::fmt::Display,
 {
     let Ok(time) = DateTime::parse_from_rfc3339(rfc3339) else {
-        return rfc3339.to_owned();
+        return visible(rfc3339);
     };
     let time = time.with_timezone(&now.timezone());
     let form = if time.date_naive() == now.date_naive() {
@@ -55,7 +57,7 @@ where
     Z::Offset: std::fmt::Display,
 {
     DateTime::parse_from_rfc3339(rfc3339).map_or_else(
-        |_| rfc3339.to_owned(),
+        |_| visible(rfc3339),
         |time| {
             let time = time.with_timezone(&now.timezone());
             time.format("%H:%M:%S").to_string()
@@ -70,7 +72,7 @@ pub fn left(rfc3339: &str) -> String {
 
 fn left_at<Z: TimeZone>(rfc3339: &str, now: &DateTime<Z>) -> String {
     DateTime::parse_from_rfc3339(rfc3339).map_or_else(
-        |_| rfc3339.to_owned(),
+        |_| visible(rfc3339),
         |time| {
             let left = time.signed_duration_since(now).num_seconds().max(0);
             format!("{}:{:02}", left / 60, left % 60)
@@ -124,6 +126,9 @@ mod tests {
         assert_eq!(left_at("2026-11-22T13:04:52Z", &now), "4:52");
         assert_eq!(left_at("2026-11-22T12:59:00Z", &now), "0:00");
         assert_eq!(left_at("whenever", &now), "whenever");
+        for shown in [human_at, hour_at, left_at] {
+            assert_eq!(shown("\n42  \x1b[2J", &now), "␊42  ␛[2J");
+        }
     }
 
     #[test]

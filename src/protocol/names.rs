@@ -112,9 +112,6 @@ impl UserName {
 impl Address {
     /// Parses and normalises the name of a user or a topic.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        if text.contains('*') {
-            return Err(NameError::Misplaced('*'));
-        }
         normalise(text).map(Self)
     }
 }
@@ -155,24 +152,31 @@ impl Pattern {
 }
 
 fn normalise(text: &str) -> Result<String, NameError> {
-    if text.is_empty() {
-        return Err(NameError::Empty);
-    }
-    if text.len() > NAME_BYTES_MAX {
-        return Err(NameError::TooLong);
-    }
-    if let Some(first) = text.chars().next().filter(|first| "@#!-.".contains(*first)) {
-        return Err(NameError::Begins(first));
-    }
+    check(text)?;
     if is_plain(text) {
         return Ok(text.to_owned());
     }
     let levels: Result<Vec<String>, NameError> = text.split('/').map(normalise_level).collect();
     let name = levels?.join("/");
-    if name.len() > NAME_BYTES_MAX {
-        Err(NameError::TooLong)
-    } else {
-        Ok(name)
+    // Wide forms became plain ones: what began with a wide `@`, or was two wide dots, does so now.
+    check(&name)?;
+    Ok(name)
+}
+
+/// Checks what each name must keep to, as it was written and in its normal form.
+fn check(text: &str) -> Result<(), NameError> {
+    if text.split('/').any(str::is_empty) {
+        return Err(NameError::Empty);
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong);
+    }
+    if text.contains('*') {
+        return Err(NameError::Misplaced('*'));
+    }
+    match text.chars().next().filter(|first| "@#!-.".contains(*first)) {
+        Some(first) => Err(NameError::Begins(first)),
+        None => Ok(()),
     }
 }
 
@@ -181,7 +185,7 @@ fn normalise(text: &str) -> Result<String, NameError> {
 fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
     let letters = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'/');
-    bytes.iter().all(letters) && !text.ends_with('/') && !text.contains("//")
+    bytes.iter().all(letters)
 }
 
 fn normalise_level(level: &str) -> Result<String, NameError> {
@@ -248,6 +252,13 @@ mod tests {
     #[test]
     fn users_have_one_level_and_no_reserved_word() {
         assert_eq!(UserName::parse("a/b"), Err(NameError::Misplaced('/')));
+        assert_eq!(Address::parse("/a"), Err(NameError::Empty));
+        // Wide forms of what a name may not have.
+        assert_eq!(UserName::parse("．．"), Err(NameError::Begins('.')));
+        assert_eq!(Address::parse("＠ana"), Err(NameError::Begins('@')));
+        assert_eq!(Address::parse("lab/＊"), Err(NameError::Misplaced('*')));
+        assert_eq!(Address::parse("lab／"), Err(NameError::Empty));
+        assert_eq!(Pattern::parse("/a/*"), Err(NameError::Empty));
         assert_eq!(UserName::parse("accept"), Err(NameError::Reserved));
     }
 

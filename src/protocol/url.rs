@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::PublicKey;
+use crate::limits;
 
 /// Where a server is and which key it must prove.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl ServerUrl {
             Some(inner) => inner.strip_suffix(']').ok_or(UrlError("an open bracket"))?,
             None => host,
         };
-        if host.is_empty() || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        if !is_host(host) {
             return Err(UrlError("no host"));
         }
         let port = port.parse().map_err(|_| UrlError("a bad port"))?;
@@ -47,7 +48,8 @@ impl ServerUrl {
         for pair in query.split('&') {
             match pair.split_once('=') {
                 Some(("key", hex)) => key = Some(parse_key(hex)?),
-                Some(("code", word)) => code = Some(word.to_owned()),
+                Some(("code", word)) if is_code(word) => code = Some(word.to_owned()),
+                Some(("code", _)) => return Err(UrlError("a bad code")),
                 _ => {}
             }
         }
@@ -63,6 +65,18 @@ impl ServerUrl {
     pub fn endpoint(&self, port: u16) -> String {
         format!("tcp://{}:{port}", bracketed(&self.host))
     }
+}
+
+/// It becomes part of an endpoint, in which more than a name or an address would mean something.
+fn is_host(host: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || "._-:%".contains(c);
+    (1..=limits::HOST_BYTES_MAX).contains(&host.len()) && host.chars().all(fits)
+}
+
+/// Codes are hex digits; a later server's may be other letters. They are shown and typed.
+fn is_code(word: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    word.len() <= limits::CODE_BYTES_MAX && word.bytes().all(fits)
 }
 
 fn parse_key(text: &str) -> Result<PublicKey, UrlError> {
@@ -99,9 +113,11 @@ impl fmt::Display for ServerUrl {
 mod tests {
     use super::*;
 
+    const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
     #[test]
     fn urls_round_trip() {
-        let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+        let key = KEY;
         for text in [
             format!("correio://127.0.0.1:5570?key={key}"),
             format!("correio://[::1]:5570?key={key}"),
@@ -119,8 +135,18 @@ mod tests {
             "correio://a:1",
             "correio://a?key=00",
             "correio://:1?key=00",
-        ] {
-            assert!(ServerUrl::parse(text).is_err(), "{text}");
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([
+            // In an endpoint of ZeroMQ a semicolon parts this side from the other.
+            format!("correio://127.0.0.1:1;10.0.0.7:2?key={KEY}"),
+            format!("correio://[[::1]]:1?key={KEY}"),
+            format!("correio://a/b:1?key={KEY}"),
+            format!("correio://a:1?key={KEY}&code=a b"),
+            format!("correio://a:1?key={KEY}&code=\u{1b}[2J"),
+        ]) {
+            assert!(ServerUrl::parse(&text).is_err(), "{text}");
         }
     }
 }

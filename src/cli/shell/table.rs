@@ -127,10 +127,8 @@ pub fn help(word: Option<&str>) -> String {
 /// Returns what the last word of `typed` may become, and where it starts: a word of the table at the
 /// start of a line, else a name where one fits.
 pub fn complete(typed: &str, known: &Known) -> (usize, Vec<String>) {
-    let start = typed
-        .rfind(char::is_whitespace)
-        .map_or(0, |space| space + 1);
-    let last = &typed[start..];
+    let last = typed.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let start = typed.len() - last.len();
     let first = typed.split_whitespace().next().unwrap_or_default();
     let found = if let Some(mark) = ROWS
         .iter()
@@ -196,6 +194,8 @@ mod tests {
         assert_eq!(complete("#b"), (0, names(&["#bob "])));
         assert_eq!(complete("y "), (2, names(&["bob "])));
         assert_eq!(complete("yes a"), (4, vec![]));
+        // A space may have three bytes.
+        assert_eq!(complete("@ana\u{3000}@bu"), (7, names(&["@bulletin "])));
     }
 
     #[test]
