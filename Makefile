@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build run demo check test torture bench install
+.PHONY: help setup setup-build build run demo check test torture fuzz bench install
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -36,6 +36,9 @@ test: setup check build ## everything above, then all tests with their totals
 
 torture: setup build ## the crash tests in full: 300 kills each of server, mailctl and chats, 50 power cuts, 10,000 mails, a file of 1 GiB
 	@CORREIO_KILLS=$${CORREIO_KILLS:-300} CORREIO_CUTS=$${CORREIO_CUTS:-50} CORREIO_MAILS=$${CORREIO_MAILS:-10000} CORREIO_FILE_MIB=$${CORREIO_FILE_MIB:-1024} tools/test.sh
+
+fuzz: setup-build ## fuzz every parser that meets strangers (PARSERS="names ..." RUNS=10000000); needs nightly and cargo-fuzz
+	@tools/fuzz.sh $(PARSERS)
 
 bench: setup-build ## measure: acks per second, fan-out, restart, chat
 	@$(CARGO) bench --locked

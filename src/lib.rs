@@ -12,6 +12,8 @@
 //! - [`cli`]: the program `mailctl`.
 //! - [`limits`]: every maximum, with its reason.
 //!
+//! `fuzzing` is for `fuzz/` alone: the doors to parsers that are nobody else's business.
+//!
 //! `ARCHITECTURE.md` has the map and the stories of one mail and one chat.
 
 pub mod auth;
@@ -20,6 +22,8 @@ pub mod chat;
 pub mod cli;
 pub mod client;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 pub mod mailserver;
 pub mod protocol;

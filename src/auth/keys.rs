@@ -156,7 +156,8 @@ impl KeyPair {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the text of a key file; nothing when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
         let (public, secret) = text.trim_end().split_once('\n')?;
         let mut pair = Self {
             public: [0; 32],

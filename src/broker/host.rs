@@ -7,7 +7,7 @@ use crate::protocol::codes::{Code, WireError};
 
 /// Checks the host that a client says it can be reached at. It ends up in another client's endpoint, so
 /// nothing passes that is not part of a name or an address.
-pub(super) fn given(host: Option<&str>) -> Result<Option<&str>, WireError> {
+pub fn given(host: Option<&str>) -> Result<Option<&str>, WireError> {
     let is_of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     let Some(host) = host else {
         return Ok(None);
@@ -21,7 +21,7 @@ pub(super) fn given(host: Option<&str>) -> Result<Option<&str>, WireError> {
 
 /// Returns the address a connection came from in normal form: one of IPv4 in IPv6 is one of IPv4.
 /// Empty when there is none.
-pub(super) fn seen(address: &str) -> String {
+pub fn seen(address: &str) -> String {
     address
         .parse::<IpAddr>()
         .map_or_else(|_| String::new(), |ip| ip.to_canonical().to_string())
@@ -29,7 +29,7 @@ pub(super) fn seen(address: &str) -> String {
 
 /// Returns the host at which `reader` finds `side`; nothing when that is the host at which it finds the
 /// broker. An address of the broker's own machine is of use on that machine only.
-pub(super) fn between(side: &str, reader: &str) -> Option<String> {
+pub fn between(side: &str, reader: &str) -> Option<String> {
     let is_useless = side.is_empty() || (is_loopback(side) && !is_loopback(reader));
     (!is_useless).then(|| side.to_owned())
 }

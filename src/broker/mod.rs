@@ -14,7 +14,7 @@ mod block;
 pub mod committer;
 pub mod core;
 mod directory;
-mod host;
+pub(crate) mod host;
 mod invitation;
 mod invitations;
 pub mod io;

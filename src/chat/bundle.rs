@@ -23,7 +23,7 @@ const FRAME_BYTES: usize = 4 * 1024;
 
 /// Puts the first of the frames that wait into one. Returns it with how many it holds; nothing when
 /// the first goes better alone.
-pub(super) fn pack(waiting: &VecDeque<Packet>) -> Option<(Vec<u8>, usize)> {
+pub fn pack(waiting: &VecDeque<Packet>) -> Option<(Vec<u8>, usize)> {
     let mut room = BYTES_MAX - HEAD;
     let mut count = 0;
     for frame in waiting.iter().take_while(|frame| is_small(frame)) {
@@ -52,12 +52,12 @@ fn is_small(frame: &Packet) -> bool {
 }
 
 /// Says whether a message is a bundle.
-pub(super) fn is_bundle(message: &[u8]) -> bool {
+pub fn is_bundle(message: &[u8]) -> bool {
     message.first() == Some(&KIND)
 }
 
 /// Returns the frames of a bundle, in order; the last is an error when it is cut.
-pub(super) fn unpack(message: &[u8]) -> impl Iterator<Item = Result<&[u8], FrameError>> {
+pub fn unpack(message: &[u8]) -> impl Iterator<Item = Result<&[u8], FrameError>> {
     let mut rest = message.get(HEAD..).unwrap_or_default();
     std::iter::from_fn(move || {
         if rest.is_empty() {

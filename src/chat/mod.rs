@@ -5,7 +5,7 @@
 //! without sockets, files or clock; [`frame`] is what goes over the wire; [`io`] what goes into the core
 //! and comes out. Nothing here prints or asks.
 
-mod bundle;
+pub(crate) mod bundle;
 pub mod core;
 mod engine;
 mod error;

@@ -175,7 +175,7 @@ pub struct Account {
 }
 
 #[derive(Serialize, Deserialize)]
-struct HomeFile {
+pub(super) struct HomeFile {
     v: u32,
     default: Option<AccountName>,
 }
@@ -187,7 +187,7 @@ struct AccountName {
 }
 
 #[derive(Serialize, Deserialize)]
-struct AccountFile {
+pub(super) struct AccountFile {
     v: u32,
     url: String,
     #[serde(default)]

@@ -127,7 +127,7 @@ pub struct TrimmedClaim {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct MarksFile {
+pub(super) struct MarksFile {
     v: u32,
     /// The store's identity at the server: when it changes, counts start over.
     incarnation: u64,
@@ -497,15 +497,15 @@ fn starting(info: &LogInfo) -> LogMark {
 }
 
 /// Sixteen digits hold every id (they are below 2^53), so names sort by id.
-fn name_of(id: MailId, log: LogNumber) -> String {
+pub(super) fn name_of(id: MailId, log: LogNumber) -> String {
     format!("{id:016}.{log}.mail")
 }
 
-fn seen_name(id: MailId, log: LogNumber) -> String {
+pub(super) fn seen_name(id: MailId, log: LogNumber) -> String {
     format!("{}:2,S", name_of(id, log))
 }
 
-fn parse_name(name: &str) -> Option<(MailId, LogNumber)> {
+pub(super) fn parse_name(name: &str) -> Option<(MailId, LogNumber)> {
     let base = name.split_once(':').map_or(name, |(base, _flags)| base);
     let (id, log) = base.strip_suffix(".mail")?.split_once('.')?;
     Some((id.parse().ok()?, log.parse().ok()?))

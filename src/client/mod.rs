@@ -15,6 +15,7 @@ pub mod core;
 mod error;
 mod files;
 pub mod home;
+pub(crate) mod hostile;
 pub mod mailbox;
 mod mime;
 pub(crate) mod monitor;

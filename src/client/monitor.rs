@@ -21,7 +21,7 @@ pub(crate) fn watch(
 
 /// Reads a monitor frame: the event in two bytes of this machine's order, then a value. Raw, because
 /// the events of a newer libzmq are none of [`SocketEvent`]'s.
-pub(crate) fn raw_event(frame: &[u8]) -> Option<u16> {
+pub fn raw_event(frame: &[u8]) -> Option<u16> {
     let raw: [u8; 2] = frame.get(..2)?.try_into().ok()?;
     #[expect(
         clippy::host_endian_bytes,

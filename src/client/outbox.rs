@@ -137,7 +137,7 @@ pub struct Outbox {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct StreamFile {
+pub(super) struct StreamFile {
     v: u32,
     /// The stream in use, once the server issued one.
     stream: Option<u64>,
@@ -154,7 +154,7 @@ struct Names {
 
 /// An entry that has its outcome. Drafts that were removed have stream and number 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Done {
+pub(super) struct Done {
     entry: u64,
     stream: u64,
     number: u64,
@@ -513,7 +513,7 @@ struct Aside {
     file: File,
 }
 
-fn name_of(entry: u64, standing: &Standing) -> String {
+pub(super) fn name_of(entry: u64, standing: &Standing) -> String {
     match standing {
         Standing::Draft => format!("{entry:016}.draft.mail"),
         Standing::Queued => format!("{entry:016}.queued.mail"),
@@ -525,14 +525,14 @@ fn name_of(entry: u64, standing: &Standing) -> String {
     }
 }
 
-fn done_name(done: Done) -> String {
+pub(super) fn done_name(done: Done) -> String {
     format!(
         "{:016}.done-{}-{}.mail",
         done.entry, done.stream, done.number
     )
 }
 
-fn parse_done(name: &str) -> Option<Done> {
+pub(super) fn parse_done(name: &str) -> Option<Done> {
     let (entry, place) = name.strip_suffix(".mail")?.split_once(".done-")?;
     let (stream, number) = place.split_once('-')?;
     Some(Done {
@@ -542,7 +542,7 @@ fn parse_done(name: &str) -> Option<Done> {
     })
 }
 
-fn parse_name(name: &str) -> Option<(u64, Standing)> {
+pub(super) fn parse_name(name: &str) -> Option<(u64, Standing)> {
     let (entry, standing) = name.strip_suffix(".mail")?.split_once('.')?;
     Some((entry.parse().ok()?, parse_standing(standing)?))
 }
@@ -569,7 +569,7 @@ fn parse_standing(text: &str) -> Option<Standing> {
     }))
 }
 
-fn header_of(path: &Path, draft: &Draft) -> Result<Vec<u8>, FileError> {
+pub(super) fn header_of(path: &Path, draft: &Draft) -> Result<Vec<u8>, FileError> {
     let header = EntryHeader {
         v: 1,
         to: draft.to.clone(),
@@ -603,6 +603,11 @@ fn read_header(path: &Path, file: &mut impl Read) -> Result<EntryHeader, FileErr
 fn read_draft(path: &Path, mut file: &File) -> Result<Draft, FileError> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed("read", path))?;
+    parse_draft(path, bytes)
+}
+
+/// Reads an entry's bytes; `path` is for messages.
+pub(super) fn parse_draft(path: &Path, mut bytes: Vec<u8>) -> Result<Draft, FileError> {
     let end = bytes
         .iter()
         .position(|byte| *byte == b'\n')

@@ -31,7 +31,7 @@ pub(super) struct Folder {
 
 /// What `server.json` says: the server that runs on this folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Running {
+pub struct Running {
     pub(super) v: u32,
     pub(super) pid: u32,
     pub(super) version: String,
@@ -39,6 +39,13 @@ pub(super) struct Running {
     pub(super) live: String,
     /// Where the browser page is; no such page yet.
     pub(super) http: Option<String>,
+}
+
+impl Running {
+    /// Reads the bytes of `server.json`; nothing when they are none.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
 }
 
 impl Folder {
@@ -119,7 +126,7 @@ impl Folder {
 
     /// Reads what a running server said of itself.
     pub(super) fn running(&self) -> Option<Running> {
-        serde_json::from_slice(&fs::read(self.path.join(JSON_FILE)).ok()?).ok()
+        Running::parse(&fs::read(self.path.join(JSON_FILE)).ok()?)
     }
 
     /// Puts a file in place whole: readers see the old one or the new one.

@@ -9,7 +9,7 @@
 //! `sysexits.h`. This module decides nothing about mail: that is [`crate::broker`].
 
 mod args;
-mod folder;
+pub(crate) mod folder;
 mod run;
 mod watch;
 

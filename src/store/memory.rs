@@ -86,9 +86,9 @@ impl Reader for MemoryReader {
     }
 }
 
-#[cfg(test)]
 impl Memory {
     /// Returns all rows, for tests that look at bytes.
+    #[cfg(test)]
     pub(super) fn rows(&self) -> Vec<(Tree, Vec<u8>, Vec<u8>)> {
         let image = lock(&self.image);
         let rows = Tree::ALL.into_iter().flat_map(|tree| {
@@ -98,14 +98,20 @@ impl Memory {
         rows.collect()
     }
 
-    /// Writes or removes a row, for tests that break something.
+    /// Writes or removes a row, for those that break something.
     pub(super) fn set(&mut self, tree: Tree, key: &[u8], value: Option<Vec<u8>>) {
         lock(&self.image).apply(Batch(vec![(tree, key.to_vec(), value)]));
     }
 
     /// Says what does not fit together.
+    #[cfg(test)]
     pub(super) fn verify(&self) -> super::Report {
-        super::verify::verify(&&*lock(&self.image)).expect("memory reads")
+        self.try_verify().expect("memory reads")
+    }
+
+    /// The same for rows of any bytes.
+    pub(super) fn try_verify(&self) -> Result<super::Report, StoreError> {
+        super::verify::verify(&&*lock(&self.image))
     }
 }
 

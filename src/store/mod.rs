@@ -6,6 +6,7 @@
 //! `docs/storage.md` has the trees, the key bytes and the argument why a commit is durable.
 
 mod codec;
+pub(crate) mod hostile;
 mod key;
 mod kv;
 pub mod memory;

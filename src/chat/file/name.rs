@@ -35,12 +35,12 @@ pub fn safe(name: &str) -> String {
 }
 
 /// Returns `name`, a [`safe`] one, as its `n`th namesake: `notes (2).txt`.
-pub(super) fn numbered(name: &str, n: u32) -> String {
+pub fn numbered(name: &str, n: u32) -> String {
     cut(name, &format!(" ({n})"), NAME_BYTES_MAX)
 }
 
 /// Returns `name`, a [`safe`] one, for a folder that takes short names only.
-pub(super) fn short(name: &str) -> String {
+pub fn short(name: &str) -> String {
     cut(name, "", NAME_BYTES_MAX / 2)
 }
 

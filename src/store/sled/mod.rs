@@ -7,7 +7,7 @@
 mod disk;
 mod poke;
 mod preflight;
-mod seal;
+pub(crate) mod seal;
 #[cfg(test)]
 mod tests;
 mod trees;

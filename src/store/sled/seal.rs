@@ -13,7 +13,7 @@ use super::disk;
 use crate::protocol::MailId;
 
 /// Bytes between the two slots: they never share a disk's sector.
-const SLOT_BYTES: u64 = 4096;
+const SLOT_BYTES: usize = 4096;
 
 /// Bytes of one slot's content.
 const CONTENT_BYTES: usize = 32;
@@ -26,7 +26,7 @@ const MAGIC: [u8; 4] = *b"cse\x01";
 
 /// The highest numbers known to be on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Reach {
+pub struct Reach {
     /// Last mail id.
     pub mail: MailId,
     /// Last lease epoch.
@@ -42,7 +42,7 @@ impl Reach {
 
 /// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub enum Found {
     /// There is none: a new store, or one from a backup.
     Nothing,
     /// It says this.
@@ -76,13 +76,7 @@ impl Seal {
         }
         let file = disk::private().open(path)?;
         let slots = [read(&file, 0)?, read(&file, 1)?];
-        let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
-        let found = match newest {
-            Some((UNWRITTEN, _)) => Found::Nothing,
-            Some((_, reach)) => Found::Reach(reach),
-            None => Found::Damaged,
-        };
-        let turn = newest.map_or(0, |(turn, _)| turn);
+        let (turn, found) = newest(slots);
         Ok((Self { file, turn }, found))
     }
 
@@ -90,7 +84,7 @@ impl Seal {
     pub(super) fn write(&mut self, reach: Reach) -> io::Result<()> {
         let turn = self.turn + 1;
         self.file
-            .write_all_at(&content(turn, reach), (turn % 2) * SLOT_BYTES)?;
+            .write_all_at(&content(turn, reach), (turn % 2) * SLOT_BYTES as u64)?;
         self.file.sync_data()?;
         self.turn = turn;
         Ok(())
@@ -110,6 +104,25 @@ fn begin(path: &Path) -> io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
+/// Says what the bytes of a seal's file hold.
+pub fn found_in(bytes: &[u8]) -> Found {
+    let mut slots = bytes
+        .chunks(SLOT_BYTES)
+        .map(|slot| whole(slot.first_chunk()?));
+    let slots = [0, 1].map(|_| slots.next().flatten());
+    newest(slots).1
+}
+
+/// Returns the turn and the content of the slot that was written last.
+fn newest(slots: [Option<(u64, Reach)>; 2]) -> (u64, Found) {
+    let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
+    match newest {
+        Some((UNWRITTEN, _)) => (UNWRITTEN, Found::Nothing),
+        Some((turn, reach)) => (turn, Found::Reach(reach)),
+        None => (0, Found::Damaged),
+    }
+}
+
 fn content(turn: u64, reach: Reach) -> [u8; CONTENT_BYTES] {
     let mut slot = [0; CONTENT_BYTES];
     slot[..4].copy_from_slice(&MAGIC);
@@ -124,14 +137,19 @@ fn content(turn: u64, reach: Reach) -> [u8; CONTENT_BYTES] {
 /// Returns a slot's turn and content, if it is whole.
 fn read(file: &File, slot: u64) -> io::Result<Option<(u64, Reach)>> {
     let mut bytes = [0; CONTENT_BYTES];
-    match file.read_exact_at(&mut bytes, slot * SLOT_BYTES) {
+    match file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         other => other?,
     }
+    Ok(whole(&bytes))
+}
+
+/// Returns a slot's turn and content, if its checksum is right.
+fn whole(bytes: &[u8; CONTENT_BYTES]) -> Option<(u64, Reach)> {
     let (words, _) = bytes.as_chunks::<8>();
     let [_, turn, mail, epoch] = [0, 1, 2, 3].map(|at| u64::from_be_bytes(words[at]));
     let reach = Reach { mail, epoch };
-    Ok((content(turn, reach) == bytes).then_some((turn, reach)))
+    (content(turn, reach) == *bytes).then_some((turn, reach))
 }
 
 #[cfg(test)]
