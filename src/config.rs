@@ -29,6 +29,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Who may register; nothing: open on loopback, by invitation elsewhere.
     pub registration: Option<Registration>,
+    /// Registrations of one address in an hour; nothing: what [`crate::limits`] says.
+    pub registrations: Option<u64>,
     /// May any user make a topic by joining it?
     pub topics_open: bool,
     /// How long a session and its port live without a word.
@@ -151,6 +153,19 @@ pub const KEYS: &[Key] = &[
                     ("closed", Some(Registration::Closed)),
                 ],
             )?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "registrations",
+        placeholder: "N",
+        default: AUTO,
+        help: "New users and devices that one network address may register in an hour. auto: 200, and 20000 from this machine itself.",
+        set: |config, text| {
+            config.registrations = match text {
+                AUTO => None,
+                count => Some(number(count, 1, limits::ID_MAX)?),
+            };
             Ok(())
         },
     },
@@ -422,6 +437,8 @@ impl Config {
             log_bytes_max: self.mailbox_bytes,
             history_mails: self.history_mails,
             history_seconds: self.history_age.as_secs(),
+            registrations: self.registrations.unwrap_or(limits::REGISTRATIONS_DEFAULT),
+            registrations_loopback: self.registrations.unwrap_or(limits::REGISTRATIONS_LOOPBACK),
             live_port,
         }
     }
@@ -449,6 +466,7 @@ impl Config {
             chat_ports: Ports { first: 1, last: 1 },
             advertise: None,
             registration: None,
+            registrations: None,
             topics_open: false,
             lease_ttl: Duration::ZERO,
             port_rest: Duration::ZERO,

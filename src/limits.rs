@@ -227,3 +227,78 @@ pub const CHAT_LEAVE_MS: u64 = 2_000;
 
 /// ... and altogether.
 pub const CHAT_LEAVE_MS_MAX: u64 = 4_000;
+
+/// What one user or address may do: so many at once, then one more every so many microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At once.
+    pub burst: u64,
+    /// Microseconds until there is one more.
+    pub micros: u64,
+}
+
+/// Failed requests of a user, or of all unknown keys of an address: a client with a fault is told of it
+/// 500 times at once and 50 times a second; then all it asks is answered `busy`.
+pub const FAILED_REQUESTS: Rate = Rate {
+    burst: 500,
+    micros: 20_000,
+};
+
+/// Answers `busy` to who is over a budget, ten a second: beyond them requests are dropped.
+pub const BUSY_ANSWERS: Rate = Rate {
+    burst: 10,
+    micros: 100_000,
+};
+
+/// Requests of all unknown keys of an address: enough for 10,000 devices that register at once.
+pub const STRANGERS_REQUESTS: Rate = Rate {
+    burst: 10_000,
+    micros: 1_000,
+};
+
+/// Wrong codes of an address. A code has 80 random bits, so this bounds noise rather than luck.
+pub const WRONG_CODES: Rate = Rate {
+    burst: 20,
+    micros: 6_000_000,
+};
+
+/// Logins of a user. Each run of `mailctl` is one.
+pub const LOGINS: Rate = Rate {
+    burst: 1_000,
+    micros: 5_000,
+};
+
+/// What a user's denied subscriptions may cost, in units of [`denied_cost`]: some 2,000 of a notice
+/// key's size. libzmq keeps them for as long as the connection lasts.
+pub const DENIED_SUBSCRIPTIONS: Rate = Rate {
+    burst: 65_536,
+    micros: 31_250,
+};
+
+/// What a frame costs that is no subscription, in units of [`denied_cost`]: 16 of them are a whole
+/// budget, for no client's library sends one.
+pub const STRAY_COST: u64 = 4_096;
+
+/// Denied subscriptions that all connections together may make libzmq keep, in units of
+/// [`denied_cost`], before the live socket is opened anew: about 50 MB.
+pub const DENIED_KEPT_MAX: u64 = 1 << 20;
+
+/// What a denied subscription costs: libzmq keeps about 45 bytes for each of these units.
+pub const fn denied_cost(topic_bytes: usize) -> u64 {
+    16 + topic_bytes as u64
+}
+
+/// Budgets kept of one kind that are not whole; who comes then shares one.
+pub const BUDGETS_MAX: usize = 16_384;
+
+/// Registrations of an address in an hour by default, and of this machine's own, where many users
+/// share one address.
+pub const REGISTRATIONS_DEFAULT: u64 = 200;
+/// See [`REGISTRATIONS_DEFAULT`].
+pub const REGISTRATIONS_LOOPBACK: u64 = 20_000;
+
+/// Open invitations of one user to another.
+pub const INVITATIONS_TO_ONE_MAX: usize = 4;
+
+/// Places among the [`INVITATIONS_TO_USER_MAX`] of a user that are kept for askers who have none yet.
+pub const INVITATIONS_RESERVED: usize = 8;

@@ -1,5 +1,6 @@
 //! Users, devices and codes: hello, register, invite, logout.
 
+use super::budget::Origin;
 use super::core::{Call, Core, Ruling, done, not_registered, told};
 use super::io::Registration;
 use crate::limits;
@@ -85,7 +86,9 @@ impl Core {
             return self.registered_before(user, device, register.user.as_ref());
         }
         let code = register.code.as_deref().map(code_digest);
-        let admission = self.admit(register.user, code.as_ref())?;
+        let origin = Origin::of(&call.peer.address);
+        let admission = self.admit_from(origin, register.user, code.as_ref())?;
+        self.budgets.take_registration(origin, self.now.mono_ms)?;
         if let Some(code) = &code {
             self.directory.remove_code(code, &mut self.changes);
         }
@@ -114,6 +117,25 @@ impl Core {
             device,
             durability: "fsync".into(),
         })
+    }
+
+    /// Decides what a new key may be; who tries many wrong codes is not told of a right one.
+    fn admit_from(
+        &mut self,
+        origin: Origin,
+        wanted: Option<UserName>,
+        code: Option<&[u8; 32]>,
+    ) -> Result<Admission, WireError> {
+        let mono_ms = self.now.mono_ms;
+        if code.is_some() {
+            self.budgets.may_try_code(origin, mono_ms)?;
+        }
+        let admission = self.admit(wanted, code);
+        let is_wrong = |error: &WireError| error.code == Code::BadCode;
+        if admission.as_ref().is_err_and(is_wrong) {
+            self.budgets.charge_wrong_code(origin, mono_ms);
+        }
+        admission
     }
 
     /// Decides what a new key may be.

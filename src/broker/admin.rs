@@ -183,6 +183,7 @@ impl Core {
             "expired": self.counts.expired,
             "trimmed_unread": self.counts.trimmed_unread,
             "denied_subscriptions": self.counts.denied_subscriptions,
+            "dropped_requests": self.counts.dropped_requests,
             "running_s": self.running_s(),
             "incarnation": self.meta.incarnation,
             "disk_low": self.disk_low,

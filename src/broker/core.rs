@@ -2,7 +2,7 @@
 //!
 //! This file holds the law (one input, drain, next input), the tickets, and the one match over the
 //! verbs; what a verb means is in `account`, `session`, `send`, `read`, `topic`, `lease`, `invitation`,
-//! `block` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
+//! `block`, `live` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
 //!
 //! Decide, make durable, then tell: an input changes the state in memory at once, and whatever is
 //! told because of it, replies that change nothing included, waits until everything decided so far is
@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::block::Blocks;
+use super::budget::{Admission, Asker, Budgets, Origin, busy};
 use super::directory::Directory;
 use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
@@ -22,7 +23,6 @@ use super::read::Pending;
 use super::sessions::{Session, Sessions};
 use super::streams::Streams;
 use super::upkeep::Upkeep;
-use crate::auth::policy;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::notice::{Notice, NoticeKey};
@@ -45,16 +45,19 @@ pub struct Core {
     pub(super) blocks: Blocks,
     pub(super) sessions: Sessions,
     pub(super) upkeep: Upkeep,
+    pub(super) budgets: Budgets,
     pub(super) counts: Counts,
     /// What was granted to each key on the live socket: whom to tell when a right is lost.
     pub(super) granted: HashMap<PublicKey, HashSet<LogNumber>>,
     /// Logs somebody listens to under their present key; nobody is told of the others.
-    listened: HashSet<NoticeKey>,
+    pub(super) listened: HashSet<NoticeKey>,
+    /// What denied subscriptions made the live socket keep since it was opened.
+    pub(super) denied_kept: u64,
     pub(super) disk_low: bool,
     pub(super) stopping: bool,
     /// Changes of the input being handled.
     pub(super) changes: Vec<Change>,
-    outputs: VecDeque<Output>,
+    pub(super) outputs: VecDeque<Output>,
     tickets: Tickets,
     loads: HashMap<Ticket, Pending>,
     /// Reads under way that each key asked for.
@@ -71,6 +74,8 @@ pub(super) struct Counts {
     pub(super) trimmed_unread: u64,
     pub(super) expired: u64,
     pub(super) denied_subscriptions: u64,
+    /// Of clients over their budget of failed requests.
+    pub(super) dropped_requests: u64,
 }
 
 /// Commits under way, and what is told when they are on disk.
@@ -132,6 +137,7 @@ impl Core {
         let synced = snapshot.mail_counters.mail;
         let mut core = Self {
             upkeep: Upkeep::new(snapshot.meta.running_s, now.mono_ms),
+            budgets: Budgets::new((settings.registrations, settings.registrations_loopback)),
             settings,
             now,
             meta: snapshot.meta,
@@ -146,6 +152,7 @@ impl Core {
             counts: Counts::default(),
             granted: HashMap::new(),
             listened: HashSet::new(),
+            denied_kept: 0,
             disk_low: false,
             stopping: false,
             changes,
@@ -178,7 +185,9 @@ impl Core {
                 frames,
                 random,
             } => self.request(peer, frames, random),
-            Input::Subscribe { key, topic } => self.subscribe(key, &topic),
+            Input::Subscribe { key, topic, sure } => self.subscribe(key, &topic, sure),
+            Input::Stray { key } => self.denied(&key, limits::STRAY_COST),
+            Input::Doubt(key) => self.doubt(key),
             Input::Committed(ticket) => self.committed(ticket),
             Input::Loaded(ticket, answer) => self.loaded(ticket, answer),
             Input::Tick { disk_low } => self.tick(disk_low),
@@ -192,11 +201,6 @@ impl Core {
         self.outputs
             .pop_front()
             .unwrap_or(Output::Idle { wake_at_ms: None })
-    }
-
-    /// Says whether ZAP may let this key onto the live socket: a registered device's only.
-    pub fn may_connect_live(&self, key: &PublicKey) -> bool {
-        self.directory.device_of_key(key).is_some()
     }
 
     /// Says whether nothing is under way: no commit, no read, no reply waiting.
@@ -272,6 +276,10 @@ impl Core {
         let id = frames.next().unwrap_or_default();
         let (header, body) = (frames.next(), frames.next());
         let call = Call { peer, id, random };
+        let asker = self.asker(&call.peer);
+        if !self.admits(&call, asker) {
+            return;
+        }
         let ruling = if call.id.is_empty() || call.id.len() > limits::REQUEST_ID_BYTES_MAX {
             Err(WireError::new(
                 Code::BadRequest,
@@ -293,8 +301,40 @@ impl Core {
         match ruling {
             Ok(Some(header)) => self.reply(&call, header, Vec::new()),
             Ok(None) => {}
-            Err(error) => self.reply(&call, reply::encode_error(&error), Vec::new()),
+            Err(error) => self.refuse(&call, asker, &error),
         }
+    }
+
+    /// Returns who answers for a request; nobody does for an administrator's.
+    fn asker(&self, peer: &Peer) -> Option<Asker> {
+        if let Some(device) = self.directory.device_of_key(&peer.key) {
+            return Some(Asker::User(device.user));
+        }
+        let is_admin = self.settings.admin_keys.contains(&peer.key);
+        (!is_admin).then(|| Asker::Stranger(Origin::of(&peer.address)))
+    }
+
+    /// Says whether a request is looked at: not one of who goes on failing, which is answered `busy`
+    /// at times and then no more, so that it costs next to nothing.
+    fn admits(&mut self, call: &Call, asker: Option<Asker>) -> bool {
+        let admission = asker.map(|asker| self.budgets.admit(asker, self.now.mono_ms));
+        match admission {
+            None | Some(Admission::Welcome) => return true,
+            Some(Admission::Later(wait_ms)) => {
+                let error = busy("too many of your requests failed", wait_ms);
+                self.reply(call, reply::encode_error(&error), Vec::new());
+            }
+            Some(Admission::Silence) => self.counts.dropped_requests += 1,
+        }
+        false
+    }
+
+    fn refuse(&mut self, call: &Call, asker: Option<Asker>, error: &WireError) {
+        if let Some(asker) = asker {
+            self.budgets
+                .charge_failure(asker, error.code, self.now.mono_ms);
+        }
+        self.reply(call, reply::encode_error(error), Vec::new());
     }
 
     fn rule(&mut self, call: &Call, request: Request, body: Option<Vec<u8>>) -> Ruling {
@@ -519,87 +559,6 @@ impl Core {
         }
         let text = "256 reads of this device are under way; wait for some of their replies";
         Err(WireError::new(Code::Busy, text).after_ms(100))
-    }
-
-    // -- the live socket --
-
-    /// Grants a subscription frame, or does not: only an existing key of its present generation, of
-    /// an address this user may read and has joined (P5).
-    fn subscribe(&mut self, key: PublicKey, topic: &[u8]) {
-        let device = self.directory.device_of_key(&key);
-        let granted = NoticeKey::from_bytes(topic)
-            .zip(device)
-            .and_then(|(wanted, device)| {
-                let address = self.directory.address(wanted.log)?;
-                let may = address.generation == wanted.generation
-                    && policy::may_read(device.user, address)
-                    && self.directory.reads(device.user, wanted.log);
-                may.then_some((wanted, device.user))
-            });
-        let Some((granted, user)) = granted else {
-            self.counts.denied_subscriptions += 1;
-            return;
-        };
-        self.outputs.push_back(Output::Grant(granted));
-        self.listened.insert(granted);
-        self.granted.entry(key).or_default().insert(granted.log);
-        self.publish(user, &Notice::Granted { log: granted.log }, None);
-    }
-
-    /// Raises the generation of everything a key was granted, because it lost its rights, and tells
-    /// those who keep theirs.
-    pub(super) fn take_back_grants(&mut self, key: &PublicKey) {
-        let lost = self.granted.remove(key).unwrap_or_default();
-        // All of them before anybody is told: the old keys must hear nothing of the new ones.
-        for log in &lost {
-            self.rekey(*log);
-        }
-        for log in lost {
-            self.tell_rekeyed(log);
-        }
-    }
-
-    /// Raises a log's generation if any of a user's keys was granted it: he does not read it now.
-    pub(super) fn take_back_grant(&mut self, user: LogNumber, log: LogNumber) {
-        let mut was_granted = false;
-        for device in self.directory.devices_of(user) {
-            let granted = self
-                .directory
-                .device(device)
-                .and_then(|device| self.granted.get_mut(&device.key));
-            was_granted |= granted.is_some_and(|logs| logs.remove(&log));
-        }
-        if was_granted {
-            self.rekey(log);
-            self.tell_rekeyed(log);
-        }
-    }
-
-    fn rekey(&mut self, log: LogNumber) {
-        if let Some(old) = self.directory.notice_key(log) {
-            self.listened.remove(&old);
-        }
-        self.directory.raise_generation(log, &mut self.changes);
-    }
-
-    /// Tells readers online that a log is new or has another key: a topic's by notice and with the
-    /// next heartbeat, a user's own with the heartbeat alone, for his old key is what was lost.
-    pub(super) fn tell_rekeyed(&mut self, log: LogNumber) {
-        let mut readers: Vec<LogNumber> = self.directory.readers(log).collect();
-        readers.push(log);
-        for user in readers {
-            self.sessions.rekeyed(user, log);
-            if user != log && self.listened_key(user).is_some() {
-                self.publish_log(user, log);
-            }
-        }
-    }
-
-    fn publish_log(&mut self, user: LogNumber, log: LogNumber) {
-        // The devices' cursors differ; a notice speaks of none, so the client fetches.
-        if let Some(info) = self.log_info(0, log) {
-            self.publish(user, &Notice::Log { info }, None);
-        }
     }
 }
 

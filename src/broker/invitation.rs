@@ -104,7 +104,7 @@ impl Core {
                 let text = "you asked for 30 chats within a minute; wait a little";
                 WireError::new(Code::Busy, text).after_ms(wait_ms)
             })?;
-        let is_full = self.invitations.open_to(to).count() >= limits::INVITATIONS_TO_USER_MAX;
+        let is_full = !self.has_room(to, who.user);
         let has_device = self.directory.devices_of(to).next().is_some();
         if self.blocks.has(to, who.user) || is_full || !has_device {
             let name = self.directory.name_of(to);
@@ -112,6 +112,22 @@ impl Core {
             return Err(WireError::new(Code::PeerBusy, text));
         }
         Ok(())
+    }
+
+    /// Says whether a user may be asked once more by this one. Nobody fills the places of all: some are
+    /// kept for who has not asked yet.
+    fn has_room(&self, to: LogNumber, asker: LogNumber) -> bool {
+        let (mut open, mut own) = (0, 0);
+        for record in self.invitations.open_to(to) {
+            open += 1;
+            own += usize::from(record.from == asker);
+        }
+        let reserved = if own == 0 {
+            0
+        } else {
+            limits::INVITATIONS_RESERVED
+        };
+        own < limits::INVITATIONS_TO_ONE_MAX && open + reserved < limits::INVITATIONS_TO_USER_MAX
     }
 
     fn invitation(

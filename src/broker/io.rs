@@ -53,7 +53,16 @@ pub enum Input {
         key: PublicKey,
         /// What it wants to subscribe to: any bytes.
         topic: Vec<u8>,
+        /// Whether a grant would reach the connection that asked, and no other.
+        sure: bool,
     },
+    /// A frame on the live socket that is no subscription: what no client's library sends.
+    Stray {
+        /// The CURVE key that the connection proved.
+        key: PublicKey,
+    },
+    /// A grant of this key may have gone to another connection than the one that asked.
+    Doubt(NoticeKey),
     /// This commit, and every one before it, is on disk.
     Committed(Ticket),
     /// A read is done.
@@ -88,6 +97,8 @@ pub enum Output {
     },
     /// Grant exactly this key to the connection whose subscription was the last input.
     Grant(NoticeKey),
+    /// Open the live socket anew: its connections have made it keep too much that was denied.
+    RenewLive,
     /// Make this durable, in order of tickets, and say `Committed`.
     Commit(Ticket, Vec<Change>),
     /// Read this, beside the commits, and say `Loaded`.
@@ -154,6 +165,10 @@ pub struct Settings {
     pub history_mails: u64,
     /// Seconds of running time they are kept at most.
     pub history_seconds: u64,
+    /// Registrations of one address in an hour.
+    pub registrations: u64,
+    /// Registrations of this machine's own addresses in an hour.
+    pub registrations_loopback: u64,
     /// Port of the live socket, told in `hello`.
     pub live_port: u16,
 }
@@ -174,6 +189,8 @@ impl Default for Settings {
             log_bytes_max: limits::LOG_BYTES_DEFAULT,
             history_mails: limits::HISTORY_MAILS_DEFAULT,
             history_seconds: limits::HISTORY_SECONDS_DEFAULT,
+            registrations: limits::REGISTRATIONS_DEFAULT,
+            registrations_loopback: limits::REGISTRATIONS_LOOPBACK,
             live_port: 0,
         }
     }

@@ -49,6 +49,11 @@ impl Core {
                 WireError::new(Code::NoPort, "every chat port is in use or at rest")
                     .after_ms(wait_ms)
             }
+            NoPort::UserRest(wait_ms) => WireError::new(
+                Code::NoPort,
+                "the ports you gave back have to rest before you get another",
+            )
+            .after_ms(wait_ms),
             NoPort::UserLimit => WireError::new(
                 Code::NoPort,
                 format!(

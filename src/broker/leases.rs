@@ -18,6 +18,8 @@ pub(super) enum NoPort {
     Empty(u64),
     /// The user is at his limit.
     UserLimit,
+    /// The user gave back many, which rest; ask again after so many milliseconds.
+    UserRest(u64),
 }
 
 /// The pool.
@@ -109,6 +111,9 @@ impl Leases {
         if held >= self.per_user {
             return Err(NoPort::UserLimit);
         }
+        if let Some(wait_ms) = self.rest_of(user, held, mono_ms) {
+            return Err(NoPort::UserRest(wait_ms));
+        }
         if self.free.is_empty() {
             let wait = self
                 .resting
@@ -117,6 +122,18 @@ impl Leases {
             return Err(NoPort::Empty(wait.unwrap_or(self.term_ms).max(1)));
         }
         Ok(())
+    }
+
+    /// Returns how long a user must wait who gave back so many ports that he, with them at rest, has
+    /// three times his limit: else one user could send the whole pool to rest.
+    fn rest_of(&self, user: LogNumber, held: usize, mono_ms: u64) -> Option<u64> {
+        let own = self.resting.iter().filter(|(_, port)| {
+            let lease = self.lent.get(port);
+            lease.is_some_and(|lease| lease.user == user)
+        });
+        let ends: Vec<u64> = own.map(|(end, _)| *end).collect();
+        let over = ends.len().checked_sub(3 * self.per_user - held)?;
+        Some(ends.get(over)?.saturating_sub(mono_ms).max(1))
     }
 
     /// Lends the port at the front of the queue. Call after [`can_offer`](Self::can_offer) said yes.
@@ -247,6 +264,21 @@ mod tests {
             Err(NoPort::Empty(50)),
             "a rest is never shortened"
         );
+    }
+
+    #[test]
+    fn p06_who_takes_and_gives_back_does_not_empty_the_pool() {
+        let ports: Vec<u16> = (10..30).collect();
+        let mut leases = Leases::restore(&ports, (90, 60, 2), Vec::new(), 0, &mut Vec::new());
+        for epoch in 1..=6 {
+            assert_eq!(leases.can_offer(1, epoch), Ok(()));
+            let port = offer(&mut leases, WHO, epoch).unwrap();
+            leases.release(port, epoch, epoch, &mut Vec::new());
+        }
+        assert_eq!(leases.can_offer(1, 10), Err(NoPort::UserRest(51)));
+        assert_eq!(leases.can_offer(2, 10), Ok(()), "others have theirs");
+        leases.end_rests(&ports, 61, &mut Vec::new());
+        assert_eq!(leases.can_offer(1, 61), Ok(()), "as soon as one has rested");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`; what happens by itself: `upkeep`; state:
-//!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`. No sockets, files, clocks,
+//!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`, `live`; what happens by itself: `upkeep`; state:
+//!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`. No sockets, files, clocks,
 //!   threads or randomness.
 //! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
 //!   the store thread.
@@ -11,6 +11,7 @@
 mod account;
 mod admin;
 mod block;
+mod budget;
 pub mod committer;
 pub mod core;
 mod directory;
@@ -20,6 +21,7 @@ mod invitations;
 pub mod io;
 mod lease;
 mod leases;
+mod live;
 mod logs;
 mod queue;
 mod read;

@@ -15,7 +15,7 @@ use zmq::{DONTWAIT, SNDMORE};
 use super::committer::{Committer, Done, Wake, WakeReader};
 use super::core::Core;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
-use super::xpub::{self, Guard, LiveSocket, retry};
+use super::xpub::{self, Guard, Heard, LiveSocket, retry};
 use super::zap::{self, Zap};
 use crate::auth::keys::KeyPair;
 use crate::config::{Config, Endpoint};
@@ -32,6 +32,9 @@ const QUEUED_BYTES_MAX: usize = 64 << 20;
 
 /// The core is told the time at least this often.
 const TICK_MS: u64 = 1_000;
+
+/// Milliseconds between two tries to bind a renewed live socket.
+const REBIND_MS: u64 = 5;
 
 /// How long a stop may take to finish what was begun, and then to get the last replies out.
 const STOP_MS: u64 = 1_500;
@@ -95,12 +98,21 @@ pub struct Sockets {
     zap: Zap,
     requests: zmq::Socket,
     live: LiveSocket,
+    live_place: LivePlace,
     // The last field: a context ends only when its sockets are closed.
     context: zmq::Context,
     /// The request socket's port.
     pub request_port: u16,
     /// The live socket's port.
     pub live_port: u16,
+}
+
+/// What it takes to open the live socket anew.
+struct LivePlace {
+    keys: KeyPair,
+    endpoint: Endpoint,
+    /// Whether the socket there is now still waits for its port.
+    unbound: bool,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -133,10 +145,37 @@ impl Sockets {
             zap,
             requests,
             live,
+            live_place: LivePlace {
+                keys: keys.clone(),
+                endpoint: Endpoint {
+                    port: live_port,
+                    ..live_endpoint
+                },
+                unbound: false,
+            },
             context,
             request_port,
             live_port,
         })
+    }
+
+    /// Closes the live socket with all its connections and makes a new one; clients come back by
+    /// themselves, and what they miss meanwhile they find in their logs.
+    fn renew_live(&mut self) -> Result<(), ServerError> {
+        let place = &mut self.live_place;
+        self.live = LiveSocket::new(&self.context, &place.keys, place.endpoint.is_ipv6())
+            .map_err(network("open the live socket"))?;
+        place.unbound = true;
+        Ok(())
+    }
+
+    /// Tries to give a renewed live socket its port, which libzmq frees in its own time.
+    fn bind_live(&mut self) {
+        let place = &mut self.live_place;
+        if place.unbound {
+            let endpoint = place.endpoint.to_string();
+            place.unbound = self.live.socket().bind(&endpoint).is_err();
+        }
     }
 }
 
@@ -299,6 +338,7 @@ impl Server {
         self.wake.drain();
         self.notice_stop()?;
         self.take_results()?;
+        self.sockets.bind_live();
         let core = &self.core;
         self.sockets
             .zap
@@ -330,7 +370,12 @@ impl Server {
 
     fn patience_ms(&self) -> i64 {
         let left = self.next_tick_ms().saturating_sub(self.clock.now().mono_ms);
-        i64::try_from(left.clamp(1, TICK_MS)).expect("a second fits")
+        let most = if self.sockets.live_place.unbound {
+            REBIND_MS
+        } else {
+            TICK_MS
+        };
+        i64::try_from(left.clamp(1, most)).expect("a second fits")
     }
 
     fn next_tick_ms(&self) -> u64 {
@@ -355,13 +400,19 @@ impl Server {
                 Output::Publish { key, header, body } => self
                     .sockets
                     .live
-                    .publish(key, &header, body.as_deref())
+                    .publish(key, header, body)
                     .map_err(network("publish"))?,
                 Output::Grant(key) => self
                     .sockets
                     .live
                     .grant(key)
                     .map_err(network("grant a subscription"))?,
+                Output::RenewLive => {
+                    tracing::warn!(
+                        "the live socket was filled with denied subscriptions: it is opened anew"
+                    );
+                    self.sockets.renew_live()?;
+                }
                 Output::Commit(ticket, mut changes) => {
                     self.batch.append(&mut changes);
                     self.batch_ticket = Some(ticket);
@@ -397,14 +448,10 @@ impl Server {
     fn take_subscriptions(&mut self) -> Result<(), ServerError> {
         for _ in 0..TURN_MESSAGES_MAX {
             let received = self.sockets.live.receive();
-            let Some(asked) = received.map_err(network("receive a subscription"))? else {
+            let Some(heard) = received.map_err(network("receive a subscription"))? else {
                 break;
             };
-            tracing::debug!(key = %Short(&asked.key), bytes = asked.topic.len(), "subscription");
-            self.handle(Input::Subscribe {
-                key: asked.key,
-                topic: asked.topic,
-            })?;
+            self.handle(heard_input(heard))?;
         }
         Ok(())
     }
@@ -505,6 +552,24 @@ impl Server {
             self.committer.finish()?;
         }
         Ok(())
+    }
+}
+
+/// Makes an input of what came on the live socket.
+fn heard_input(heard: Heard) -> Input {
+    match heard {
+        Heard::Subscription { key, topic, sure } => {
+            tracing::debug!(key = %Short(&key), bytes = topic.len(), sure, "subscription");
+            Input::Subscribe { key, topic, sure }
+        }
+        Heard::Stray(key) => {
+            tracing::debug!(key = %Short(&key), "a message on the live socket that is no subscription");
+            Input::Stray { key }
+        }
+        Heard::Doubt(key) => {
+            tracing::debug!(log = key.log, "a subscriber left before its grant");
+            Input::Doubt(key)
+        }
     }
 }
 

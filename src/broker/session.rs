@@ -32,6 +32,7 @@ impl Core {
             let text = "a login names at most 64 topics; join the others one by one";
             return Err(WireError::new(Code::TooLarge, text));
         }
+        self.budgets.take_login(user, self.now.mono_ms)?;
         self.device_is_back(device);
         let (session, session_present) =
             self.open_session(call, device, user, login.resume.as_deref());

@@ -411,7 +411,12 @@ impl Sim {
         if let Some(core) = self.core.as_mut().filter(|_| is_there) {
             let topic = topic.to_bytes().to_vec();
             self.cause = Cause::Other;
-            core.handle(now, Input::Subscribe { key, topic });
+            let input = Input::Subscribe {
+                key,
+                topic,
+                sure: true,
+            };
+            core.handle(now, input);
             self.drain(Some((conn, key)));
         }
     }

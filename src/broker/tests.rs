@@ -2,6 +2,7 @@
 
 mod accounts;
 mod blocks;
+mod budgets;
 mod chatting;
 mod found;
 mod invitations;

@@ -122,6 +122,7 @@ impl Core {
     pub(super) fn tick(&mut self, disk_low: bool) {
         self.disk_low = disk_low;
         let mono_ms = self.now.mono_ms;
+        self.budgets.sweep(mono_ms);
         self.end_silent_sessions();
         self.expire_invitations();
         self.leases

@@ -37,6 +37,7 @@ pub mod talker;
 pub mod terminal;
 pub mod trace;
 pub mod watch;
+pub mod zmtp;
 
 use std::time::{Duration, Instant};
 

@@ -270,6 +270,8 @@ fn known_limits() -> Vec<u64> {
         limits::INVITATION_TTL_MS,
         limits::INVITATIONS_FROM_USER_MAX as u64,
         limits::INVITATIONS_TO_USER_MAX as u64,
+        limits::INVITATIONS_TO_ONE_MAX as u64,
+        limits::INVITATIONS_RESERVED as u64,
         limits::INVITATIONS_PER_MINUTE as u64,
         limits::INVITATION_ANSWER_MS,
         limits::NONCE_BYTES_MAX as u64,

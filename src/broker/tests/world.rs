@@ -29,6 +29,8 @@ pub(super) struct World {
     /// The bodies that went along with notices of mails.
     pub(super) bodies: Vec<Option<Vec<u8>>>,
     pub(super) granted: Vec<NoticeKey>,
+    /// How often the live socket was opened anew.
+    pub(super) renewed: usize,
     pub(super) commits: usize,
     pub(super) changes: usize,
     /// Where each key's connection comes from; `127.0.0.1` for those that are not here.
@@ -79,6 +81,7 @@ impl World {
             notices: Vec::new(),
             bodies: Vec::new(),
             granted: Vec::new(),
+            renewed: 0,
             commits: 0,
             changes: 0,
             addresses: HashMap::new(),
@@ -125,6 +128,7 @@ impl World {
                     self.notices.push((key, notice));
                 }
                 Output::Grant(key) => self.granted.push(key),
+                Output::RenewLive => self.renewed += 1,
                 Output::Commit(ticket, changes) => {
                     self.commits += 1;
                     self.changes += changes.len();
@@ -211,6 +215,7 @@ impl World {
         self.handle(Input::Subscribe {
             key: key_of(who),
             topic: topic.to_vec(),
+            sure: true,
         });
         self.granted.len() > before
     }

@@ -1,0 +1,433 @@
+//! Budgets: how much one user or one network address may ask of the server beyond its share.
+//!
+//! A budget binds what costs the server something and earns nobody anything: failed requests,
+//! registrations, wrong codes, logins, subscriptions that are denied. Sends of registered users have
+//! none. Pure data on the monotonic clock; who is charged for what is in `core`, `account` and
+//! `session`, the figures are in [`limits`].
+//!
+//! Each budget is one number per user or address: the time at which it is whole again. One that is
+//! whole is not kept, so memory follows what goes on now. No budget is ever thrown out to make room for
+//! another, or else who has many addresses would be rid of a spent one: when the table is full, all
+//! who have no place in it share one.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use ::core::net::IpAddr;
+
+use crate::limits::{self, Rate};
+use crate::protocol::LogNumber;
+use crate::protocol::codes::{Code, WireError};
+
+/// Microseconds in a millisecond: budgets count finer than the clock, so that a second's share may be
+/// more than a thousand.
+const MICROS: u64 = 1_000;
+
+/// Milliseconds between two looks for budgets that are whole again.
+const SWEEP_MS: u64 = 1_000;
+
+/// A network address that answers for what comes from it: one of IPv4, or 64 bits of IPv6, which one
+/// host has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Origin {
+    V4([u8; 4]),
+    V6([u8; 8]),
+    /// None that the network layer told.
+    Unknown,
+}
+
+impl Origin {
+    /// Reads an address as the network layer tells it.
+    pub(super) fn of(address: &str) -> Self {
+        match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            Ok(IpAddr::V4(ip)) => Self::V4(ip.octets()),
+            Ok(IpAddr::V6(ip)) => Self::V6(first_half(ip.octets())),
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    /// Says whether it is this machine, where many users may share one address.
+    pub(super) fn is_loopback(self) -> bool {
+        match self {
+            Self::V4([first, ..]) => first == 127,
+            // `::1` is the only address there that can connect.
+            Self::V6(half) => half == [0; 8],
+            Self::Unknown => false,
+        }
+    }
+}
+
+fn first_half(octets: [u8; 16]) -> [u8; 8] {
+    let mut half = [0; 8];
+    half.copy_from_slice(&octets[..8]);
+    half
+}
+
+/// Who asks, as far as budgets know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Asker {
+    User(LogNumber),
+    /// A key that belongs to nobody: keys cost nothing, so its address answers for it.
+    Stranger(Origin),
+}
+
+/// What happens to a request before it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is looked at.
+    Welcome,
+    /// It is answered `busy`: come back after so many milliseconds.
+    Later(u64),
+    /// It is dropped: too many were answered `busy` already.
+    Silence,
+}
+
+/// Every budget of the server.
+#[derive(Debug)]
+pub(super) struct Budgets {
+    failed: Table<Asker>,
+    /// Answers to those who are over a budget.
+    answers: Table<Asker>,
+    strangers: Table<Origin>,
+    wrong_codes: Table<Origin>,
+    registrations: Table<Origin>,
+    /// Those of this machine's own programs, whose users share one address.
+    own_registrations: Table<Origin>,
+    logins: Table<LogNumber>,
+    denied: Table<LogNumber>,
+    swept_ms: u64,
+}
+
+impl Budgets {
+    /// Makes whole budgets. `registrations` is what one address has in an hour, and what this machine
+    /// has.
+    pub(super) fn new(registrations: (u64, u64)) -> Self {
+        Self {
+            failed: Table::new(limits::FAILED_REQUESTS),
+            answers: Table::new(limits::BUSY_ANSWERS),
+            strangers: Table::new(limits::STRANGERS_REQUESTS),
+            wrong_codes: Table::new(limits::WRONG_CODES),
+            registrations: Table::new(hourly(registrations.0)),
+            own_registrations: Table::new(hourly(registrations.1)),
+            logins: Table::new(limits::LOGINS),
+            denied: Table::new(limits::DENIED_SUBSCRIPTIONS),
+            swept_ms: 0,
+        }
+    }
+
+    /// Says whether a request is looked at at all.
+    pub(super) fn admit(&mut self, asker: Asker, mono_ms: u64) -> Admission {
+        let asked = match asker {
+            Asker::User(_) => Ok(()),
+            Asker::Stranger(origin) => self.strangers.take(origin, 1, mono_ms),
+        };
+        match asked.and_then(|()| self.failed.has(asker, mono_ms)) {
+            Ok(()) => Admission::Welcome,
+            Err(wait_ms) if self.answers.take(asker, 1, mono_ms).is_ok() => {
+                Admission::Later(wait_ms)
+            }
+            Err(_) => Admission::Silence,
+        }
+    }
+
+    /// Charges for a request that failed, if its code says that the client is to blame.
+    pub(super) fn charge_failure(&mut self, asker: Asker, code: Code, mono_ms: u64) {
+        if is_blame(code) {
+            self.failed.charge(asker, 1, mono_ms);
+        }
+    }
+
+    /// Charges a user for a login, or says when the next may be.
+    pub(super) fn take_login(&mut self, user: LogNumber, mono_ms: u64) -> Result<(), WireError> {
+        let taken = self.logins.take(user, 1, mono_ms);
+        taken.map_err(|wait_ms| {
+            self.failed.charge(Asker::User(user), 1, mono_ms);
+            busy("this user logs in too often", wait_ms)
+        })
+    }
+
+    /// Charges an address for a registration, or says when the next may be.
+    pub(super) fn take_registration(
+        &mut self,
+        origin: Origin,
+        mono_ms: u64,
+    ) -> Result<(), WireError> {
+        let table = if origin.is_loopback() {
+            &mut self.own_registrations
+        } else {
+            &mut self.registrations
+        };
+        table
+            .take(origin, 1, mono_ms)
+            .map_err(|wait_ms| busy("too many registrations came from your address", wait_ms))
+    }
+
+    /// Says whether an address may try a code; one that tried too many wrong ones may not.
+    pub(super) fn may_try_code(&self, origin: Origin, mono_ms: u64) -> Result<(), WireError> {
+        self.wrong_codes
+            .has(origin, mono_ms)
+            .map_err(|wait_ms| busy("too many wrong codes came from your address", wait_ms))
+    }
+
+    /// Charges an address for a wrong code.
+    pub(super) fn charge_wrong_code(&mut self, origin: Origin, mono_ms: u64) {
+        self.wrong_codes.charge(origin, 1, mono_ms);
+    }
+
+    /// Charges a user for what the live socket keeps although it was denied.
+    pub(super) fn charge_denied(&mut self, user: LogNumber, cost: u64, mono_ms: u64) {
+        self.denied.charge(user, cost, mono_ms);
+    }
+
+    /// Says whether a user's devices may connect to the live socket.
+    pub(super) fn may_connect_live(&self, user: LogNumber, mono_ms: u64) -> bool {
+        self.denied.has(user, mono_ms).is_ok()
+    }
+
+    /// Forgets budgets that are whole again; not more often than once a second.
+    pub(super) fn sweep(&mut self, mono_ms: u64) {
+        if mono_ms < self.swept_ms + SWEEP_MS {
+            return;
+        }
+        self.swept_ms = mono_ms;
+        self.failed.sweep(mono_ms);
+        self.answers.sweep(mono_ms);
+        self.strangers.sweep(mono_ms);
+        self.wrong_codes.sweep(mono_ms);
+        self.registrations.sweep(mono_ms);
+        self.own_registrations.sweep(mono_ms);
+        self.logins.sweep(mono_ms);
+        self.denied.sweep(mono_ms);
+    }
+}
+
+fn hourly(most: u64) -> Rate {
+    Rate {
+        burst: most,
+        micros: 3_600_000_000 / most.max(1),
+    }
+}
+
+/// Tells a client to come back later.
+pub(super) fn busy(what: &str, wait_ms: u64) -> WireError {
+    let text = format!("{what}; ask again in {}", human(wait_ms));
+    WireError::new(Code::Busy, text).after_ms(wait_ms)
+}
+
+fn human(wait_ms: u64) -> String {
+    match wait_ms.div_ceil(1_000) {
+        seconds @ 0..=120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
+/// Says whether a client that goes on so has no good reason to.
+fn is_blame(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BadRequest
+            | Code::Unsupported
+            | Code::VersionMismatch
+            | Code::TooLarge
+            | Code::BadName
+            | Code::NotRegistered
+            | Code::Denied
+            | Code::NeedsCode
+            | Code::BadCode
+            | Code::RegistrationClosed
+            | Code::WrongUser
+            | Code::NameTaken
+    )
+}
+
+/// One budget each for many.
+#[derive(Debug)]
+struct Table<K> {
+    rate: Rate,
+    /// When each budget that is not whole will be, in microseconds on the monotonic clock.
+    whole_at: HashMap<K, u64>,
+    /// The budget of all who have no place in a full table.
+    others: u64,
+}
+
+impl<K: Eq + Hash + Copy> Table<K> {
+    fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            whole_at: HashMap::new(),
+            others: 0,
+        }
+    }
+
+    /// Takes from a budget, or says after how many milliseconds there will be enough.
+    fn take(&mut self, whose: K, cost: u64, mono_ms: u64) -> Result<(), u64> {
+        self.wait(whose, cost, mono_ms)?;
+        self.charge(whose, cost, mono_ms);
+        Ok(())
+    }
+
+    /// Says whether a budget holds anything, or after how many milliseconds it will.
+    fn has(&self, whose: K, mono_ms: u64) -> Result<(), u64> {
+        self.wait(whose, 1, mono_ms)
+    }
+
+    /// Takes from a budget, which may go into debt by as much as it holds.
+    fn charge(&mut self, whose: K, cost: u64, mono_ms: u64) {
+        let now = mono_ms * MICROS;
+        let most = now.saturating_add(self.depth().saturating_mul(2));
+        let cost = cost.saturating_mul(self.rate.micros);
+        let whole_at = self.slot(whose);
+        *whole_at = (*whole_at).max(now).saturating_add(cost).min(most);
+    }
+
+    fn wait(&self, whose: K, cost: u64, mono_ms: u64) -> Result<(), u64> {
+        let now = mono_ms * MICROS;
+        let is_full = self.whole_at.len() >= limits::BUDGETS_MAX;
+        let others = if is_full { self.others } else { 0 };
+        let whole_at = self.whole_at.get(&whose).copied().unwrap_or(others);
+        let after = whole_at
+            .max(now)
+            .saturating_add(cost.saturating_mul(self.rate.micros));
+        match after.saturating_sub(now).saturating_sub(self.depth()) {
+            0 => Ok(()),
+            over => Err(over.div_ceil(MICROS)),
+        }
+    }
+
+    fn slot(&mut self, whose: K) -> &mut u64 {
+        if self.whole_at.len() >= limits::BUDGETS_MAX && !self.whole_at.contains_key(&whose) {
+            return &mut self.others;
+        }
+        self.whole_at.entry(whose).or_default()
+    }
+
+    /// Microseconds in which an empty budget becomes whole.
+    fn depth(&self) -> u64 {
+        self.rate.burst.saturating_mul(self.rate.micros)
+    }
+
+    fn sweep(&mut self, mono_ms: u64) {
+        self.whole_at
+            .retain(|_, whole_at| *whole_at > mono_ms * MICROS);
+        // Else a short flood from many addresses would keep its memory for ever.
+        if self.whole_at.capacity() > 4 * self.whole_at.len() + 1_024 {
+            self.whole_at.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five at once, then one in 100 ms.
+    const RATE: Rate = Rate {
+        burst: 5,
+        micros: 100_000,
+    };
+
+    #[test]
+    fn a_budget_is_spent_and_grows_again() {
+        let mut table = Table::new(RATE);
+        for _ in 0..5 {
+            assert_eq!(table.take(1, 1, 1_000), Ok(()));
+        }
+        assert_eq!(table.take(1, 1, 1_000), Err(100), "the wait is true");
+        assert_eq!(table.take(1, 1, 1_099), Err(1));
+        assert_eq!(table.take(2, 1, 1_000), Ok(()), "to each his own");
+        assert_eq!(table.take(1, 1, 1_100), Ok(()));
+        assert_eq!(table.take(1, 1, 1_100), Err(100));
+        assert_eq!(table.take(1, 5, 1_600), Ok(()), "whole again");
+        assert_eq!(table.take(1, 6, 9_000), Err(100), "never more than whole");
+    }
+
+    #[test]
+    fn who_asks_too_much_is_refused_no_longer_than_twice_its_budget() {
+        let mut table = Table::new(RATE);
+        table.charge(1, 1_000_000, 0);
+        assert_eq!(table.has(1, 0), Err(600));
+        assert_eq!(table.has(1, 599), Err(1));
+        assert_eq!(table.has(1, 600), Ok(()));
+    }
+
+    #[test]
+    fn p08_budgets_are_bounded_and_no_crowd_resets_one() {
+        let mut table = Table::new(RATE);
+        table.charge(0, 5, 0);
+        for other in 1..10 * limits::BUDGETS_MAX {
+            table.charge(other, 1, 0);
+        }
+        assert_eq!(table.whole_at.len(), limits::BUDGETS_MAX);
+        assert_eq!(table.has(0, 0), Err(100), "still spent");
+        let late = usize::MAX;
+        assert!(table.has(late, 0).is_err(), "the crowd shares one");
+        table.sweep(100);
+        assert_eq!(table.whole_at.len(), 1, "what is whole is forgotten");
+        assert_eq!(table.has(late, 100), Ok(()));
+        assert!(table.whole_at.capacity() < limits::BUDGETS_MAX);
+    }
+
+    #[test]
+    fn an_address_is_a_host() {
+        assert_eq!(Origin::of("192.0.2.7"), Origin::of("::ffff:192.0.2.7"));
+        assert_ne!(Origin::of("192.0.2.7"), Origin::of("192.0.2.8"));
+        assert_eq!(
+            Origin::of("2001:db8:1:2::1"),
+            Origin::of("2001:db8:1:2:9::")
+        );
+        assert_ne!(Origin::of("2001:db8:1:2::1"), Origin::of("2001:db8:1:3::1"));
+        for text in ["", "localhost", "1.2.3", "192.0.2.7:80"] {
+            assert_eq!(Origin::of(text), Origin::Unknown);
+        }
+        assert!(Origin::of("127.0.0.9").is_loopback());
+        assert!(Origin::of("::1").is_loopback());
+        assert!(!Origin::of("192.0.2.7").is_loopback());
+        assert!(!Origin::of("2001:db8::1").is_loopback());
+    }
+
+    #[test]
+    fn p09_who_goes_on_failing_is_answered_at_times_and_then_not_at_all() {
+        let mut budgets = Budgets::new((10, 10));
+        let eve = Asker::User(1);
+        let mut failed = 0;
+        while budgets.admit(eve, 0) == Admission::Welcome {
+            budgets.charge_failure(eve, Code::BadRequest, 0);
+            failed += 1;
+        }
+        assert_eq!(failed, limits::FAILED_REQUESTS.burst);
+        let mut told = 1;
+        while let Admission::Later(wait_ms) = budgets.admit(eve, 0) {
+            assert_eq!(wait_ms, limits::FAILED_REQUESTS.micros / MICROS);
+            told += 1;
+        }
+        assert_eq!(told, limits::BUSY_ANSWERS.burst);
+        assert_eq!(budgets.admit(eve, 0), Admission::Silence);
+        assert_eq!(budgets.admit(Asker::User(2), 0), Admission::Welcome);
+        let after_ms = limits::FAILED_REQUESTS.micros / MICROS;
+        assert_eq!(budgets.admit(eve, after_ms), Admission::Welcome);
+    }
+
+    #[test]
+    fn what_is_no_fault_of_the_client_costs_nothing() {
+        let mut budgets = Budgets::new((10, 10));
+        let ana = Asker::User(1);
+        for code in [Code::NoSession, Code::MailboxFull, Code::ShuttingDown] {
+            for _ in 0..2 * limits::FAILED_REQUESTS.burst {
+                budgets.charge_failure(ana, code, 0);
+            }
+        }
+        assert_eq!(budgets.admit(ana, 0), Admission::Welcome);
+    }
+
+    #[test]
+    fn strangers_of_one_address_share() {
+        let mut budgets = Budgets::new((10, 10));
+        let home = Asker::Stranger(Origin::of("192.0.2.7"));
+        let away = Asker::Stranger(Origin::of("192.0.2.8"));
+        for _ in 0..limits::STRANGERS_REQUESTS.burst {
+            assert_eq!(budgets.admit(home, 0), Admission::Welcome);
+        }
+        assert!(matches!(budgets.admit(home, 0), Admission::Later(_)));
+        assert_eq!(budgets.admit(away, 0), Admission::Welcome);
+    }
+}

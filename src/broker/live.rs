@@ -1,0 +1,128 @@
+//! Who hears what live: the subscriptions that are granted, and the keys that are taken back.
+//!
+//! libzmq cannot take a grant back from a live connection, so an address gets a new notice key whenever
+//! somebody lost the right to the old one, or may have got it by mistake (`xpub`). Denied subscriptions
+//! stay in libzmq: what they cost is charged (`budget`).
+
+use super::core::Core;
+use super::io::Output;
+use crate::auth::policy;
+use crate::limits;
+use crate::protocol::notice::{Notice, NoticeKey};
+use crate::protocol::{LogNumber, PublicKey};
+
+impl Core {
+    /// Says whether ZAP may let this key onto the live socket: a registered device's only, whose user
+    /// does not fill it with what is denied.
+    pub fn may_connect_live(&self, key: &PublicKey) -> bool {
+        let device = self.directory.device_of_key(key);
+        device.is_some_and(|device| self.budgets.may_connect_live(device.user, self.now.mono_ms))
+    }
+
+    /// Grants a subscription frame, or does not: only an existing key of its present generation, of
+    /// an address this user may read and has joined (P5).
+    ///
+    /// Where it is not sure whom a grant would reach, the address gets a new key instead, which the
+    /// reader asks for next.
+    pub(super) fn subscribe(&mut self, key: PublicKey, topic: &[u8], sure: bool) {
+        let device = self.directory.device_of_key(&key);
+        let granted = NoticeKey::from_bytes(topic)
+            .zip(device)
+            .and_then(|(wanted, device)| {
+                let address = self.directory.address(wanted.log)?;
+                let may = address.generation == wanted.generation
+                    && policy::may_read(device.user, address)
+                    && self.directory.reads(device.user, wanted.log);
+                may.then_some((wanted, device.user))
+            });
+        let Some((granted, user)) = granted else {
+            return self.denied(&key, limits::denied_cost(topic.len()));
+        };
+        if !sure {
+            return self.doubt(granted);
+        }
+        self.outputs.push_back(Output::Grant(granted));
+        self.listened.insert(granted);
+        self.granted.entry(key).or_default().insert(granted.log);
+        self.publish(user, &Notice::Granted { log: granted.log }, None);
+    }
+
+    /// Charges for what was denied but is kept by the live socket, and has that socket opened anew when
+    /// it is too much; ZAP keeps those out meanwhile whose budget is spent.
+    pub(super) fn denied(&mut self, key: &PublicKey, cost: u64) {
+        self.counts.denied_subscriptions += 1;
+        if let Some(device) = self.directory.device_of_key(key) {
+            self.budgets
+                .charge_denied(device.user, cost, self.now.mono_ms);
+        }
+        self.denied_kept += cost;
+        if self.denied_kept > limits::DENIED_KEPT_MAX {
+            self.denied_kept = 0;
+            self.outputs.push_back(Output::RenewLive);
+        }
+    }
+
+    /// Gives an address another key, because somebody else may hear what is published under this one.
+    pub(super) fn doubt(&mut self, key: NoticeKey) {
+        if self.directory.notice_key(key.log) == Some(key) {
+            self.rekey(key.log);
+            self.tell_rekeyed(key.log);
+        }
+    }
+
+    /// Raises the generation of everything a key was granted, because it lost its rights, and tells
+    /// those who keep theirs.
+    pub(super) fn take_back_grants(&mut self, key: &PublicKey) {
+        let lost = self.granted.remove(key).unwrap_or_default();
+        // All of them before anybody is told: the old keys must hear nothing of the new ones.
+        for log in &lost {
+            self.rekey(*log);
+        }
+        for log in lost {
+            self.tell_rekeyed(log);
+        }
+    }
+
+    /// Raises a log's generation if any of a user's keys was granted it: he does not read it now.
+    pub(super) fn take_back_grant(&mut self, user: LogNumber, log: LogNumber) {
+        let mut was_granted = false;
+        for device in self.directory.devices_of(user) {
+            let granted = self
+                .directory
+                .device(device)
+                .and_then(|device| self.granted.get_mut(&device.key));
+            was_granted |= granted.is_some_and(|logs| logs.remove(&log));
+        }
+        if was_granted {
+            self.rekey(log);
+            self.tell_rekeyed(log);
+        }
+    }
+
+    fn rekey(&mut self, log: LogNumber) {
+        if let Some(old) = self.directory.notice_key(log) {
+            self.listened.remove(&old);
+        }
+        self.directory.raise_generation(log, &mut self.changes);
+    }
+
+    /// Tells readers online that a log is new or has another key: a topic's by notice and with the
+    /// next heartbeat, a user's own with the heartbeat alone, for his old key is what was lost.
+    pub(super) fn tell_rekeyed(&mut self, log: LogNumber) {
+        let mut readers: Vec<LogNumber> = self.directory.readers(log).collect();
+        readers.push(log);
+        for user in readers {
+            self.sessions.rekeyed(user, log);
+            if user != log && self.listened_key(user).is_some() {
+                self.publish_log(user, log);
+            }
+        }
+    }
+
+    fn publish_log(&mut self, user: LogNumber, log: LogNumber) {
+        // The devices' cursors differ; a notice speaks of none, so the client fetches.
+        if let Some(info) = self.log_info(0, log) {
+            self.publish(user, &Notice::Log { info }, None);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Budgets in the core: who asks too much is slowed, nobody else is, and nothing grows.
+
+use super::world::{Device, World, key_of};
+use crate::limits;
+use crate::protocol::codes::{Code, WireError};
+use crate::protocol::names::UserName;
+use crate::protocol::notice::NoticeKey;
+use crate::protocol::reply::{self, DecodeError};
+use crate::protocol::request::{self, Request};
+
+fn register(name: &str, code: Option<&str>) -> Request {
+    Request::Register(request::Register {
+        user: Some(UserName::parse(name).unwrap()),
+        device: String::new(),
+        code: code.map(str::to_owned),
+    })
+}
+
+fn refusal(world: &mut World, who: &str, request: &Request) -> Option<WireError> {
+    world.ask(who, request, None);
+    match reply::decode::<serde_json::Value>(&world.told()[1]) {
+        Err(DecodeError::Refused(error)) => Some(error),
+        _ => None,
+    }
+}
+
+fn live_key(world: &mut World, device: &Device) -> [u8; 16] {
+    let key = device.log(world, device.key).key;
+    NoticeKey::from_hex(&key).unwrap().to_bytes()
+}
+
+fn may_listen(world: &World, who: &str) -> bool {
+    world.core.may_connect_live(&key_of(who))
+}
+
+#[test]
+fn p09_who_sends_garbage_on_and_on_is_told_so_at_times_and_nobody_else_waits() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let _eve = Device::register(&mut world, "eve");
+    let garbage = || vec![b"1".to_vec(), b"garbage".to_vec()];
+    let (mut bad, mut busy) = (0, 0);
+    for _ in 0..5_000 {
+        world.raw("eve", garbage());
+        while let Some((_, frames)) = world.replies.pop() {
+            match reply::decode::<serde_json::Value>(&frames[1]) {
+                Err(DecodeError::Refused(error)) if error.code == Code::BadRequest => bad += 1,
+                Err(DecodeError::Refused(error)) => {
+                    assert_eq!(error.code, Code::Busy);
+                    assert!(error.retryable && error.retry_after_ms.is_some());
+                    busy += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(bad, limits::FAILED_REQUESTS.burst);
+    assert_eq!(busy, limits::BUSY_ANSWERS.burst);
+    ana.send(&mut world, &["ana"], "undisturbed");
+    world.pass(2 * 500 * 20);
+    world.raw("eve", garbage());
+    let error = reply::decode::<serde_json::Value>(&world.told()[1]).unwrap_err();
+    assert!(matches!(error, DecodeError::Refused(error) if error.code == Code::BadRequest));
+}
+
+#[test]
+fn p09_a_wait_that_was_told_is_true() {
+    let mut world = World::with(|settings| settings.registrations = 3);
+    let home = [
+        ("a", "192.0.2.1"),
+        ("b", "192.0.2.1"),
+        ("c", "192.0.2.1"),
+        ("d", "192.0.2.1"),
+    ];
+    world.addresses.extend(home);
+    world.addresses.insert("e", "192.0.2.2");
+    for name in ["a", "b", "c"] {
+        assert_eq!(refusal(&mut world, name, &register(name, None)), None);
+    }
+    assert_eq!(
+        refusal(&mut world, "a", &register("a", None)),
+        None,
+        "said again it is answered again, and costs nothing"
+    );
+    let error = refusal(&mut world, "d", &register("d", None)).unwrap();
+    assert_eq!(error.code, Code::Busy);
+    assert_eq!(
+        refusal(&mut world, "e", &register("e", None)),
+        None,
+        "another address"
+    );
+    assert_eq!(
+        refusal(&mut world, "f", &register("f", None)),
+        None,
+        "this machine"
+    );
+    let wait_ms = error.retry_after_ms.unwrap();
+    world.pass(wait_ms - 1);
+    assert!(refusal(&mut world, "d", &register("d", None)).is_some());
+    world.pass(1);
+    assert_eq!(refusal(&mut world, "d", &register("d", None)), None);
+}
+
+#[test]
+fn p05_who_guesses_codes_is_not_told_of_a_right_one() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let invite = Request::Invite(request::Invite {
+        session: ana.session.clone(),
+        user: None,
+        device: true,
+    });
+    let invited: reply::Invited = world.call("ana", &invite, None).unwrap();
+    for nth in 0..limits::WRONG_CODES.burst {
+        let wrong = register("ana", Some(&format!("{nth:020x}")));
+        let error = refusal(&mut world, "eve", &wrong).unwrap();
+        assert_eq!(error.code, Code::BadCode);
+    }
+    let right = register("ana", Some(&invited.code));
+    let error = refusal(&mut world, "eve", &right).unwrap();
+    assert_eq!(error.code, Code::Busy);
+    world.pass(error.retry_after_ms.unwrap());
+    assert_eq!(refusal(&mut world, "phone", &right), None);
+}
+
+#[test]
+fn p08_logins_have_a_budget_and_sends_have_none() {
+    let mut world = World::new();
+    Device::register(&mut world, "ana");
+    let login = || {
+        Request::Login(request::Login {
+            user: None,
+            topics: Vec::new(),
+            resume: None,
+            stream: None,
+            want_stream: false,
+            want_port: false,
+        })
+    };
+    let error = (0..=limits::LOGINS.burst).find_map(|_| refusal(&mut world, "ana", &login()));
+    let error = error.expect("a limit");
+    assert_eq!(error.code, Code::Busy);
+    world.pass(error.retry_after_ms.unwrap());
+    assert_eq!(refusal(&mut world, "ana", &login()), None);
+    world.pass(1_000);
+    let mut ana = Device::login(&mut world, "ana", &[]);
+    for _ in 0..1_000 {
+        ana.send(&mut world, &["ana"], "one of many");
+    }
+}
+
+#[test]
+fn p08_denied_subscriptions_are_charged_and_the_live_socket_is_opened_anew() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let eve = Device::register(&mut world, "eve");
+    let own = live_key(&mut world, &eve);
+    let mut denied = 0;
+    while may_listen(&world, "eve") {
+        assert!(!world.subscribe("eve", b"sixteen bytes ..."));
+        denied += 1;
+    }
+    assert!((1_000..4_000).contains(&denied), "{denied}");
+    assert!(may_listen(&world, "ana"), "nobody else is kept out");
+    assert!(world.subscribe("eve", &own), "what she may read, she may");
+    assert_eq!(world.renewed, 0);
+    while world.renewed == 0 {
+        world.subscribe("eve", &[7; 390]);
+        denied += 1;
+        assert!(denied < 10_000, "what is kept is bounded");
+    }
+    let key = live_key(&mut world, &ana);
+    assert!(world.subscribe("ana", &key));
+    let most_ms = 2 * limits::DENIED_SUBSCRIPTIONS.burst * limits::DENIED_SUBSCRIPTIONS.micros;
+    world.pass(most_ms / 1_000);
+    assert!(may_listen(&world, "eve"), "it passes");
+}
+
+#[test]
+fn p05_a_doubtful_grant_changes_the_key() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let old = live_key(&mut world, &ana);
+    let unsure = crate::broker::io::Input::Subscribe {
+        key: key_of("ana"),
+        topic: old.to_vec(),
+        sure: false,
+    };
+    world.handle(unsure);
+    assert!(world.granted.is_empty(), "nobody knows whom it would reach");
+    let new = live_key(&mut world, &ana);
+    assert_ne!(old, new);
+    assert!(!world.subscribe("ana", &old));
+    assert!(world.subscribe("ana", &new));
+    let doubt = NoticeKey::from_bytes(&new).unwrap();
+    world.handle(crate::broker::io::Input::Doubt(doubt));
+    assert_ne!(live_key(&mut world, &ana), new);
+    world.handle(crate::broker::io::Input::Doubt(doubt));
+}
+
+#[test]
+fn p09_a_message_that_is_no_subscription_costs_much() {
+    let mut world = World::new();
+    let _eve = Device::register(&mut world, "eve");
+    for _ in 0..16 {
+        assert!(may_listen(&world, "eve"));
+        world.handle(crate::broker::io::Input::Stray { key: key_of("eve") });
+    }
+    assert!(!may_listen(&world, "eve"));
+}
