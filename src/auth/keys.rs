@@ -86,7 +86,8 @@ impl KeyPair {
         &self.secret
     }
 
-    /// Loads a key file: two lines of hex digits, public and secret. Refuses a file that others can
+    /// Loads a key file: lines of hex digits, public, secret and a checksum of both: a damaged key would
+    /// be another key. Refuses a file that others can
     /// read.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let io = |source| KeyError::Io {
@@ -126,11 +127,12 @@ impl KeyPair {
             .open(&unfinished)
             .map_err(io)?;
         let secret = Zeroizing::new(hex::encode(*self.secret));
-        let text = Zeroizing::new(format!(
+        let halves = Zeroizing::new(format!(
             "{}\n{}\n",
             hex::encode(self.public),
             secret.as_str()
         ));
+        let text = Zeroizing::new(format!("{}{}\n", halves.as_str(), checksum(&halves)));
         file.write_all(text.as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)?;
         fs::hard_link(&unfinished, path).map_err(io)?;
@@ -158,7 +160,15 @@ impl KeyPair {
 
     /// Reads the text of a key file; nothing when it is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let (public, secret) = text.trim_end().split_once('\n')?;
+        let (public, rest) = text.trim_end().split_once('\n')?;
+        let (secret, sum) = match rest.split_once('\n') {
+            Some((secret, sum)) => (secret, Some(sum)),
+            None => (rest, None),
+        };
+        // Files of before have none.
+        if sum.is_some_and(|sum| sum != checksum(&format!("{public}\n{secret}\n"))) {
+            return None;
+        }
         let mut pair = Self {
             public: [0; 32],
             secret: Zeroizing::new([0; 32]),
@@ -167,6 +177,11 @@ impl KeyPair {
         hex::decode_to_slice(secret, &mut *pair.secret).ok()?;
         Some(pair)
     }
+}
+
+/// CRC-32C in hex digits.
+fn checksum(halves: &str) -> String {
+    format!("{:08x}", crc32c::crc32c(halves.as_bytes()))
 }
 
 #[cfg(test)]
@@ -186,6 +201,22 @@ mod tests {
         );
         assert!(!format!("{made:?}").contains(&hex::encode(made.secret())));
         assert!(made.save_new(&path).is_err(), "a key is never overwritten");
+    }
+
+    #[test]
+    fn a_key_with_a_flipped_bit_is_no_key_and_one_without_a_checksum_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let made = KeyPair::load_or_create(&path).unwrap();
+        let sound = fs::read(&path).unwrap();
+        for at in 0..sound.len() - 1 {
+            let mut broken = sound.clone();
+            broken[at] ^= 1;
+            fs::write(&path, broken).unwrap();
+            assert!(KeyPair::load(&path).is_err(), "byte {at}");
+        }
+        fs::write(&path, &sound[..130]).unwrap();
+        assert_eq!(KeyPair::load(&path).unwrap().public, made.public);
     }
 
     #[test]

@@ -8,9 +8,12 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use signal_hook::consts::SIGXFSZ;
 
 use self::args::Cli;
 use self::commands::Context;
@@ -30,6 +33,10 @@ pub mod untrusted;
 
 /// Runs `mailctl` with the arguments of this process.
 pub fn main() -> ExitCode {
+    // A file that may not grow further is an error of its write; by default the signal that comes with
+    // it would kill the process without a word.
+    let unread = Arc::new(AtomicBool::new(false));
+    drop(signal_hook::flag::register(SIGXFSZ, unread));
     let words: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,

@@ -86,6 +86,11 @@ impl Folder {
         KeyPair::load_or_create(&self.path.join(SERVER_KEY))
     }
 
+    /// Says whether the server's key pair was made and is still there.
+    pub(super) fn has_server_key(&self) -> bool {
+        self.path.join(SERVER_KEY).exists()
+    }
+
     /// The first administrator's key pair, made at the first start.
     pub(super) fn admin_key(&self) -> Result<KeyPair, KeyError> {
         KeyPair::load_or_create(&self.path.join(ADMIN_KEY))

@@ -131,13 +131,17 @@ impl From<ConfigError> for Failure {
 
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
-        let code = match error {
-            KeyError::Io { .. } => exit::IO,
-            _ => exit::CONFIG,
+        let (code, advice) = match error {
+            KeyError::Io { .. } => (exit::IO, ""),
+            KeyError::Malformed { .. } => (
+                exit::CONFIG,
+                "; put a backup back: mailserver restore --data-dir D FILE",
+            ),
+            _ => (exit::CONFIG, ""),
         };
         Self {
             code,
-            text: error.to_string(),
+            text: format!("{error}{advice}"),
         }
     }
 }

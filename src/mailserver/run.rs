@@ -19,7 +19,7 @@ use crate::config::{self, Config, Endpoint, LogFormat};
 use crate::protocol::codes::exit;
 use crate::protocol::url::ServerUrl;
 use crate::store::sled::SledStore;
-use crate::store::{Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 
 /// Serves until a signal says stop.
 pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
@@ -31,9 +31,10 @@ pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
     folder
         .withdraw()
         .map_err(|error| io_failure(&folder, &error))?;
+    let snapshot = store.load()?;
+    refuse_another_key(&folder, &snapshot)?;
     let keys = folder.server_key()?;
     let admin = folder.admin_key()?;
-    let snapshot = store.load()?;
     let sockets = Sockets::bind(config, &keys, folder.remembered_ports())?;
     let running = describe(config, &keys, &sockets);
     if config.bind.port == 0 || config.live_endpoint().port == 0 {
@@ -107,6 +108,21 @@ fn open_store(folder: &Folder, accept_loss: bool) -> Result<Box<dyn Store>, Fail
         Ok(store) => Ok(Box::new(store)),
         Err(error) => Err(refused(folder, error)),
     }
+}
+
+/// A server that has users keeps its key: with a new one no client would know it again.
+fn refuse_another_key(folder: &Folder, snapshot: &Snapshot) -> Result<(), Failure> {
+    if folder.has_server_key() || snapshot.addresses.is_empty() {
+        return Ok(());
+    }
+    let place = folder.path().display();
+    Err(Failure {
+        code: exit::CONFIG,
+        text: format!(
+            "server.key is missing in {place}, and clients know this server by it; put a backup back (mailserver restore \
+             --data-dir {place} FILE), or make it another server with the same mail: mailserver init --data-dir {place}"
+        ),
+    })
 }
 
 /// Names the server that holds the folder, where it has said who it is.

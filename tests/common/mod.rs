@@ -22,6 +22,7 @@ pub mod crowd;
 pub mod ctl;
 pub mod cut;
 pub mod disk;
+pub mod faketime;
 pub mod faults;
 pub mod hostile;
 pub mod hosts;

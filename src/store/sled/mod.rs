@@ -46,6 +46,8 @@ pub struct SledStore {
     /// may hold what an older server does not know.
     older: Option<Meta>,
     scratch: Vec<u8>,
+    /// A commit failed: nothing is known of the records any more.
+    failed: bool,
     /// Asks after a flush that takes long, as long as this store is open.
     _poker: Poker,
 }
@@ -72,8 +74,12 @@ impl SledStore {
     /// # Errors
     /// As [`SledStore::open`]; and a directory without a store is an error here.
     pub fn verify(data: &Path) -> Result<Report, StoreError> {
-        let path = Paths::of(data).store.join("db");
-        std::fs::metadata(&path).map_err(at("open", &path))?;
+        let paths = Paths::of(data);
+        let path = paths.store.join("db");
+        // Where a seal lies there was a store: opening it says what is lost.
+        if !paths.seal.exists() {
+            std::fs::metadata(&path).map_err(at("open", &path))?;
+        }
         let mut store = Self::open(data)?;
         let mut report = guarded(&store.trees.path, || verify::verify(&store.trees))?;
         if report.is_whole() {
@@ -102,6 +108,7 @@ impl SledStore {
         let reach = trees.reach()?;
         if matches!(loss, Loss::Refused) {
             check(&trees, meta.is_none(), reach, found)?;
+            check_sum(&trees, &seal)?;
         }
         let poker = trees.poker().map_err(at("start a thread for", data))?;
         let mut store = Self {
@@ -114,6 +121,7 @@ impl SledStore {
             sealed_at: None,
             older: meta.filter(|meta| meta.format < FORMAT),
             scratch: Vec::new(),
+            failed: false,
         };
         match (loss, meta) {
             (Loss::Refused, Some(_)) => {}
@@ -186,19 +194,24 @@ impl SledStore {
         if self.reach.is_below(self.sealed) {
             return Ok(());
         }
-        self.seal
-            .write(self.reach)
-            .map_err(at("write the seal of", &self.trees.path))?;
-        self.sealed = self.reach;
+        self.put_seal(self.reach, None)
+    }
+
+    fn put_seal(&mut self, reach: Reach, sum: Option<u64>) -> Result<(), StoreError> {
+        let written = self.seal.write(reach, sum);
+        written.map_err(at("write the seal of", &self.trees.path))?;
+        self.sealed = reach;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
         self.sync()?;
-        if self.reach == self.sealed {
+        let is_sealed = self.reach == self.sealed && self.seal.sum().is_some();
+        if is_sealed || self.failed || self.reach.is_below(self.sealed) {
             return Ok(());
         }
-        self.write_seal()
+        let sum = self.trees.sum()?;
+        self.put_seal(self.reach, Some(sum))
     }
 }
 
@@ -223,6 +236,11 @@ impl Store for SledStore {
         if changes.is_empty() {
             return Ok(());
         }
+        // Until the commit returned.
+        self.failed = true;
+        if self.seal.sum().is_some() {
+            self.put_seal(self.sealed, None)?;
+        }
         let raise = self.older.map(raised);
         let Self { trees, scratch, .. } = self;
         guarded(&trees.path, || {
@@ -236,7 +254,9 @@ impl Store for SledStore {
         self.sync()?;
         self.older = None;
         self.note(changes);
-        self.seal_now_and_then()
+        self.seal_now_and_then()?;
+        self.failed = false;
+        Ok(())
     }
 
     fn reader(&self) -> Box<dyn Reader> {
@@ -282,6 +302,17 @@ fn check(trees: &Trees, new: bool, reach: Reach, found: Found) -> Result<(), Sto
         _ => return Ok(()),
     };
     Err(StoreError::Damaged { path, what })
+}
+
+/// Refuses a store that was closed with other records than it opens with.
+fn check_sum(trees: &Trees, seal: &Seal) -> Result<(), StoreError> {
+    match seal.sum() {
+        Some(sum) if sum != trees.sum()? => Err(StoreError::Damaged {
+            path: trees.path(),
+            what: "some of its records are not those that it was closed with".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What lies where in a data directory.

@@ -1,8 +1,9 @@
 //! The seal: how far the store was known to reach, in a file that sled does not write.
 //!
 //! A log that was cut off at its end opens as an older store that looks whole; checksums cannot see
-//! it. The seal can: numbers below it were given out. It lies in two slots that are written in turn,
-//! so a torn write leaves the older one.
+//! it. The seal can: numbers below it were given out. And a store that was closed leaves a sum of its
+//! records there, since sled may skip what it cannot read in the middle of its log. It lies in two slots
+//! that are written in turn, so a torn write leaves the older one.
 
 use std::fs::File;
 use std::io;
@@ -16,13 +17,19 @@ use crate::protocol::MailId;
 const SLOT_BYTES: usize = 4096;
 
 /// Bytes of one slot's content.
-const CONTENT_BYTES: usize = 32;
+const CONTENT_BYTES: usize = 40;
+
+/// Bytes of a slot before there were sums.
+const OLD_BYTES: usize = 32;
 
 /// The turn of a slot that was laid with the file and says nothing.
 const UNWRITTEN: u64 = 0;
 
 /// First bytes of a slot: what it is, and its format.
-const MAGIC: [u8; 4] = *b"cse\x01";
+const MAGIC: [u8; 4] = *b"cse\x02";
+
+/// The same before there were sums.
+const OLD_MAGIC: [u8; 4] = *b"cse\x01";
 
 /// The highest numbers known to be on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,6 +73,15 @@ impl Found {
 pub(super) struct Seal {
     file: File,
     turn: u64,
+    sum: Option<u64>,
+}
+
+/// What one slot says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    turn: u64,
+    reach: Reach,
+    sum: Option<u64>,
 }
 
 impl Seal {
@@ -76,17 +92,30 @@ impl Seal {
         }
         let file = disk::private().open(path)?;
         let slots = [read(&file, 0)?, read(&file, 1)?];
-        let (turn, found) = newest(slots);
-        Ok((Self { file, turn }, found))
+        let (newest, found) = newest(slots);
+        // Beside a slot that cannot be read this one may be the older, and its sum of before.
+        let is_last_word = slots.iter().all(Option::is_some);
+        let seal = Self {
+            file,
+            turn: newest.map_or(0, |slot| slot.turn),
+            sum: newest.and_then(|slot| slot.sum).filter(|_| is_last_word),
+        };
+        Ok((seal, found))
+    }
+
+    /// Returns the sum of the records of a store that was closed; nothing while one is written to.
+    pub(super) fn sum(&self) -> Option<u64> {
+        self.sum
     }
 
     /// Writes the other slot and syncs it.
-    pub(super) fn write(&mut self, reach: Reach) -> io::Result<()> {
+    pub(super) fn write(&mut self, reach: Reach, sum: Option<u64>) -> io::Result<()> {
         let turn = self.turn + 1;
+        let slot = Slot { turn, reach, sum };
         self.file
-            .write_all_at(&content(turn, reach), (turn % 2) * SLOT_BYTES as u64)?;
+            .write_all_at(&content(slot), (turn % 2) * SLOT_BYTES as u64)?;
         self.file.sync_data()?;
-        self.turn = turn;
+        (self.turn, self.sum) = (turn, sum);
         Ok(())
     }
 }
@@ -99,7 +128,12 @@ fn begin(path: &Path) -> io::Result<()> {
         .create(true)
         .truncate(true)
         .open(&unfinished)?;
-    file.write_all_at(&content(UNWRITTEN, Reach::default()), 0)?;
+    let nothing = Slot {
+        turn: UNWRITTEN,
+        reach: Reach::default(),
+        sum: None,
+    };
+    file.write_all_at(&content(nothing), 0)?;
     file.sync_all()?;
     std::fs::rename(&unfinished, path)
 }
@@ -108,48 +142,91 @@ fn begin(path: &Path) -> io::Result<()> {
 pub fn found_in(bytes: &[u8]) -> Found {
     let mut slots = bytes
         .chunks(SLOT_BYTES)
-        .map(|slot| whole(slot.first_chunk()?));
+        .map(|slot| whole(&slot[..slot.len().min(CONTENT_BYTES)]));
     let slots = [0, 1].map(|_| slots.next().flatten());
     newest(slots).1
 }
 
-/// Returns the turn and the content of the slot that was written last.
-fn newest(slots: [Option<(u64, Reach)>; 2]) -> (u64, Found) {
-    let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
-    match newest {
-        Some((UNWRITTEN, _)) => (UNWRITTEN, Found::Nothing),
-        Some((turn, reach)) => (turn, Found::Reach(reach)),
-        None => (0, Found::Damaged),
-    }
+/// Returns the slot that was written last, and what it says.
+fn newest(slots: [Option<Slot>; 2]) -> (Option<Slot>, Found) {
+    let newest = slots.into_iter().flatten().max_by_key(|slot| slot.turn);
+    let found = match newest {
+        Some(Slot {
+            turn: UNWRITTEN, ..
+        }) => Found::Nothing,
+        Some(slot) => Found::Reach(slot.reach),
+        None => Found::Damaged,
+    };
+    (newest, found)
 }
 
-fn content(turn: u64, reach: Reach) -> [u8; CONTENT_BYTES] {
-    let mut slot = [0; CONTENT_BYTES];
-    slot[..4].copy_from_slice(&MAGIC);
-    slot[8..16].copy_from_slice(&turn.to_be_bytes());
-    slot[16..24].copy_from_slice(&reach.mail.to_be_bytes());
-    slot[24..].copy_from_slice(&reach.epoch.to_be_bytes());
-    let sum = crc32c::crc32c(&slot);
-    slot[4..8].copy_from_slice(&sum.to_be_bytes());
-    slot
-}
-
-/// Returns a slot's turn and content, if it is whole.
-fn read(file: &File, slot: u64) -> io::Result<Option<(u64, Reach)>> {
+/// A sum of 0 stands for none.
+fn content(slot: Slot) -> [u8; CONTENT_BYTES] {
     let mut bytes = [0; CONTENT_BYTES];
-    match file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        other => other?,
-    }
-    Ok(whole(&bytes))
+    bytes[..OLD_BYTES].copy_from_slice(&words(MAGIC, slot));
+    bytes[OLD_BYTES..].copy_from_slice(&slot.sum.unwrap_or(0).to_be_bytes());
+    check(&mut bytes);
+    bytes
 }
 
-/// Returns a slot's turn and content, if its checksum is right.
-fn whole(bytes: &[u8; CONTENT_BYTES]) -> Option<(u64, Reach)> {
+/// The content of a slot before there were sums.
+fn old_content(slot: Slot) -> [u8; OLD_BYTES] {
+    let mut bytes = words(OLD_MAGIC, slot);
+    check(&mut bytes);
+    bytes
+}
+
+fn words(magic: [u8; 4], slot: Slot) -> [u8; OLD_BYTES] {
+    let mut bytes = [0; OLD_BYTES];
+    bytes[..4].copy_from_slice(&magic);
+    bytes[8..16].copy_from_slice(&slot.turn.to_be_bytes());
+    bytes[16..24].copy_from_slice(&slot.reach.mail.to_be_bytes());
+    bytes[24..].copy_from_slice(&slot.reach.epoch.to_be_bytes());
+    bytes
+}
+
+/// Puts the checksum in its place, which is zero while it is computed.
+fn check(bytes: &mut [u8]) {
+    let sum = crc32c::crc32c(bytes);
+    bytes[4..8].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Returns a slot's content, if it is whole.
+fn read(file: &File, slot: u64) -> io::Result<Option<Slot>> {
+    let mut bytes = [0; CONTENT_BYTES];
+    let mut filled = 0;
+    while filled < CONTENT_BYTES {
+        match file.read_at(
+            &mut bytes[filled..],
+            slot * SLOT_BYTES as u64 + filled as u64,
+        )? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(whole(&bytes[..filled]))
+}
+
+/// Returns a slot's content, if its checksum is right, of this format or the one before.
+fn whole(found: &[u8]) -> Option<Slot> {
+    let mut bytes = [0; CONTENT_BYTES];
+    bytes.get_mut(..found.len())?.copy_from_slice(found);
     let (words, _) = bytes.as_chunks::<8>();
-    let [_, turn, mail, epoch] = [0, 1, 2, 3].map(|at| u64::from_be_bytes(words[at]));
+    let [_, turn, mail, epoch, sum] = [0, 1, 2, 3, 4].map(|at| u64::from_be_bytes(words[at]));
     let reach = Reach { mail, epoch };
-    (content(turn, reach) == *bytes).then_some((turn, reach))
+    let old = Slot {
+        turn,
+        reach,
+        sum: None,
+    };
+    let new = Slot {
+        sum: (sum != 0).then_some(sum),
+        ..old
+    };
+    if found == content(new) {
+        return Some(new);
+    }
+    (found.len() >= OLD_BYTES && old_content(old) == found[..OLD_BYTES]).then_some(old)
 }
 
 #[cfg(test)]
@@ -163,8 +240,8 @@ mod tests {
         let path = dir.join("seal");
         let (mut seal, found) = Seal::open(&path).unwrap();
         assert_eq!(found, Found::Nothing);
-        seal.write(FIRST).unwrap();
-        seal.write(SECOND).unwrap();
+        seal.write(FIRST, None).unwrap();
+        seal.write(SECOND, None).unwrap();
         path
     }
 
@@ -182,11 +259,42 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_counts_only_beside_a_whole_slot() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path());
+        let (mut seal, _) = Seal::open(&path).unwrap();
+        seal.write(SECOND, Some(5)).unwrap();
+        assert_eq!(Seal::open(&path).unwrap().0.sum(), Some(5));
+        flip(&path, 20);
+        let (seal, found) = Seal::open(&path).unwrap();
+        assert_eq!((seal.sum(), found), (None, Found::Reach(SECOND)));
+    }
+
+    #[test]
+    fn a_seal_of_before_there_were_sums_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seal");
+        let slot = |turn, reach| {
+            old_content(Slot {
+                turn,
+                reach,
+                sum: None,
+            })
+        };
+        let mut bytes = vec![0; 4096 + OLD_BYTES];
+        bytes[..OLD_BYTES].copy_from_slice(&slot(2, SECOND));
+        bytes[4096..].copy_from_slice(&slot(1, FIRST));
+        std::fs::write(&path, bytes).unwrap();
+        let (seal, found) = Seal::open(&path).unwrap();
+        assert_eq!((seal.sum(), found), (None, Found::Reach(SECOND)));
+    }
+
+    #[test]
     fn a_torn_first_write_leaves_a_seal_that_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seal");
         let (mut seal, _) = Seal::open(&path).unwrap();
-        seal.write(FIRST).unwrap();
+        seal.write(FIRST, None).unwrap();
         flip(&path, 4096 + 20); // turn 1 lies in slot 1
         assert_eq!(Seal::open(&path).unwrap().1, Found::Nothing);
     }

@@ -165,6 +165,28 @@ impl Trees {
         })
     }
 
+    /// Returns a sum of all records but those of mails, which are checked by their links and totals;
+    /// never 0.
+    pub(super) fn sum(&self) -> Result<u64, StoreError> {
+        guarded(&self.path, || {
+            let mut sum = blake3::Hasher::new();
+            let kinds = Kind::ALL
+                .into_iter()
+                .filter(|kind| !matches!(kind, Kind::Mail | Kind::Chunk | Kind::Expiry));
+            for kind in kinds {
+                for row in kv::rows(self, kind) {
+                    let (key, value) = row?;
+                    sum.update(&(key.len() as u64).to_be_bytes());
+                    sum.update(&key);
+                    sum.update(&(value.len() as u64).to_be_bytes());
+                    sum.update(&value);
+                }
+            }
+            let [b0, b1, b2, b3, b4, b5, b6, b7, ..] = *sum.finalize().as_bytes();
+            Ok(u64::from_be_bytes([b0, b1, b2, b3, b4, b5, b6, b7]) | 1)
+        })
+    }
+
     /// Compares the counters with the numbers in use: one that is lower would give a number out again.
     pub(super) fn check_counters(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let Snapshot {
@@ -288,9 +310,22 @@ pub(super) fn guarded<T>(
             .or_else(|| panic.downcast_ref::<&str>().copied());
         Err(StoreError::Damaged {
             path: path.display().to_string(),
-            what: format!("sled gave up: {}", why.unwrap_or("it did not say why")),
+            what: format!(
+                "sled gave up: {}",
+                short(why.unwrap_or("it did not say why"))
+            ),
         })
     })
+}
+
+/// The beginning of what a panic says: some of sled's show all they have.
+fn short(why: &str) -> String {
+    const CHARS: usize = 160;
+    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{} ...", &line[..end]),
+        None => line,
+    }
 }
 
 thread_local! {
@@ -330,6 +365,11 @@ fn failed(path: &Path, error: ::sled::Error) -> StoreError {
         ::sled::Error::Corruption { at, .. } => StoreError::Damaged {
             path: path.display().to_string(),
             what: format!("sled cannot read its log at {at:?}"),
+        },
+        // Its settings are not those of a log that this sled wrote.
+        ::sled::Error::Unsupported(what) => StoreError::Damaged {
+            path: path.display().to_string(),
+            what: format!("sled does not know its files: {}", short(&what)),
         },
         other => StoreError::Engine(other.to_string()),
     }
