@@ -4,6 +4,11 @@
 //! Each damage is done to a copy of a store whose whole content is known. Most copies are opened and
 //! read in this process, a sample by real servers. 50 flips, or `CORREIO_FLIPS`.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "seeds and figures belong in a test's output"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

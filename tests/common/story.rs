@@ -217,7 +217,7 @@ impl Person {
                 reply.decode::<reply::Part>().expect("a part is taken");
             }
         }
-        let send = Request::Send(request::Send {
+        let request = Request::Send(request::Send {
             session: self.session.clone(),
             stream,
             number: *number,
@@ -228,7 +228,7 @@ impl Person {
             ttl_s: number.is_multiple_of(3).then_some(3_600),
             parts: in_parts.then(|| u32::try_from(parts).expect("few")),
         });
-        let reply = talk.raw(&send, (!in_parts).then_some(body))?;
+        let reply = talk.raw(&request, (!in_parts).then_some(body))?;
         let sent: reply::Sent = reply.decode().expect("a send is answered");
         Ok(sent.outcomes.into_iter().next().expect("one recipient"))
     }
@@ -455,7 +455,7 @@ impl Story {
             from: request::From::Start,
         }))?;
         for (to, ttl_s) in [("old", None), ("bob", Some(1))] {
-            let send = Request::Send(request::Send {
+            let request = Request::Send(request::Send {
                 session: self.ana.session.clone(),
                 stream: self.ana.stream.expect("it logged in"),
                 number: self.ana.number,
@@ -467,7 +467,7 @@ impl Story {
                 parts: None,
             });
             self.ana.number += 1;
-            let reply = talk.raw(&send, Some(&[b'x'; 5_000]))?;
+            let reply = talk.raw(&request, Some(&[b'x'; 5_000]))?;
             let sent: reply::Sent = reply.decode().expect("sent");
             self.fleeting = id_of(&sent.outcomes[0]);
         }

@@ -16,7 +16,7 @@ const SEGMENT_BYTES: u64 = 512 * 1024;
 /// Bytes before a segment's content: a checksum, its place in the log, the newest place on disk.
 const HEADER_BYTES: usize = 20;
 
-/// sled stores places in its log XORed with this.
+/// sled stores places in its log after an exclusive or with this.
 const PLACE_MASK: i64 = i64::MAX;
 
 /// Bytes read at once.
