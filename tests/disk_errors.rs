@@ -4,6 +4,11 @@
 //! A few steps of all, or `CORREIO_STEPS` of them (`all`: every one). The errors are made by strace;
 //! short writes are real (a limit on the size of files), and so is the full disk (a small tmpfs).
 
+#![allow(
+    clippy::print_stdout,
+    reason = "seeds and figures belong in a test's output"
+)]
+
 mod common;
 
 use std::path::{Path, PathBuf};

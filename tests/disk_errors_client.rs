@@ -3,6 +3,11 @@
 //!
 //! A few steps of all, or `CORREIO_STEPS` of them (`all`: every one).
 
+#![allow(
+    clippy::print_stdout,
+    reason = "seeds and figures belong in a test's output"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -117,7 +122,7 @@ impl Pair {
         } else {
             // It failed while it showed: what it had not yet filed as shown comes again, no other.
             let missing = self.sent.len().saturating_sub(again.len());
-            shown.truncate(missing.max(0));
+            shown.truncate(missing);
             shown.extend(again);
         }
         if shown != self.sent {
