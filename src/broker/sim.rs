@@ -114,6 +114,7 @@ struct Sim {
     devices: Vec<Device>,
     addresses: Vec<String>,
     codes: BTreeMap<String, Vec<String>>,
+    spent: Vec<(String, String)>,
     /// The device behind each connection that stands.
     conns: HashMap<u64, usize>,
     cut_until_ms: Vec<u64>,
@@ -167,6 +168,7 @@ impl Sim {
             devices,
             addresses: addresses.map(str::to_owned).to_vec(),
             codes: BTreeMap::new(),
+            spent: Vec::new(),
             conns: HashMap::new(),
             granted: HashMap::new(),
             waiting: Waiting::new(),
@@ -471,6 +473,7 @@ impl Sim {
             calm: self.calm,
             mix: self.mix,
             codes: &mut self.codes,
+            spent: &mut self.spent,
             wanting: &wanting,
             keys: &self.keys,
             sessions: &self.sessions,

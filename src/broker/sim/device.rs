@@ -116,6 +116,8 @@ pub(super) struct Context<'a> {
     pub(super) mix: Mix,
     /// Codes that were handed over, by user.
     pub(super) codes: &'a mut BTreeMap<String, Vec<String>>,
+    /// Codes that were tried before, by user.
+    pub(super) spent: &'a mut Vec<(String, String)>,
     /// Users with a device that waits for a code.
     pub(super) wanting: &'a BTreeSet<String>,
     /// Keys and sessions of anybody, as a spy might know them.
@@ -321,7 +323,7 @@ impl Device {
 
     fn register(&mut self, around: &mut Context<'_>) -> Option<Request> {
         if self.code.is_none() {
-            self.code = around.codes.get_mut(&self.user).and_then(Vec::pop);
+            self.code = self.find_code(around);
         }
         // Somebody may have removed the user, so that the name is free again.
         if self.needs_code && self.code.is_none() && !around.rng.chance(10) {
@@ -332,6 +334,17 @@ impl Device {
             device: "sim".into(),
             code: self.code.clone(),
         }))
+    }
+
+    /// Takes a code that was handed over; at times one that was good for somebody else.
+    fn find_code(&self, around: &mut Context<'_>) -> Option<String> {
+        if around.rng.chance(10) && !around.spent.is_empty() {
+            let (user, code) = around.rng.pick(around.spent);
+            return Some(code).filter(|_| user == self.user);
+        }
+        let code = around.codes.get_mut(&self.user)?.pop()?;
+        around.spent.push((self.user.clone(), code.clone()));
+        Some(code)
     }
 
     fn login(&self, rng: &mut Rng) -> Request {

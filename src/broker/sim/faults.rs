@@ -36,7 +36,6 @@ faults! {
     full_disks = "commits on a full disk",
     low_disks = "disks nearly full",
     failed_starts = "starts on a disk that still failed",
-    restores = "starts from an older copy",
     clock_jumps = "jumps of the wall clock",
     client_deaths = "kills of a client",
     deaths_before_send = "  between saving a send and sending it",

@@ -73,7 +73,7 @@ impl Device {
                 }
             }
             Request::Part(part) => {
-                drop(read::<reply::Part>(frames)?);
+                read::<reply::Part>(frames)?;
                 if self.upload == Some((part.number, part.index)) {
                     self.upload = Some((part.number, part.index + 1));
                 }

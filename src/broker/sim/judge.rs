@@ -185,7 +185,7 @@ impl Model {
             Request::Login(_) => self.judge_login(asked, &read(header), synced),
             Request::Heartbeat(beat) => {
                 let told: reply::Heartbeat = read(header);
-                self.judge_beat(asked, beat.known, &told);
+                judge_beat(asked, beat.known, &told);
                 self.judge_rows(asked, &told.behind, synced);
                 self.judge_port(asked, told.lease.as_ref(), synced);
                 let user = self.name_of(&asked.key);
@@ -212,7 +212,7 @@ impl Model {
             }
             Request::History(_) => self.judge_page(asked, &read(header), &frames[2..], synced),
             Request::Body(body) => {
-                self.judge_body(asked, (body.log, body.id, body.offset), &frames[2], synced)
+                self.judge_body(asked, (body.log, body.id, body.offset), &frames[2], synced);
             }
             Request::Send(_) => {
                 let sent: reply::Sent = read(header);
@@ -257,7 +257,7 @@ impl Model {
                 self.chats
                     .introduced(&accept.session, &said, &synced.accepted);
             }
-            Request::Admin(_) => self.judge_listing(asked, &read(header)),
+            Request::Admin(_) => judge_listing(asked, &read(header)),
             _ => {}
         }
     }
@@ -311,20 +311,6 @@ impl Model {
             let is_there = row.head == 0 || synced.mail(row.log, row.head).is_some();
             assert!(is_there, "P1: {row:?} has a head that is not on disk");
         }
-    }
-
-    /// A heartbeat tells of every log with something new: the last lost notice costs no more (P10).
-    fn judge_beat(&self, asked: &Handled, known: MailId, told: &reply::Heartbeat) {
-        for (log, head) in &asked.reads {
-            let must = *head > known && *head <= told.through;
-            let listed = told.behind.iter().any(|row| row.log == *log);
-            assert!(
-                listed || !must,
-                "P10: {log} has {head} above {known} and is missing in {told:?}"
-            );
-        }
-        let all = told.more || asked.reads.iter().all(|(_, head)| *head <= told.through);
-        assert!(all, "P10: {told:?} stops short of {:?}", asked.reads);
     }
 
     // -- mail --
@@ -554,14 +540,6 @@ impl Model {
             "P1: {told:?} is not on disk but {lease:?}: {asked:?}"
         );
     }
-
-    /// An administrator's figures are those of the model (P8).
-    fn judge_listing(&mut self, asked: &Handled, told: &reply::Rows) {
-        let figure = |name: &str| told.rows.first().and_then(|row| row.get(name)?.as_u64());
-        if let Some(kept) = figure("mails_kept") {
-            assert_eq!(kept, asked.mails_kept, "P8: {told:?}");
-        }
-    }
 }
 
 impl Handled {
@@ -587,4 +565,26 @@ fn refusal(header: &[u8]) -> Option<WireError> {
 fn read<T: for<'a> serde::Deserialize<'a>>(header: &[u8]) -> T {
     reply::decode(header)
         .unwrap_or_else(|error| panic!("the server's reply does not read: {error}"))
+}
+
+/// A heartbeat tells of every log with something new: the last lost notice costs no more (P10).
+fn judge_beat(asked: &Handled, known: MailId, told: &reply::Heartbeat) {
+    for (log, head) in &asked.reads {
+        let must = *head > known && *head <= told.through;
+        let listed = told.behind.iter().any(|row| row.log == *log);
+        assert!(
+            listed || !must,
+            "P10: {log} has {head} above {known} and is missing in {told:?}"
+        );
+    }
+    let all = told.more || asked.reads.iter().all(|(_, head)| *head <= told.through);
+    assert!(all, "P10: {told:?} stops short of {:?}", asked.reads);
+}
+
+/// An administrator's figures are those of the model (P8).
+fn judge_listing(asked: &Handled, told: &reply::Rows) {
+    let figure = |name: &str| told.rows.first().and_then(|row| row.get(name)?.as_u64());
+    if let Some(kept) = figure("mails_kept") {
+        assert_eq!(kept, asked.mails_kept, "P8: {told:?}");
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Ledger {
     pub(super) subscriptions: BTreeSet<(LogNumber, String)>,
     pub(super) blocks: BTreeSet<(LogNumber, LogNumber)>,
     pub(super) codes: BTreeSet<[u8; 32]>,
+    /// Codes that made a device: each makes one.
+    pub(super) redeemed: BTreeSet<[u8; 32]>,
     pub(super) leases: BTreeMap<u16, LeaseRecord>,
     pub(super) logs: BTreeMap<LogNumber, BTreeMap<MailId, Mail>>,
     pub(super) cursors: BTreeMap<(u64, LogNumber), MailId>,
@@ -60,6 +62,7 @@ impl Ledger {
             }
             Change::RemoveAddress(number) => drop(self.addresses.remove(number)),
             Change::PutDevice(record) => {
+                self.redeemed.insert(record.code);
                 self.devices
                     .insert(record.number, (record.user, record.key));
             }

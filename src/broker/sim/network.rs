@@ -1,5 +1,7 @@
 //! What lies between devices and server: frames are lost, late, repeated, overtake each other.
 
+use std::collections::HashSet;
+
 use super::device::{Device, Sends};
 use super::{Arriving, Event, Sim, admin};
 use crate::broker::io::Output;
@@ -70,7 +72,7 @@ impl Sim {
                 let row = self
                     .granted
                     .entry(conn)
-                    .or_insert_with(|| (key, Default::default()));
+                    .or_insert_with(|| (key, HashSet::default()));
                 row.1.insert(granted);
             }
             _ => {}
