@@ -176,7 +176,8 @@ impl Model {
                 let told: reply::Registered = read(header);
                 let row = synced.devices.get(&told.device);
                 assert!(
-                    row.is_some_and(|(_, key)| *key == asked.key) || self.is_newer(asked),
+                    row.is_some_and(|(_, key)| *key == asked.key)
+                        || self.is_newer(asked, told.device),
                     "P1: device {} is not on disk",
                     told.device
                 );
@@ -267,9 +268,10 @@ impl Model {
         self.users_ever.get(user).map(String::as_str)
     }
 
-    /// Says whether the key's device may be gone again by now.
-    fn is_newer(&self, asked: &Handled) -> bool {
-        self.decided.device_of(&asked.key).is_none()
+    /// Says whether the key is, by now, no device or another one.
+    fn is_newer(&self, asked: &Handled, device: u64) -> bool {
+        let now = self.decided.device_of(&asked.key);
+        now.is_none_or(|(number, _)| number != device)
     }
 
     // -- rows --
@@ -281,7 +283,8 @@ impl Model {
         if let Some(stream) = told.stream {
             let row = synced.streams.get(&stream);
             assert!(
-                row.is_some_and(|(device, _)| *device == told.device) || self.is_newer(asked),
+                row.is_some_and(|(device, _)| *device == told.device)
+                    || self.is_newer(asked, told.device),
                 "P1: stream {stream} is not on disk: {row:?}"
             );
             self.stream_told(stream, asked.key);
