@@ -57,6 +57,10 @@ pub const RECIPIENTS_MAX: usize = 32;
 /// 4 KiB a value none was seen (docs/storage.md).
 pub const VALUE_BYTES_MAX: usize = 4096;
 
+/// Bytes of records in one block of a backup: what reading and writing one hold in memory, large
+/// enough that packing finds what repeats.
+pub const BACKUP_BLOCK_BYTES_MAX: usize = 256 * 1024;
+
 /// Subscriptions (topics and prefixes) of one user.
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
 

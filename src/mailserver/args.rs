@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::backup::End;
 use super::{Failure, say};
 use crate::config::{KEYS, Key, Setting};
 use crate::protocol::codes::exit;
@@ -19,7 +20,7 @@ pub(super) struct Call {
     pub(super) flags: Vec<Setting>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verb {
     Run {
         /// Open a store that is known to have lost mail.
@@ -28,7 +29,12 @@ pub(super) enum Verb {
     Init,
     CheckConfig,
     DefaultConfig,
-    Verify,
+    Verify {
+        /// A backup instead of the store.
+        backup: Option<End>,
+    },
+    Backup(End),
+    Restore(End),
 }
 
 /// Parses the arguments, the program's name first. Nothing is left to do after help or version.
@@ -51,29 +57,75 @@ const ABOUT: &str =
 const LAYERS: &str = "Every setting can also stand in a file (--config; mailserver default-config prints one) and in \
                       a variable: MAILSERVER_BIND for --bind. A flag wins over a variable, a variable over the file.";
 
-/// Every verb but `run`, with its line of help.
-const VERBS: [(&str, &str, Verb); 4] = [
-    (
-        "init",
-        "Make the data folder and the keys, then say what to do next",
-        Verb::Init,
-    ),
-    (
-        "check-config",
-        "Say whether the settings are good, and change nothing",
-        Verb::CheckConfig,
-    ),
-    (
-        "default-config",
-        "Print a settings file with every default and its meaning",
-        Verb::DefaultConfig,
-    ),
-    (
-        "verify",
-        "Read the whole store of a stopped server and say what does not fit",
-        Verb::Verify,
-    ),
+/// A verb, its line of help, what else it takes, and what it becomes.
+struct Row {
+    name: &'static str,
+    about: &'static str,
+    args: fn() -> Vec<Arg>,
+    verb: fn(&ArgMatches) -> Verb,
+}
+
+/// Every verb but `run`.
+const VERBS: [Row; 6] = [
+    Row {
+        name: "init",
+        about: "Make the data folder and the keys, then say what to do next",
+        args: Vec::new,
+        verb: |_| Verb::Init,
+    },
+    Row {
+        name: "check-config",
+        about: "Say whether the settings are good, and change nothing",
+        args: Vec::new,
+        verb: |_| Verb::CheckConfig,
+    },
+    Row {
+        name: "default-config",
+        about: "Print a settings file with every default and its meaning",
+        args: Vec::new,
+        verb: |_| Verb::DefaultConfig,
+    },
+    Row {
+        name: "verify",
+        about: "Read the whole store of a stopped server and say what does not fit",
+        args: || vec![whole_backup()],
+        verb: |words| Verb::Verify {
+            backup: words.get_one("backup").map(End::from),
+        },
+    },
+    Row {
+        name: "backup",
+        about: "Write all of a stopped server, its keys included, to a new file",
+        args: || vec![end("Where to write it: a new file (0600), or - for a pipe")],
+        verb: |words| Verb::Backup(named(words)),
+    },
+    Row {
+        name: "restore",
+        about: "Make a new data folder from a backup",
+        args: || vec![end("The backup: a file, or - for a pipe")],
+        verb: |words| Verb::Restore(named(words)),
+    },
 ];
+
+fn whole_backup() -> Arg {
+    Arg::new("backup")
+        .long("backup")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Read this backup instead (- for a pipe)")
+}
+
+fn end(help: &'static str) -> Arg {
+    Arg::new("file")
+        .value_name("FILE")
+        .required(true)
+        .value_parser(value_parser!(PathBuf))
+        .help(help)
+}
+
+fn named(words: &ArgMatches) -> End {
+    End::from(words.get_one("file").expect("the grammar requires it"))
+}
 
 /// Returns the whole grammar.
 pub(super) fn command() -> Command {
@@ -87,7 +139,10 @@ pub(super) fn command() -> Command {
         .arg(config_file())
         .args(KEYS.iter().map(flag))
         .subcommand(run.arg(accept_loss()))
-        .subcommands(VERBS.map(|(name, about, _)| Command::new(name).about(about)))
+        .subcommands(VERBS.iter().map(|row| {
+            let command = Command::new(row.name).about(row.about);
+            command.args((row.args)())
+        }))
 }
 
 fn flag(key: &Key) -> Arg {
@@ -117,8 +172,8 @@ fn accept_loss() -> Arg {
 
 fn call(matches: &ArgMatches) -> Call {
     let (name, inner) = matches.subcommand().unwrap_or(("run", matches));
-    let found = VERBS.iter().find(|(verb, ..)| *verb == name);
-    let verb = found.map_or_else(|| run(matches, inner), |(_, _, verb)| *verb);
+    let found = VERBS.iter().find(|row| row.name == name);
+    let verb = found.map_or_else(|| run(matches, inner), |row| (row.verb)(inner));
     let flags = KEYS.iter().filter_map(|key| {
         let value = inner.get_one::<String>(key.name)?.clone();
         let origin = format!("--{}", key.name);
@@ -191,11 +246,21 @@ mod tests {
         assert_eq!(parsed(&["run", "--accept-loss"]).verb, yes);
         assert_eq!(parsed(&["--accept-loss"]).verb, yes);
         assert_eq!(parsed(&["init"]).verb, Verb::Init);
+        let file = End::File("f".into());
+        assert_eq!(parsed(&["backup", "-"]).verb, Verb::Backup(End::Pipe));
+        assert_eq!(parsed(&["restore", "f"]).verb, Verb::Restore(file));
+        assert_eq!(parsed(&["verify"]).verb, Verb::Verify { backup: None });
     }
 
     #[test]
     fn a_wrong_word_is_one_line_and_64() {
-        for words in [&["--bnd", "x"][..], &["fly"], &["run", "more"], &["--bind"]] {
+        for words in [
+            &["--bnd", "x"][..],
+            &["fly"],
+            &["backup"],
+            &["run", "more"],
+            &["--bind"],
+        ] {
             let args = ["mailserver"].iter().chain(words).map(OsString::from);
             let failure = parse(args.collect()).unwrap_err();
             assert_eq!(failure.code, 64, "{words:?}");

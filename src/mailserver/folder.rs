@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Failure;
 use crate::auth::keys::{KeyError, KeyPair};
 use crate::protocol::codes::exit;
+use crate::store::backup::{FILES, KeptFile};
 
 const URL_FILE: &str = "server.url";
 const JSON_FILE: &str = "server.json";
@@ -21,7 +22,7 @@ const SERVER_KEY: &str = "server.key";
 const ADMIN_KEY: &str = "admin.key";
 
 /// Others may pass through, and look at nothing.
-const FOLDER_MODE: u32 = 0o711;
+pub(super) const FOLDER_MODE: u32 = 0o711;
 
 /// A data folder that exists.
 #[derive(Debug)]
@@ -134,6 +135,46 @@ impl Folder {
         Running::parse(&fs::read(self.path.join(JSON_FILE)).ok()?)
     }
 
+    /// Returns the files that make this server who it is, for a backup.
+    pub(super) fn kept_files(&self) -> Result<Vec<KeptFile>, Failure> {
+        // A key that is no key would be found out when it is needed most.
+        KeyPair::load(&self.path.join(SERVER_KEY))?;
+        let mut files = Vec::new();
+        for name in FILES {
+            match fs::read(self.path.join(name)) {
+                Ok(content) => files.push(KeptFile {
+                    name,
+                    content: content.into(),
+                }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.failed("read", &error)),
+            }
+        }
+        Ok(files)
+    }
+
+    /// Puts the files of a backup in place.
+    pub(super) fn put_kept_files(&self, files: &[KeptFile]) -> Result<(), Failure> {
+        for name in FILES {
+            // One of an earlier try must not be taken for one of this.
+            fs::remove_file(self.path.join(name)).ok();
+        }
+        let mut put = files
+            .iter()
+            .map(|file| self.replace(file.name, &file.content, 0o600));
+        put.try_for_each(|put| put)
+            .map_err(|error| self.failed("write", &error))?;
+        KeyPair::load(&self.path.join(SERVER_KEY))?;
+        Ok(())
+    }
+
+    fn failed(&self, deed: &str, error: &io::Error) -> Failure {
+        Failure {
+            code: exit::IO,
+            text: format!("cannot {deed} in {}: {error}", self.path.display()),
+        }
+    }
+
     /// Puts a file in place whole: readers see the old one or the new one.
     fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
         let unfinished = self.path.join(format!("{name}.new"));
@@ -159,19 +200,19 @@ fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(parent)?;
-    }
+    make_parents(path)?;
     DirBuilder::new().mode(FOLDER_MODE).create(path)?;
     fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))?;
     let parent = path.join("..");
     File::open(parent)?.sync_all()
+}
+
+/// Makes the folders above a path.
+pub(super) fn make_parents(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
+    parent.map_or(Ok(()), |parent| {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)
+    })
 }
 
 /// Takes the right to list and write from others; refuses a folder that everybody shares.

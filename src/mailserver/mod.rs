@@ -3,13 +3,16 @@
 //! - `args`: what the command line may say.
 //! - `run`: the order of a start, and of a stop.
 //! - `watch`: disk space and memory while it runs.
+//! - `backup`: what of a stopped server goes into a file or a pipe, and back; `place`: whole or not at all.
 //! - `folder`: the data folder: keys, remembered ports, and the files that say "ready".
 //!
 //! A failure is one line on standard error that says what to do next, and an exit code of
 //! `sysexits.h`. This module decides nothing about mail: that is [`crate::broker`].
 
 mod args;
+mod backup;
 pub(crate) mod folder;
+mod place;
 mod run;
 mod watch;
 
@@ -84,7 +87,10 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
             ));
             Ok(())
         }
-        Verb::Verify => run::verify(&config),
+        Verb::Verify { backup: None } => run::verify(&config),
+        Verb::Verify { backup: Some(from) } => backup::verify(&from),
+        Verb::Backup(to) => backup::backup(&config, &to),
+        Verb::Restore(from) => backup::restore(&config, &from),
         Verb::DefaultConfig => {
             say(config::default_file().trim_end());
             Ok(())
@@ -159,11 +165,11 @@ impl From<StoreError> for Failure {
             ),
             StoreError::Lost { .. } => (
                 exit::IO,
-                "put a backup back (mailserver restore --data-dir D FILE); or, to go on without what is lost, start once with: mailserver run --accept-loss",
+                "put a backup back with mailserver restore; or, to go on without what is lost, start once with: mailserver run --accept-loss",
             ),
             StoreError::Damaged { .. } => (
                 exit::IO,
-                "put a backup back: mailserver restore --data-dir D FILE",
+                "move the data folder away and put a backup in its place: mailserver restore --data-dir FOLDER FILE",
             ),
             _ => (
                 exit::IO,
@@ -196,6 +202,11 @@ impl From<ServerError> for Failure {
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     drop(writeln!(out, "{line}").and_then(|()| out.flush()));
+}
+
+/// Says what became of something whose result takes up standard output.
+fn note(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
 fn complain(text: &str) {

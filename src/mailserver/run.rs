@@ -91,7 +91,7 @@ pub(super) fn verify(config: &Config) -> Result<(), Failure> {
     Err(Failure {
         code: exit::IO,
         text: format!(
-            "the store in {place} has {} faults; put a backup back: mailserver restore --data-dir {place} FILE",
+            "the store in {place} has {} faults; move the folder away and put a backup in its place: mailserver restore --data-dir {place} FILE",
             report.faults_total
         ),
     })
@@ -126,7 +126,7 @@ fn refuse_another_key(folder: &Folder, snapshot: &Snapshot) -> Result<(), Failur
 }
 
 /// Names the server that holds the folder, where it has said who it is.
-fn refused(folder: &Folder, error: StoreError) -> Failure {
+pub(super) fn refused(folder: &Folder, error: StoreError) -> Failure {
     let running = match &error {
         StoreError::InUse { .. } => folder.running(),
         _ => None,

@@ -26,6 +26,11 @@ fn sample() -> Memory {
     store
 }
 
+/// Every row of it, in order: a small backup.
+pub(super) fn rows() -> Vec<(Tree, Vec<u8>, Vec<u8>)> {
+    sample().rows()
+}
+
 fn append(id: MailId, record: MailRecord) -> Change {
     let body: Arc<[u8]> = body(usize::try_from(record.size).unwrap());
     Change::AppendMail {

@@ -5,6 +5,7 @@
 //! [`Query`], never past what is synced. Nothing here decides anything: that is `broker`.
 //! `docs/storage.md` has the trees, the key bytes and the argument why a commit is durable.
 
+pub mod backup;
 mod codec;
 pub(crate) mod hostile;
 mod key;

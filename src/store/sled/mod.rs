@@ -4,6 +4,7 @@
 //! handle of its file (`docs/storage.md`, "Why a commit is durable"). This file opens, applies, syncs
 //! and notices loss; what the bytes mean is `write`, `read` and `codec`. Read next: `trees`.
 
+mod copy;
 mod disk;
 mod poke;
 mod preflight;
@@ -16,6 +17,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use self::copy::Restored;
 use self::disk::BALLAST_BYTES;
 use self::poke::Poker;
 use self::seal::{Found, Reach, Seal};
@@ -99,18 +101,26 @@ impl SledStore {
     fn open_as(data: &Path, loss: Loss) -> Result<Self, StoreError> {
         let paths = Paths::of(data);
         let lock = prepare(&paths)?;
+        let store = Self::open_locked(&paths, lock, loss)?;
+        copy::unmark(data);
+        Ok(store)
+    }
+
+    fn open_locked(paths: &Paths, lock: File, loss: Loss) -> Result<Self, StoreError> {
         let trees = Trees::open(&paths.store, lock)?;
         let file = File::open(paths.store.join("db")).map_err(at("open", &paths.store))?;
         disk::sync_dir(&paths.store).map_err(at("sync", &paths.store))?;
         let (seal, found) = Seal::open(&paths.seal).map_err(at("open", &paths.seal))?;
-        disk::sync_dir(data).map_err(at("sync", data))?;
+        disk::sync_dir(&paths.data).map_err(at("sync", &paths.data))?;
         let meta = trees.meta()?;
         let reach = trees.reach()?;
         if matches!(loss, Loss::Refused) {
             check(&trees, meta.is_none(), reach, found)?;
             check_sum(&trees, &seal)?;
         }
-        let poker = trees.poker().map_err(at("start a thread for", data))?;
+        let poker = trees
+            .poker()
+            .map_err(at("start a thread for", &paths.data))?;
         let mut store = Self {
             _poker: poker,
             trees,
@@ -137,17 +147,26 @@ impl SledStore {
     fn jump(&mut self, meta: Option<Meta>) -> Result<(), StoreError> {
         let sealed = self.sealed;
         let (directory, mail) = self.trees.counters()?;
+        let raised = |last: u64| {
+            let next = last.checked_add(ID_JUMP).filter(|next| *next <= ID_MAX);
+            next.ok_or_else(|| StoreError::Damaged {
+                path: self.trees.path(),
+                what: format!("its counters end at {last}, which no server reaches"),
+            })
+        };
+        let directory = DirectoryCounters {
+            address: raised(directory.address)?,
+            device: raised(directory.device)?,
+            epoch: raised(directory.epoch.max(sealed.epoch))?,
+        };
+        let mail = MailCounters {
+            mail: raised(mail.mail.max(sealed.mail))?,
+            stream: raised(mail.stream)?,
+        };
         self.commit(&[
             Change::PutMeta(new_meta(meta.map_or(0, |meta| meta.running_s))?),
-            Change::PutDirectoryCounters(DirectoryCounters {
-                address: directory.address + ID_JUMP,
-                device: directory.device + ID_JUMP,
-                epoch: directory.epoch.max(sealed.epoch) + ID_JUMP,
-            }),
-            Change::PutMailCounters(MailCounters {
-                mail: mail.mail.max(sealed.mail) + ID_JUMP,
-                stream: mail.stream + ID_JUMP,
-            }),
+            Change::PutDirectoryCounters(directory),
+            Change::PutMailCounters(mail),
         ])
     }
 

@@ -43,7 +43,7 @@ fn fill(store: &mut SledStore, count: u64) {
 }
 
 /// A data directory with `count` mails, closed.
-fn filled(count: u64) -> tempfile::TempDir {
+pub(super) fn filled(count: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut store = SledStore::open(dir.path()).unwrap();
     fill(&mut store, count);
@@ -146,7 +146,7 @@ fn a_newer_format_is_refused() {
 }
 
 /// Makes a store look as one that a server of the first format left.
-fn make_older(dir: &Path) -> Meta {
+pub(super) fn make_older(dir: &Path) -> Meta {
     let mut store = SledStore::open(dir).unwrap();
     let meta = Meta {
         format: 1,

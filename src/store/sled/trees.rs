@@ -282,7 +282,7 @@ impl Sink for Batches {
 
 /// Waits until nobody holds sled's own lock. No other mailserver can, since the data directory's is
 /// ours; but sled's threads keep the file open a little longer than its last handle lives.
-fn wait_for_release(path: &Path) -> io::Result<()> {
+pub(super) fn wait_for_release(path: &Path) -> io::Result<()> {
     let Ok(file) = File::open(path.join("db")) else {
         return Ok(());
     };

@@ -1,0 +1,195 @@
+//! `backup`, `restore` and `verify --backup`: where the bytes come from and where they go.
+//!
+//! What the bytes are is [`crate::store::backup`]'s, how a file or a folder is there whole or not at
+//! all is `place`'s; nothing here looks into a record.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::folder::Folder;
+use super::place::{Draft, Site};
+use super::run::refused;
+use super::{Failure, note, say};
+use crate::config::Config;
+use crate::protocol::codes::exit;
+use crate::protocol::time;
+use crate::store::backup::{self, BackupError, Header, Totals};
+use crate::store::sled::{Restored, SledStore};
+
+/// The other end of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// Standard output or input: `-`.
+    Pipe,
+    /// A file.
+    File(PathBuf),
+}
+
+impl From<&PathBuf> for End {
+    fn from(path: &PathBuf) -> Self {
+        if path == Path::new("-") {
+            Self::Pipe
+        } else {
+            Self::File(path.clone())
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pipe => f.write_str("the pipe"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Writes a backup of a stopped server.
+pub(super) fn backup(config: &Config, to: &End) -> Result<(), Failure> {
+    refuse_terminal(to, &io::stdout())?;
+    let folder = Folder::existing(&config.data_dir)?;
+    let store = SledStore::open_whole(folder.path()).map_err(|error| refused(&folder, error))?;
+    let files = folder.kept_files()?;
+    let place = folder.path().display();
+    let said = |totals: &Totals, name: &str| {
+        format!(
+            "The backup of {place} is whole: {}. The server's secret keys are in it: keep it as safe as them.\n\
+             To put it back: mailserver restore --data-dir NEW_FOLDER {name}",
+            amount(totals)
+        )
+    };
+    match to {
+        End::Pipe => {
+            let out = io::stdout().as_fd().try_clone_to_owned();
+            let out = out.map_err(|error| stream_failed(to, &error))?;
+            let written = store.back_up(now(), &files, File::from(out));
+            let (_, totals) = written.map_err(|error| failed(to, error))?;
+            note(&said(&totals, "FILE"));
+        }
+        End::File(path) => {
+            let draft = Draft::make(path)?;
+            let written = store.back_up(now(), &files, draft.file());
+            let (_, totals) = written.map_err(|error| failed(to, error))?;
+            draft.keep()?;
+            say(&said(&totals, &to.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a data folder from a backup.
+pub(super) fn restore(config: &Config, from: &End) -> Result<(), Failure> {
+    let site = Site::choose(&config.data_dir)?;
+    let mut backup = open(from)?;
+    let folder = site.make()?;
+    let built = build(&folder, &mut backup, from);
+    let kept = built.and_then(|restored| site.keep().map(|()| restored));
+    match kept {
+        Ok(restored) => restored.release(site.target()),
+        Err(failure) => {
+            site.clear();
+            return Err(failure);
+        }
+    }
+    let Header {
+        made_at, server, ..
+    } = backup.header();
+    let place = site.target().display();
+    say(&format!(
+        "The data folder {place} is as it was at {made_at} (mailserver {server}): {}.\n\
+         Next: mailserver run --data-dir {place}",
+        amount(&backup.totals())
+    ));
+    Ok(())
+}
+
+/// Reads a backup and says whether it is whole.
+pub(super) fn verify(from: &End) -> Result<(), Failure> {
+    let backup = open(from)?;
+    let Header {
+        made_at, server, ..
+    } = backup.header().clone();
+    let totals = backup.check().map_err(|error| failed(from, error))?;
+    say(&format!(
+        "{from} is a whole backup of {made_at} (mailserver {server}): {}.",
+        amount(&totals)
+    ));
+    Ok(())
+}
+
+fn build(
+    folder: &Folder,
+    backup: &mut backup::Reader<Box<dyn Read>>,
+    from: &End,
+) -> Result<Restored, Failure> {
+    let restored =
+        SledStore::restore(folder.path(), backup).map_err(|error| failed(from, error))?;
+    folder.put_kept_files(backup.files())?;
+    Ok(restored)
+}
+
+fn open(from: &End) -> Result<backup::Reader<Box<dyn Read>>, Failure> {
+    refuse_terminal(from, &io::stdin())?;
+    let input: Box<dyn Read> = match from {
+        End::Pipe => Box::new(io::stdin().lock()),
+        End::File(path) => {
+            let file = File::open(path).map_err(|error| stream_failed(from, &error))?;
+            Box::new(BufReader::new(file))
+        }
+    };
+    backup::Reader::open(input).map_err(|error| failed(from, error))
+}
+
+/// Nobody types a backup, and none is for a screen.
+fn refuse_terminal(end: &End, stream: &impl IsTerminal) -> Result<(), Failure> {
+    if *end != End::Pipe || !stream.is_terminal() {
+        return Ok(());
+    }
+    Err(Failure {
+        code: exit::USAGE,
+        text: "- stands for a pipe, and this is a terminal; name a file".to_owned(),
+    })
+}
+
+fn amount(totals: &Totals) -> String {
+    format!("{} records in {} bytes", totals.records(), totals.bytes)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a backup says when it was made, and nothing hangs on it"
+)]
+fn now() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    time::to_text(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0)))
+}
+
+/// Says what is wrong with a backup, and which.
+fn failed(end: &End, error: BackupError) -> Failure {
+    let (code, advice) = match error {
+        BackupError::Store(error) => return error.into(),
+        BackupError::Stream { source, .. } => return stream_failed(end, &source),
+        BackupError::Foreign => (exit::DATA, "name a file that mailserver backup wrote"),
+        BackupError::Newer { .. } => (exit::CONFIG, "use the version that made it, or a later one"),
+        BackupError::Short { .. } | BackupError::Damaged { .. } => (
+            exit::DATA,
+            "nothing of it was used: take another copy, or an older backup",
+        ),
+    };
+    Failure {
+        code,
+        text: format!("{end}: {error}; {advice}"),
+    }
+}
+
+fn stream_failed(end: &End, error: &io::Error) -> Failure {
+    Failure {
+        code: exit::IO,
+        text: format!(
+            "the backup in {end}: {error}; nothing was kept: see that it can be reached and that there is room"
+        ),
+    }
+}
