@@ -302,9 +302,16 @@ impl RawClient {
         None
     }
 
-    /// Asks without a session, body or second try after a refusal.
+    /// Asks without a session, body or second try after a refusal, but that of a server that stops.
     pub fn ask<T: for<'a> Deserialize<'a>>(&mut self, request: &Request) -> Result<T, Trouble> {
-        self.ask_raw(request, None)?.decode()
+        loop {
+            match self.ask_raw(request, None)?.decode() {
+                Err(trouble) if trouble.code() == Some(Code::ShuttingDown) => {
+                    pause(Duration::from_millis(20));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Asks until a reply comes, across restarts, with the request as it is.

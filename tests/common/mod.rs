@@ -35,6 +35,7 @@ pub mod rng;
 pub mod server;
 pub mod story;
 pub mod talker;
+pub mod tally;
 pub mod terminal;
 pub mod trace;
 pub mod watch;

@@ -149,16 +149,48 @@ impl Server {
 
     /// Starts one as planned, in a folder that the caller keeps.
     pub fn planned(plan: Plan) -> Self {
-        let mut server = Self {
+        let mut server = Self::unstarted(plan);
+        server.restart();
+        server
+    }
+
+    /// Plans one and starts nothing.
+    pub fn unstarted(plan: Plan) -> Self {
+        Self {
             child: None,
             lines: None,
             temp: None,
             first_port: ports::allot(plan.chat_ports + 2),
             plan,
             place: Arc::new(Place::empty()),
-        };
-        server.restart();
-        server
+        }
+    }
+
+    /// Starts the process and does not wait for it.
+    pub fn begin(&mut self) {
+        assert!(self.child.is_none(), "stop it first");
+        self.child = Some(self.command().spawn().expect("mailserver starts"));
+    }
+
+    /// Starts the process and kills it after a while, whatever it is at then. Says whether it was
+    /// ready.
+    pub fn start_killed(&mut self, after: Duration) -> bool {
+        self.begin();
+        super::pause(after);
+        let mut child = self.child.take().expect("it was begun");
+        drop(child.kill());
+        let ended = child.wait_with_output().expect("it can be waited for");
+        let code = ended.status.code();
+        assert_eq!(code, None, "it ended by itself; it said:\n{}", self.log());
+        !ended.stdout.is_empty()
+    }
+
+    /// Asks the process to stop and kills it after a while.
+    pub fn stop_killed(&mut self, after: Duration) {
+        self.place.leave();
+        self.signal(Signal::TERM);
+        super::pause(after);
+        self.kill9();
     }
 
     /// Starts the process again on the same data and ports, and waits until it is ready.
