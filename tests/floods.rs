@@ -1,0 +1,409 @@
+//! P8 and P9: floods. Several attackers for some seconds while a good user sends and receives: all his
+//! requests succeed, what was acknowledged is there, and memory is bounded. How long others wait beside
+//! a flood is measured elsewhere; here it is only printed.
+
+#![allow(clippy::print_stdout, reason = "figures belong in a test's output")]
+
+mod common;
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use common::client::{RawClient, Trouble, Wishes, context, dealer};
+use common::server::{Place, Server};
+use common::{Timed, eventually, now, scale};
+use correio::auth::keys::KeyPair;
+use correio::protocol::names::UserName;
+use correio::protocol::request::{self, Request};
+
+/// KiB that a flood may make the server hold more than before.
+const HELD_KIB: u64 = 300 * 1024;
+
+/// Attackers of each kind.
+const ATTACKERS: usize = 3;
+
+/// One deed of an attacker, done again and again.
+type Deed = Box<dyn FnMut() + Send>;
+
+/// Attackers at work.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+impl Flood {
+    fn start(deeds: Vec<Deed>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = deeds.into_iter().map(|mut deed| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                let mut done = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    deed();
+                    done += 1;
+                }
+                done
+            })
+        });
+        let threads = threads.collect();
+        Self { stop, threads }
+    }
+
+    fn end(self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        let ended = self.threads.into_iter().map(|thread| thread.join());
+        ended.map(|done| done.expect("an attacker goes on")).sum()
+    }
+}
+
+/// Sends and reads as a good user for as long as the flood lasts, and checks all of it.
+fn beside(name: &str, server: &mut Server, ana: &mut RawClient, deeds: Vec<Deed>) {
+    let seconds = scale("CORREIO_FLOOD_SECONDS", 2) as u64;
+    let log = ana.log("ana").log;
+    let from = ana.log("ana").head;
+    let before = server.rss_kib();
+    let flood = Flood::start(deeds);
+    let begin = now();
+    let (mut most, mut ids, mut took) = (before, Vec::new(), Vec::new());
+    while begin.elapsed() < Duration::from_secs(seconds) || ids.len() < 10 {
+        let sent = now();
+        ids.push(ana.mail("ana", format!("{name} {}", ids.len()).as_bytes()));
+        took.push(sent.elapsed());
+        most = most.max(server.rss_kib());
+        common::pause(Duration::from_millis(5));
+    }
+    let done = flood.end();
+    took.sort_unstable();
+    println!(
+        "{name}: {done} deeds; {} good sends, {:?} (median), {:?} (most); resident {} to {} MiB",
+        took.len(),
+        took[took.len() / 2],
+        took[took.len() - 1],
+        before >> 10,
+        most >> 10
+    );
+    assert!(server.is_up(), "{name}: the server goes on");
+    assert!(most < before + HELD_KIB, "{name}: memory is bounded");
+    let read: Vec<u64> = ana
+        .read_all(log, from)
+        .expect("reads")
+        .iter()
+        .filter(|mail| mail.body.starts_with(name.as_bytes()))
+        .map(|mail| mail.envelope.id)
+        .collect();
+    assert_eq!(
+        read, ids,
+        "{name}: all that was acknowledged is there, in order"
+    );
+}
+
+/// Sends frames as fast as the connection takes them, and reads what comes back.
+fn pour(
+    place: &Arc<Place>,
+    key: &KeyPair,
+    mut make: impl FnMut(u64) -> Vec<Vec<u8>> + Send + 'static,
+) -> Deed {
+    let socket = dealer(place, key).0;
+    let mut nth = 0;
+    Box::new(move || {
+        nth += 1;
+        if socket.poll(zmq::POLLOUT, 10).unwrap_or(0) > 0 {
+            let _ = socket.send_multipart(make(nth), zmq::DONTWAIT);
+        }
+        while socket.recv_multipart(zmq::DONTWAIT).is_ok() {}
+    })
+}
+
+/// The same deed by each attacker, with its session and stream.
+fn each(
+    server: &Server,
+    eves: &[RawClient],
+    make: impl Fn(&str, u64, u64) -> Vec<Vec<u8>> + Clone + Send + 'static,
+) -> Vec<Deed> {
+    let deed = |eve: &RawClient| {
+        let (make, session, stream) = (make.clone(), eve.session.clone(), eve.stream);
+        pour(&server.place(), &eve.key, move |nth| {
+            make(&session, stream, nth)
+        })
+    };
+    eves.iter().map(deed).collect()
+}
+
+fn eves(server: &Server, port: bool) -> Vec<RawClient> {
+    let eve = |nth| {
+        let wishes = Wishes {
+            port,
+            ..Wishes::default()
+        };
+        let mut eve = RawClient::user_with(server, &format!("eve-{nth}"), wishes);
+        if port {
+            eve.lease_confirmed();
+        }
+        eve
+    };
+    (0..ATTACKERS).map(eve).collect()
+}
+
+fn framed(request: &Request) -> Vec<Vec<u8>> {
+    vec![b"1".to_vec(), request.encode()]
+}
+
+#[test]
+fn p09_floods_of_requests_harm_nobody() {
+    let _timed = Timed::start("p09_floods_of_requests_harm_nobody");
+    let mut server = Server::start_with(32, &["--mailbox-mails", "3000", "--registrations", "300"]);
+    let mut ana = RawClient::user(&server, "ana");
+    let mut bob = RawClient::user(&server, "bob");
+    let eves = eves(&server, false);
+    let logins = each(&server, &eves, |_, _, _| {
+        framed(&Request::Login(request::Login {
+            want_stream: true,
+            want_port: true,
+            ..request::Login::default()
+        }))
+    });
+    beside("logins", &mut server, &mut ana, logins);
+    let garbage = each(&server, &eves, |_, _, nth| {
+        vec![b"1".to_vec(), vec![b'{'; (nth % 60_000) as usize]]
+    });
+    beside("garbage", &mut server, &mut ana, garbage);
+    let filling = each(&server, &eves, |session, stream, nth| {
+        let send = request::Send {
+            session: session.to_owned(),
+            stream,
+            number: nth,
+            settled_below: nth,
+            to: vec!["bob".into()],
+            subject: String::new(),
+            content_type: request::default_content_type(),
+            ttl_s: None,
+            parts: None,
+        };
+        [framed(&Request::Send(send)), vec![vec![b'x'; 1_000]]].concat()
+    });
+    beside("mailbox filling", &mut server, &mut ana, filling);
+    let registrations = (0..ATTACKERS).map(|attacker| {
+        let key = KeyPair::generate().expect("a key");
+        pour(&server.place(), &key, move |nth| {
+            framed(&Request::Register(request::Register {
+                user: UserName::parse(&format!("new-{attacker}-{nth}")).ok(),
+                device: String::new(),
+                code: Some(format!("{nth:020x}")),
+            }))
+        })
+    });
+    let registrations = registrations.collect();
+    beside("registrations", &mut server, &mut ana, registrations);
+    let log = bob.log("bob").log;
+    let kept = bob.read_all(log, 0).expect("reads").len();
+    assert!(kept <= 3_000, "a mailbox has its limit: {kept}");
+}
+
+#[test]
+fn p06_floods_for_ports_and_chats_leave_some_to_others() {
+    let _timed = Timed::start("p06_floods_for_ports_and_chats_leave_some_to_others");
+    // Three times what a user may hold is the most he can hold or send to rest.
+    let mut server = Server::start_with(80, &["--port-rest", "1h"]);
+    let mut ana = RawClient::user(&server, "ana");
+    let eves = eves(&server, true);
+    let asks = each(&server, &eves, |session, _, nth| {
+        framed(&Request::ChatAsk(request::ChatAsk {
+            session: session.to_owned(),
+            user: UserName::parse("ana").expect("a name"),
+            nonce: Some(nth.to_string()),
+            host: None,
+        }))
+    });
+    beside("invitations", &mut server, &mut ana, asks);
+    let grabs = each(&server, &eves, |session, _, nth| {
+        let session = session.to_owned();
+        framed(&match nth % 3 {
+            0 => Request::Lease(request::Lease { session }),
+            // All pairs in turn: one of them is the lease there is.
+            at => Request::LeaseBusy(request::LeaseWord {
+                session,
+                port: 0,
+                epoch: nth / 3 + at,
+            }),
+        })
+    });
+    beside("leases", &mut server, &mut ana, grabs);
+    for mut eve in eves {
+        let mut got = 0;
+        while got < 1_000 {
+            let session = eve.session.clone();
+            let asked: Result<correio::protocol::reply::Lease, Trouble> =
+                eve.ask(&Request::Lease(request::Lease { session }));
+            let Ok(lent) = asked else { break };
+            let word = request::LeaseWord {
+                session: eve.session.clone(),
+                port: lent.lease.port,
+                epoch: lent.lease.epoch,
+            };
+            let given: Result<correio::protocol::reply::Done, Trouble> =
+                eve.ask(&Request::LeaseRelease(word));
+            given.expect("given back");
+            got += 1;
+        }
+        assert!(got <= 24, "one user sent {got} ports to rest");
+    }
+    let mut late = RawClient::user_with(
+        &server,
+        "late",
+        Wishes {
+            port: true,
+            ..Wishes::default()
+        },
+    );
+    late.lease_confirmed();
+}
+
+/// A subscriber that asks for what it may not hear.
+fn greedy(server: &Server, key: &KeyPair) -> Deed {
+    let url = server.url();
+    let socket = context().socket(zmq::XSUB).expect("a socket");
+    socket.set_linger(0).expect("an option");
+    socket.set_sndhwm(1_000).expect("an option");
+    socket.set_curve_serverkey(&url.key).expect("an option");
+    socket.set_curve_publickey(&key.public).expect("an option");
+    socket.set_curve_secretkey(key.secret()).expect("an option");
+    socket
+        .connect(&url.endpoint(server.live_port()))
+        .expect("a connection");
+    let mut nth = 0_u64;
+    Box::new(move || {
+        nth += 1;
+        if socket.poll(zmq::POLLOUT, 10).unwrap_or(0) > 0 {
+            let topic = format!("\u{1}{nth:0200}");
+            let _ = socket.send(&topic, zmq::DONTWAIT);
+        }
+    })
+}
+
+/// Connections that say nothing, so many at a time.
+fn half_open(port: u16, most: usize) -> Deed {
+    let mut held = std::collections::VecDeque::new();
+    Box::new(move || {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+            held.push_back(stream);
+        }
+        if held.len() > most {
+            held.pop_front();
+        }
+    })
+}
+
+#[test]
+fn p08_floods_of_subscriptions_frames_and_connections_cost_bounded_memory() {
+    let _timed =
+        Timed::start("p08_floods_of_subscriptions_frames_and_connections_cost_bounded_memory");
+    let mut server = Server::start();
+    let mut ana = RawClient::user(&server, "ana");
+    let eves = eves(&server, false);
+    let subscriptions = eves.iter().map(|eve| greedy(&server, &eve.key)).collect();
+    beside("subscriptions", &mut server, &mut ana, subscriptions);
+    println!(
+        "the live socket was opened anew {} times",
+        server.log().matches("opened anew").count()
+    );
+    let giants = each(&server, &eves, |_, _, nth| match nth % 50 {
+        0 => vec![b"1".to_vec(), vec![b'x'; 70_000]],
+        _ => vec![b"1".to_vec(), vec![b'x'; 65_536], vec![b'y'; 65_536]],
+    });
+    beside("giant frames", &mut server, &mut ana, giants);
+    let many = each(&server, &eves, |_, _, _| vec![b"part".to_vec(); 2_000]);
+    beside("many parts", &mut server, &mut ana, many);
+    let ports = [server.url().port, server.live_port(), server.url().port];
+    let connections = ports.iter().map(|port| half_open(*port, 200)).collect();
+    beside("half-open connections", &mut server, &mut ana, connections);
+    RawClient::user(&server, "late").mail("ana", b"served");
+}
+
+#[test]
+fn p08_an_endless_message_ends_the_process_and_nothing_acknowledged() {
+    let _timed = Timed::start("p08_an_endless_message_ends_the_process_and_nothing_acknowledged");
+    let mut server = Server::start_with(4, &["--memory-max", "140 MiB"]);
+    let mut ana = RawClient::user(&server, "ana");
+    let eve = RawClient::user(&server, "eve");
+    let mut ids = Vec::new();
+    for round in 0..2 {
+        for nth in 0..20 {
+            ids.push(ana.mail("ana", format!("{round} {nth}").as_bytes()));
+        }
+        let (socket, _) = dealer(&server.place(), &eve.key);
+        socket
+            .send_multipart(vec![vec![b'x'; 65_536]; 4_000], 0)
+            .expect("it is sent");
+        eventually("the end of the process", || (!server.is_up()).then_some(()));
+        let (ended, _) = server.terminate();
+        assert_eq!(ended.code(), Some(75), "{}", server.log());
+        // What a supervisor does.
+        drop(socket);
+        let took = server.restart_timed();
+        println!("ready again after {took:?}");
+    }
+    ids.push(ana.mail("ana", b"at the end"));
+    let log = ana.log("ana").log;
+    let read: Vec<u64> = ana
+        .read_all(log, 0)
+        .expect("reads")
+        .iter()
+        .map(|mail| mail.envelope.id)
+        .collect();
+    assert_eq!(read, ids);
+}
+
+/// Processor time of a process so far.
+fn busy_for(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .expect("fields")
+        .split_whitespace()
+        .collect();
+    let ticks: u64 = fields[11..13]
+        .iter()
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+#[test]
+fn p09_without_a_file_handle_left_the_server_serves_who_is_there() {
+    let _timed = Timed::start("p09_without_a_file_handle_left_the_server_serves_who_is_there");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut plan = common::server::Plan::loopback(folder.path().join("data"), 4);
+    plan.wrapper = ["sh", "-c", "ulimit -n 96; exec \"$0\" \"$@\""]
+        .map(str::to_owned)
+        .to_vec();
+    let mut server = Server::planned(plan);
+    let mut ana = RawClient::user(&server, "ana");
+    let port = server.url().port;
+    let held: Vec<_> = (0..200)
+        .filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok())
+        .collect();
+    let (begin, busy) = (now(), busy_for(server.pid()));
+    let mut took = Vec::new();
+    while begin.elapsed() < Duration::from_secs(3) {
+        let sent = now();
+        ana.mail("ana", b"x");
+        took.push(sent.elapsed());
+        common::pause(Duration::from_millis(20));
+    }
+    took.sort_unstable();
+    println!(
+        "{} connections, 96 handles: {} good sends, {:?} at most; {:?} of processor in {:?}",
+        held.len(),
+        took.len(),
+        took[took.len() - 1],
+        busy_for(server.pid()).saturating_sub(busy),
+        begin.elapsed()
+    );
+    assert!(server.is_up(), "{}", server.log());
+    drop(held);
+    RawClient::user(&server, "late").mail("ana", b"let in again");
+}
