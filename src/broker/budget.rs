@@ -117,11 +117,11 @@ impl Budgets {
 
     /// Says whether a request is looked at at all.
     pub(super) fn admit(&mut self, asker: Asker, mono_ms: u64) -> Admission {
-        let asked = match asker {
+        let counted = match asker {
             Asker::User(_) => Ok(()),
             Asker::Stranger(origin) => self.strangers.take(origin, 1, mono_ms),
         };
-        match asked.and_then(|()| self.failed.has(asker, mono_ms)) {
+        match counted.and_then(|()| self.failed.has(asker, mono_ms)) {
             Ok(()) => Admission::Welcome,
             Err(wait_ms) if self.answers.take(asker, 1, mono_ms).is_ok() => {
                 Admission::Later(wait_ms)
