@@ -233,6 +233,7 @@ impl World {
         self.handle(Input::Subscribe {
             key: key_of(who),
             topic,
+            sure: true,
         });
         self.subscribing = None;
     }
@@ -283,6 +284,7 @@ impl World {
                     self.published(key, &header, body.as_deref());
                 }
                 Output::Grant(key) => self.grant(key),
+                Output::RenewLive => {}
                 Output::Commit(ticket, changes) => self.commits.push_back((ticket, changes)),
                 Output::Load(ticket, query) => self.reads.push_back((ticket, query)),
                 Output::Idle { .. } => break,
