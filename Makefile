@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build run demo check test torture fuzz bench install
+.PHONY: help setup setup-build build run demo check test torture fuzz mutants bench install
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -39,6 +39,9 @@ torture: setup build ## the crash tests in full: 300 kills each of server, mailc
 
 fuzz: setup-build ## fuzz every parser that meets strangers (PARSERS="names ..." RUNS=10000000); needs nightly and cargo-fuzz
 	@tools/fuzz.sh $(PARSERS)
+
+mutants: setup ## take the guards of the promises away, one at a time, and see tests go red; then cargo-mutants on the core (hours)
+	@tools/mutants.sh
 
 bench: setup-build ## measure: acks per second, fan-out, restart, chat
 	@$(CARGO) bench --locked

@@ -241,7 +241,8 @@ fn p02_names_that_a_start_made_are_on_disk_before_the_first_reply() {
     };
     let port = server.url().port;
     drop(RawClient::user(&server, "ana"));
-    drop(server.terminate());
+    let (status, _) = server.terminate();
+    assert!(status.success(), "{status}");
     let calls = parse(&whole_trace(folder.path()));
     let reply = calls.iter().find(|call| call.is_reply(port));
     let reply = reply.expect("the server replied").start;
