@@ -242,11 +242,18 @@ mod tests {
         let mut leases = pool(Vec::new());
         assert_eq!(offer(&mut leases, WHO, 1), Some(10));
         assert!(leases.release(10, 1, 100, &mut Vec::new()));
-        leases.end_rests(&POOL, 159, &mut Vec::new());
         assert_eq!(offer(&mut leases, WHO, 2), Some(11));
+        assert!(leases.release(11, 2, 101, &mut Vec::new()));
         leases.end_rests(&POOL, 160, &mut Vec::new());
-        assert_eq!(offer(&mut leases, WHO, 3), Some(12));
+        assert_eq!(offer(&mut leases, WHO, 3), Some(12), "10 goes to the back");
         assert_eq!(offer(&mut leases, WHO, 4), Some(10));
+        assert!(leases.release(10, 4, 200, &mut Vec::new()));
+        leases.end_rests(&POOL, 161, &mut Vec::new());
+        assert_eq!(offer(&mut leases, WHO, 5), Some(11));
+        leases.end_rests(&POOL, 259, &mut Vec::new());
+        assert_eq!(offer(&mut leases, WHO, 6), None, "10 rests, whoever waits");
+        leases.end_rests(&POOL, 260, &mut Vec::new());
+        assert_eq!(offer(&mut leases, WHO, 7), Some(10));
     }
 
     #[test]

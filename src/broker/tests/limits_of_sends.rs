@@ -259,8 +259,8 @@ fn p03_only_what_can_be_known_is_carried_out() {
         let mut send = ana.request(number, &["ana"]);
         send.settled_below = settled_below;
         send.stream = stream;
-        let sent: Result<reply::Sent, Code> = world.call("ana", &Request::Send(send), Some(body));
-        sent.err()
+        let told: Result<reply::Sent, Code> = world.call("ana", &Request::Send(send), Some(body));
+        told.err()
     };
     let stream = 1;
     assert_eq!(coded(1, 1, stream, b"another"), Some(Code::NumberReused));
@@ -278,8 +278,7 @@ fn p03_what_makes_a_send_that_send_is_all_of_it() {
     let mut ana = Device::register(&mut world, "ana");
     Device::register(&mut world, "bob");
     ana.send(&mut world, &["ana", "bob"], "one");
-    type Change = fn(&mut request::Send);
-    let changes: [Change; 5] = [
+    let changes: [fn(&mut request::Send); 5] = [
         |send| send.to.reverse(),
         |send| drop(send.to.pop()),
         |send| send.subject = "other".into(),
@@ -316,7 +315,7 @@ fn an_expired_mail_is_a_tombstone_for_an_administrator() {
     let mut world = World::new();
     let mut ana = Device::register(&mut world, "ana");
     send_as(&mut world, &mut ana, Some(b"x"), |send| {
-        send.ttl_s = Some(1)
+        send.ttl_s = Some(1);
     })
     .unwrap();
     ana.send(&mut world, &["ana"], "stays");

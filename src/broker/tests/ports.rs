@@ -26,12 +26,13 @@ fn word(
     verb: Word,
     (port, epoch): (u16, u64),
 ) -> Result<LeaseInfo, Code> {
-    let word = request::LeaseWord {
-        session: device.session.clone(),
+    let session = device.session.clone();
+    let named = request::LeaseWord {
+        session,
         port,
         epoch,
     };
-    let told: reply::Lease = world.call(device.key, &verb(word), None)?;
+    let told: reply::Lease = world.call(device.key, &verb(named), None)?;
     Ok(told.lease)
 }
 
@@ -238,8 +239,8 @@ fn an_administrator_sees_every_port_as_it_stands() {
             ("\"bob\"".to_owned(), Some(11))
         ]
     );
-    let stats = world.admin(AdminWhat::Stats, None).unwrap().rows.remove(0);
-    assert_eq!(stats["leases_held"], 1);
+    let counted = world.admin(AdminWhat::Stats, None).unwrap().rows.remove(0);
+    assert_eq!(counted["leases_held"], 1);
     world.pass(60_000);
     let rows = seen(&mut world, None);
     assert_eq!(rows[0]["state"], "free", "it had its rest");

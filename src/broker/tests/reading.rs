@@ -100,8 +100,7 @@ fn a_large_body_comes_piece_by_piece() {
     let mut ana = Device::register(&mut world, "ana");
     let bob = Device::register(&mut world, "bob");
     let first = id_of(&ana.send(&mut world, &["ana"], "small")[0]);
-    let long = "x".repeat(60_000);
-    let id = id_of(&ana.send(&mut world, &["ana"], &long)[0]);
+    let id = id_of(&ana.send(&mut world, &["ana"], &"x".repeat(60_000))[0]);
     let log = ana.log(&mut world, "ana").log;
     let (told, piece) = body(&mut world, &ana, log, (id, 0)).unwrap();
     assert_eq!((told.size, told.offset, piece.len()), (60_000, 0, 60_000));
@@ -122,10 +121,10 @@ fn a_body_that_expired_is_not_there() {
     ana.number += 1;
     let mut send = ana.request(ana.number, &["ana"]);
     send.ttl_s = Some(1);
-    let sent: reply::Sent = world
+    let told: reply::Sent = world
         .call("ana", &Request::Send(send), Some(b"brief"))
         .unwrap();
-    let id = id_of(&sent.outcomes[0]);
+    let id = id_of(&told.outcomes[0]);
     let log = ana.log(&mut world, "ana").log;
     assert_eq!(body(&mut world, &ana, log, (id, 0)).unwrap().1, b"brief");
     world.now.wall_ms += 999;
