@@ -5,7 +5,8 @@
 #   tools/mutants.sh NAME...    these patches only
 #
 # Works on a copy of the tree in a temporary folder; the tree itself is never touched. CORREIO_MUTANTS_TARGET is a target
-# directory that lasts from run to run (default: target/mutants). CORREIO_MUTANTS=patches leaves the second half out.
+# directory that lasts from run to run (default: target/mutants). CORREIO_MUTANTS=patches leaves the second half out. CORREIO_SEEDS and
+# CORREIO_CUTS take the place of the patches' own.
 # Ends with 1 when a patch no longer applies or does not build, when a test stays green under one, or when the score of
 # cargo-mutants is below 85 %. Tests that this machine cannot run (root, loop mounts, strace) count as SKIPPED.
 set -euo pipefail
@@ -40,7 +41,10 @@ judge() {
   local -a knobs=() words=() filter=()
   local word
   for word in $line; do
-    case $word in CORREIO_*=*) knobs+=("$word") ;; *) words+=("$word") ;; esac
+    case $word in
+      CORREIO_*=*) local knob=${word%%=*}; knobs+=("$knob=${!knob:-${word#*=}}") ;;
+      *) words+=("$word") ;;
+    esac
   done
   # The last word is the test's name; what stands before it says where the test lives.
   local test=${words[-1]}
