@@ -4,6 +4,7 @@ use super::world::{ADMIN, Device, World, leaked};
 use crate::broker::io::{Input, Registration};
 use crate::limits;
 use crate::protocol::codes::Code;
+use crate::protocol::notice::NoticeKey;
 use crate::protocol::request::{self, AdminWhat, From, Request};
 use crate::protocol::{MAGIC, reply};
 
@@ -491,4 +492,25 @@ fn p09_frames_that_are_no_request_are_told_so() {
     assert_eq!(code(vec![]), bad);
     assert_eq!(code(vec![vec![1], header.clone(), vec![]]), bad, "a body");
     assert_eq!(code(vec![vec![1], header, vec![], vec![]]), bad);
+}
+
+/// Who loses his rights hears nothing more, also on a connection that stands: all that his key was
+/// granted is published under another key from then on, and those who stay are told.
+#[test]
+fn p05_a_forgotten_devices_grants_are_worth_nothing() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let mut bob = Device::register(&mut world, "bob");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    bob.join(&mut world, "news", From::Now).unwrap();
+    let news = NoticeKey::from_hex(&ana.log(&mut world, "news").key).unwrap();
+    assert!(world.subscribe("ana", &news.to_bytes()) && world.subscribe("bob", &news.to_bytes()));
+    let logout = Request::Logout(request::Logout { forget: true });
+    drop::<reply::Done>(world.call("ana", &logout, None).unwrap());
+    world.notices.clear();
+    bob.send(&mut world, &["news"], "not for the forgotten");
+    assert!(world.notices.iter().all(|(key, _)| *key != news));
+    let now = NoticeKey::from_hex(&bob.log(&mut world, "news").key).unwrap();
+    assert_eq!(now.generation, news.generation + 1);
+    assert!(world.subscribe("bob", &now.to_bytes()));
 }

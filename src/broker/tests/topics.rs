@@ -256,3 +256,26 @@ fn a_login_joins_what_it_names_and_says_what_it_could_not() {
         .collect();
     assert_eq!(logs, ["ana", "news"]);
 }
+
+/// A device unseen for 90 days of the server's own time holds a topic's mail no longer; back again, it
+/// is told what it missed.
+#[test]
+fn p07_a_device_that_stays_away_holds_no_mail_for_ever() {
+    let mut world = World::with(|settings| settings.history_mails = 0);
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    bob.join(&mut world, "news", From::Now).unwrap();
+    ana.send(&mut world, &["news"], "for bob");
+    let kept = |world: &mut World| {
+        world.pass(2_000);
+        world.admin(AdminWhat::TopicLs, None).unwrap().rows[0]["mails"].as_u64()
+    };
+    world.pass((limits::DEVICE_STALE_SECONDS - 60) * 1_000);
+    assert_eq!(kept(&mut world), Some(1));
+    world.pass(20 * 60_000);
+    assert_eq!(kept(&mut world), Some(0));
+    let bob = Device::login(&mut world, bob.key, &[]);
+    let log = bob.log(&mut world, "news");
+    let trimmed = bob.fetch(&mut world, &log).0.trimmed;
+    assert_eq!(trimmed.map(|trimmed| trimmed.count), Some(1));
+}
