@@ -61,6 +61,8 @@ judge() {
     row "$name" "$test" red "$(how "$log" "$test")"
   elif grep -q '^SKIPPED' "$log"; then
     row "$name" "$test" SKIPPED "$(grep -m 1 '^SKIPPED' "$log" | cut -c1-90)"
+  elif grep -q '^test result: ok. 0 passed' "$log"; then
+    row "$name" "$test" 'NO TEST' 'there is no test of that name'; bad=1
   elif [ "$code" = 0 ]; then
     row "$name" "$test" 'NOT SEEN' "$(grep -m 1 '^test result' "$log")"; bad=1
   else
