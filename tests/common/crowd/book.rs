@@ -180,4 +180,25 @@ impl Book {
         times.sort_by(f64::total_cmp);
         times
     }
+
+    /// Returns the times from send to receipt, likewise.
+    pub fn receipt_times(&self, from: f64, until: f64) -> Vec<f64> {
+        let sent: HashMap<MailId, f64> = self
+            .records
+            .iter()
+            .filter_map(|record| match record {
+                Record::Acked { sent, id, .. } if (from..until).contains(sent) => {
+                    Some((*id, *sent))
+                }
+                _ => None,
+            })
+            .collect();
+        let times = self.records.iter().filter_map(|record| match record {
+            Record::Taken { id, at, .. } => Some(at - sent.get(id)?),
+            _ => None,
+        });
+        let mut times: Vec<f64> = times.collect();
+        times.sort_by(f64::total_cmp);
+        times
+    }
 }
