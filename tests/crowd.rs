@@ -3,12 +3,18 @@
 
 mod common;
 
+use std::process::Command;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use common::crowd::book::{Book, Mails, Record};
 use common::crowd::{Phase, Plan, Squad};
 use common::server::Server;
-use common::{Timed, eventually, scale, wall_s};
+use common::{PATIENCE, Timed, eventually, pause, scale, wall_s};
+use correio::auth::keys::KeyPair;
+use correio::client::connection::Connection;
+use correio::client::home::Place;
+use rustix::process::Signal;
 
 #[test]
 fn p02_a_crowd_comes_back_after_sigkill_and_nothing_is_lost() {
@@ -63,6 +69,40 @@ fn p02_a_crowd_comes_back_after_sigkill_and_nothing_is_lost() {
             ..Mails::default()
         }
     );
+}
+
+/// Three handshakes that time out would be taken for those of another server. Long enough for three of
+/// five seconds, as they once were.
+#[test]
+fn p09_a_server_that_is_too_busy_for_a_handshake_is_waited_for() {
+    let _timed = Timed::start("busy handshake");
+    let server = Server::start();
+    let place = Place::read(&server.url_file()).expect("a server's address");
+    server.signal(Signal::STOP);
+    let client = std::thread::spawn(move || {
+        let key = KeyPair::generate().expect("a key");
+        Connection::open(&place, &key, 2 * PATIENCE).map(drop)
+    });
+    pause(Duration::from_secs(17));
+    server.signal(Signal::CONT);
+    let opened = client.join().expect("no panic");
+    assert!(opened.is_ok(), "{opened:?}");
+}
+
+#[test]
+fn too_few_open_files_are_said_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = Command::new("sh")
+        .args(["-c", "ulimit -n 100; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_mailserver"))
+        .arg("--data-dir")
+        .arg(folder.path())
+        .args(["--bind", "tcp://127.0.0.1:0"])
+        .output()
+        .expect("a shell");
+    let said = String::from_utf8_lossy(&started.stderr);
+    assert_eq!(started.status.code(), Some(78), "{said}");
+    assert!(said.contains("may open 100 files"), "{said}");
 }
 
 fn acked(number: u64, to: usize, id: u64) -> Record {

@@ -15,6 +15,10 @@ use std::thread::{Builder, JoinHandle};
 use super::io::Ticket;
 use crate::store::{Answer, Change, Query, Reader, Store, StoreError};
 
+/// Bytes of changes from which on a commit takes no more of them in: one user's large mails do not keep
+/// everybody's small ones from the disk for longer than it takes to write this much.
+const COMMIT_BYTES_MAX: usize = 1 << 20;
+
 /// Wakes the poll loop from another thread or a signal: one end of a pair of sockets.
 #[derive(Debug, Clone)]
 pub struct Wake(Arc<UnixStream>);
@@ -219,18 +223,19 @@ fn commit_all(mut store: Box<dyn Store>, queue: &Receiver<Batch>, outlet: &Outle
     }
 }
 
-/// Adds everything that waits already: group commit.
+/// Adds what waits already, up to a size: group commit.
 fn gather(mut batch: Batch, queue: &Receiver<Batch>) -> Batch {
-    loop {
+    while batch.weight < COMMIT_BYTES_MAX {
         match queue.try_recv() {
             Ok(mut next) => {
                 batch.ticket = next.ticket;
                 batch.weight += next.weight;
                 batch.changes.append(&mut next.changes);
             }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return batch,
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
         }
     }
+    batch
 }
 
 fn read_all(reader: &dyn Reader, queue: &Receiver<(Ticket, Query)>, outlet: &Outlet) {
@@ -319,6 +324,29 @@ mod tests {
         );
         assert_eq!(begun.recv().unwrap(), 3);
         assert_eq!(committer.queued_bytes(), 0);
+        committer.finish().unwrap();
+    }
+
+    #[test]
+    fn p09_a_large_commit_takes_in_no_more() {
+        let (mut committer, begun, allow, wake) = start();
+        committer.commit(1, vec![Change::RemoveLog(1)]);
+        assert_eq!(begun.recv().unwrap(), 1);
+        committer.commit(2, vec![Change::RemoveLog(2); COMMIT_BYTES_MAX / 256]);
+        committer.commit(3, vec![Change::RemoveLog(3)]);
+        committer.commit(4, vec![Change::RemoveLog(4)]);
+        for _ in 0..3 {
+            allow.send(true).unwrap();
+        }
+        assert_eq!(begun.recv().unwrap(), COMMIT_BYTES_MAX / 256);
+        assert_eq!(begun.recv().unwrap(), 2, "the small ones share a sync");
+        for ticket in [1, 2, 4] {
+            let done = next(&mut committer, &wake);
+            assert!(
+                matches!(done, Done::Committed { ticket: told, .. } if told == ticket),
+                "{done:?}"
+            );
+        }
         committer.finish().unwrap();
     }
 

@@ -26,9 +26,14 @@ use crate::store::{Change, Snapshot, Store, StoreError};
 /// Messages read from one socket in one turn, so that no socket starves another or a commit.
 const TURN_MESSAGES_MAX: usize = 256;
 
+/// What ends the reading of requests in a turn before that: bytes read, and milliseconds spent. Others'
+/// replies wait for the end of the turn, and their mail for the sync of what the turn makes of it.
+const TURN_BYTES_MAX: usize = 1 << 20;
+const TURN_MS_MAX: u64 = 5;
+
 /// Bytes that may wait for the disk before requests are left in their sockets, where TCP slows the
-/// senders down.
-const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// senders down: what one commit takes, and as much again beside it.
+const QUEUED_BYTES_MAX: usize = 2 << 20;
 
 /// The core is told the time at least this often.
 const TICK_MS: u64 = 1_000;
@@ -457,12 +462,19 @@ impl Server {
     }
 
     fn take_requests(&mut self) -> Result<(), ServerError> {
+        let (begin, mut bytes) = (self.clock.now().mono_ms, 0);
         for _ in 0..TURN_MESSAGES_MAX {
             let received = receive(&self.sockets.requests);
             match received.map_err(network("receive a request"))? {
                 Received::Nothing => break,
                 Received::Nobodys => tracing::debug!("a request without a proven key"),
-                Received::Request(peer, frames) => self.request(peer, frames)?,
+                Received::Request(peer, frames) => {
+                    bytes += frames.iter().map(Vec::len).sum::<usize>();
+                    self.request(peer, frames)?;
+                }
+            }
+            if bytes > TURN_BYTES_MAX || self.clock.now().mono_ms > begin + TURN_MS_MAX {
+                break;
             }
         }
         Ok(())

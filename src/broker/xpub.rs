@@ -54,7 +54,7 @@ pub fn guard(socket: &mut zmq::Socket, keys: &KeyPair, guard: Guard<'_>) -> zmq:
     let wire_bytes = guard.frame_bytes_max + limits::CURVE_BYTES;
     socket.set_maxmsgsize(i64::try_from(wire_bytes).expect("frame limits are small numbers"))?;
     socket.set_ipv6(guard.ipv6)?;
-    socket.set_handshake_ivl(5_000)?;
+    socket.set_handshake_ivl(limits::HANDSHAKE_MS)?;
     socket.set_heartbeat_ivl(10_000)?;
     socket.set_heartbeat_timeout(30_000)?;
     socket.set_heartbeat_ttl(30_000)?;

@@ -579,7 +579,7 @@ fn secure(socket: &Socket, keys: &KeyPair, server: &PublicKey) -> zmq::Result<()
     let wire_bytes = limits::FRAME_BYTES_MAX + limits::CURVE_BYTES;
     socket.set_maxmsgsize(i64::try_from(wire_bytes).expect("frame limits are small numbers"))?;
     socket.set_ipv6(true)?;
-    socket.set_handshake_ivl(5_000)?;
+    socket.set_handshake_ivl(limits::HANDSHAKE_MS)?;
     socket.set_heartbeat_ivl(5_000)?;
     socket.set_heartbeat_timeout(15_000)?;
     socket.set_reconnect_ivl(100)?;

@@ -25,7 +25,7 @@ use crate::store::{Snapshot, Store, StoreError};
 pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
     start_log(config)?;
     warn_of_variables();
-    raise_open_files();
+    raise_open_files()?;
     let folder = Folder::open(&config.data_dir)?;
     let mut store = open_store(&folder, accept_loss)?;
     folder
@@ -232,8 +232,15 @@ fn warn_of_variables() {
     }
 }
 
-/// One client is one open file: take as many as the system gives.
-fn raise_open_files() {
+/// Open files without which a server is not started: what it needs itself, and some clients.
+const OPEN_FILES_MIN: u64 = 256;
+
+/// Open files below which it is worth a word: a client that listens takes two.
+const OPEN_FILES_FEW: u64 = 4_096;
+
+/// Every connection is an open file: take as many as the system gives, and say when they are few. With
+/// none left no client gets in, and the store cannot open what it needs.
+fn raise_open_files() -> Result<(), Failure> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -242,4 +249,18 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the number of open files");
     }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if files < OPEN_FILES_MIN {
+        return Err(Failure {
+            code: exit::CONFIG,
+            text: format!(
+                "this process may open {files} files, and a server needs at least {OPEN_FILES_MIN}: two for \
+                 each client that listens; raise the hard limit (ulimit -Hn, or LimitNOFILE= of systemd)"
+            ),
+        });
+    }
+    if files < OPEN_FILES_FEW {
+        tracing::warn!(files, "few open files: each client that listens takes two");
+    }
+    Ok(())
 }

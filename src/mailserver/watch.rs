@@ -1,6 +1,8 @@
 //! How the machine is: free disk space, and the memory this process holds.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::broker::server::{Probe, ServerError};
@@ -13,17 +15,28 @@ pub(super) struct Watch {
     config: Config,
     was_low: bool,
     memory_max: u64,
+    /// What the system tells of this process. Kept open: when clients have taken every open file, the
+    /// memory must be watched all the more.
+    status: Option<File>,
 }
 
 impl Watch {
     pub(super) fn new(config: &Config, folder: PathBuf) -> Self {
-        let total = bytes_in("/proc/meminfo", "MemTotal:").unwrap_or(u64::MAX);
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = bytes_in(&meminfo, "MemTotal:").unwrap_or(u64::MAX);
         Self {
             folder,
             config: config.clone(),
             was_low: false,
             memory_max: config.memory_max(total),
+            status: File::open("/proc/self/status").ok(),
         }
+    }
+
+    /// Returns the bytes this process holds; nothing where the system does not tell.
+    fn held(&self) -> Option<u64> {
+        let text = text_of(self.status.as_ref()?).ok()?;
+        bytes_in(&text, "VmRSS:")
     }
 
     fn tell(&self, free: u64) {
@@ -36,17 +49,19 @@ impl Watch {
     }
 }
 
-/// Returns the bytes this process holds; nothing where the system does not tell.
-fn held() -> Option<u64> {
-    bytes_in("/proc/self/status", "VmRSS:")
-}
-
 /// Reads a line such as `VmRSS:   1234 kB`.
-fn bytes_in(file: &str, label: &str) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
+fn bytes_in(text: &str, label: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     kib.checked_mul(1024)
+}
+
+/// Reads a file that is open already from its beginning; the system makes its text anew each time.
+fn text_of(file: &File) -> io::Result<String> {
+    let mut text = vec![0; 4096];
+    let length = file.read_at(&mut text, 0)?;
+    text.truncate(length);
+    String::from_utf8(text).map_err(io::Error::other)
 }
 
 impl Probe for Watch {
@@ -64,7 +79,7 @@ impl Probe for Watch {
     }
 
     fn memory(&mut self) -> Result<(), ServerError> {
-        match held() {
+        match self.held() {
             Some(held) if held > self.memory_max => Err(ServerError::Memory {
                 held,
                 most: self.memory_max,
@@ -99,8 +114,18 @@ mod tests {
     fn p08_memory_has_a_bound() {
         assert!(watch("memory-max", "auto").memory().is_ok());
         let mut tight = watch("memory-max", "1 MiB");
-        if held().is_some() {
+        if tight.held().is_some() {
             assert!(matches!(tight.memory(), Err(ServerError::Memory { .. })));
         }
+    }
+
+    #[test]
+    fn p08_memory_is_looked_at_anew_each_time() {
+        let watch = watch("memory-max", "auto");
+        let Some(before) = watch.held() else { return };
+        let room = vec![1_u8; 32 << 20];
+        let after = watch.held().unwrap();
+        assert!(after > before + (16 << 20), "{before}, then {after}");
+        assert_eq!(room[room.len() / 2], 1);
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use correio::auth::keys::KeyPair;
+use correio::limits;
 use correio::protocol::codes::Code;
 use correio::protocol::names::UserName;
 use correio::protocol::notice::Notice;
@@ -254,8 +255,10 @@ impl Member {
             if event(&frames) == Some(SocketEvent::HANDSHAKE_SUCCEEDED.to_raw()) {
                 self.up(around);
             } else if event(&frames) == Some(SocketEvent::DISCONNECTED.to_raw()) {
+                if self.stage != Stage::Away {
+                    self.deaf(around);
+                }
                 self.down(around);
-                self.deaf(around);
             } else {
                 Tally::up(&around.tally.refused);
             }
@@ -360,16 +363,23 @@ impl Member {
         };
         assert!(refused.retryable, "{what:?} of {}: {refused}", self.nth);
         Tally::up(&around.tally.put_off);
-        if refused.code == Code::NoSession && self.stage == Stage::In {
-            Tally::down(&around.tally.inside);
-            self.stage = Stage::Greeted;
-            self.asked.clear();
+        if refused.code == Code::NoSession {
+            self.expelled(around);
             return None;
         }
         self.not_before = now() + refused.retry_after_ms.map_or(RETRY, Duration::from_millis);
         let due = self.not_before;
         self.asked.push(Asked { id: 0, what, due });
         None
+    }
+
+    /// The session is over: the next login takes up what is unanswered.
+    fn expelled(&mut self, around: &Around<'_>) {
+        if self.stage == Stage::In {
+            Tally::down(&around.tally.inside);
+            self.stage = Stage::Greeted;
+            self.asked.clear();
+        }
     }
 
     fn inside(&mut self, welcome: &reply::Login, around: &mut Around<'_>) {
@@ -561,7 +571,11 @@ impl Member {
         self.post(What::Beat, &beat, None);
     }
 
+    /// Asks for what is missing; before the login that would be answered to nobody's session.
     fn post_fetch(&mut self) {
+        if self.stage != Stage::In {
+            return;
+        }
         let fetch = request::Fetch {
             session: self.session.clone(),
             log: self.log,
@@ -623,7 +637,7 @@ fn secure(socket: &Socket, key: &KeyPair, url: &ServerUrl) -> zmq::Result<()> {
     socket.set_curve_publickey(&key.public)?;
     socket.set_curve_secretkey(key.secret())?;
     socket.set_linger(0)?;
-    socket.set_handshake_ivl(5_000)?;
+    socket.set_handshake_ivl(limits::HANDSHAKE_MS)?;
     socket.set_heartbeat_ivl(5_000)?;
     socket.set_heartbeat_timeout(15_000)?;
     socket.set_reconnect_ivl(100)?;
