@@ -44,7 +44,7 @@ mutants: setup ## take the guards of the promises away, one at a time, and see t
 	@tools/mutants.sh
 
 bench: setup-build ## measure: acks per second, fan-out, restart, chat
-	@$(CARGO) bench --locked
+	@$(CARGO) bench --locked --bench server --bench store --bench chat
 
 install: build ## put both programs into PREFIX/bin (PREFIX=/usr/local)
 	@install -d "$(DESTDIR)$(PREFIX)/bin"
