@@ -171,12 +171,19 @@ impl Member {
         self.stage == Stage::In && self.sending.is_none()
     }
 
-    /// Reads everything there is to read, and does what is due. Says whether it has more sockets now.
-    pub fn turn(&mut self, around: &mut Around<'_>) -> bool {
-        let had_live = self.live.is_some();
-        while self.read_monitor(around) | self.read_replies(around) | self.read_notices(around) {}
-        self.advance(around);
-        had_live != self.live.is_some()
+    /// Reads everything there is to read, and does what is due.
+    pub fn turn(&mut self, around: &mut Around<'_>) {
+        // libzmq tells of a reply once; who posts has to look again.
+        while self.read_monitor(around)
+            | self.read_replies(around)
+            | self.read_notices(around)
+            | self.advance(around)
+        {}
+    }
+
+    /// Says whether it has a live socket.
+    pub fn listens(&self) -> bool {
+        self.live.is_some()
     }
 
     /// Sends a mail to another client.
@@ -191,7 +198,14 @@ impl Member {
 
     // -- what is due --
 
-    fn advance(&mut self, around: &mut Around<'_>) {
+    /// Posts what is due and says whether anything was; costs nothing when nothing is.
+    pub fn advance(&mut self, around: &mut Around<'_>) -> bool {
+        let before = self.next_id;
+        self.do_what_is_due(around);
+        self.next_id != before
+    }
+
+    fn do_what_is_due(&mut self, around: &mut Around<'_>) {
         let time = now();
         self.complain(around.phase);
         if self.stage == Stage::Away || time < self.not_before {

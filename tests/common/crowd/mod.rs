@@ -188,6 +188,7 @@ struct Squadron {
     rng: Rng,
     items: Vec<PollItem<'static>>,
     owners: Vec<usize>,
+    listening: usize,
 }
 
 impl Squadron {
@@ -204,6 +205,7 @@ impl Squadron {
             rng: Rng::new(plan.first as u64 + 1),
             items: Vec::new(),
             owners: Vec::new(),
+            listening: 0,
         };
         squadron.watch_all();
         squadron
@@ -214,6 +216,7 @@ impl Squadron {
         let fds: Vec<(usize, RawFd)> = fds
             .flat_map(|(at, member)| member.fds().into_iter().map(move |fd| (at, fd)))
             .collect();
+        self.listening = self.members.iter().filter(|m| m.listens()).count();
         self.owners = fds.iter().map(|(at, _)| *at).collect();
         self.items = fds
             .iter()
@@ -222,7 +225,7 @@ impl Squadron {
     }
 
     fn run(mut self, plan: &Plan, phase: &AtomicU8, tally: &Tally) -> Vec<Record> {
-        let mut swept = now();
+        let (mut swept, mut timed) = (now(), now());
         let mut pace = Pace::new(plan.rate);
         loop {
             let phase = Phase::from_number(phase.load(Ordering::SeqCst));
@@ -230,10 +233,8 @@ impl Squadron {
                 return self.records;
             }
             zmq::poll(&mut self.items, 20).expect("descriptors can be polled");
-            // All of them now and then: time, too, lets something fall due.
-            let sweep = swept.elapsed() > Duration::from_millis(50);
-            swept = if sweep { now() } else { swept };
-            let ready = self.ready(sweep);
+            // Looking at all sockets costs the machine much; it is done now and then, to be sure.
+            let ready = self.ready(is_due(&mut swept, SWEEP));
             let mut around = Around {
                 context: &self.context,
                 url: &plan.url,
@@ -242,9 +243,15 @@ impl Squadron {
                 records: &mut self.records,
                 live: plan.live,
             };
-            let mut grown = false;
             for at in ready {
-                grown |= self.members[at].turn(&mut around);
+                self.members[at].turn(&mut around);
+            }
+            if is_due(&mut timed, TIMERS) {
+                for member in &mut self.members {
+                    if member.advance(&mut around) {
+                        member.turn(&mut around);
+                    }
+                }
             }
             for _ in 0..pace.due(phase == Phase::Load) {
                 let at = self.rng.index(self.members.len());
@@ -254,7 +261,8 @@ impl Squadron {
                     self.members[at].turn(&mut around);
                 }
             }
-            if grown {
+            let listening = self.members.iter().filter(|member| member.listens());
+            if listening.count() != self.listening {
                 self.watch_all();
             }
         }
@@ -273,6 +281,18 @@ impl Squadron {
         ready.dedup();
         ready
     }
+}
+
+/// Time between two looks at the sockets of all members, and at their timers.
+const SWEEP: Duration = Duration::from_secs(2);
+const TIMERS: Duration = Duration::from_millis(100);
+
+fn is_due(last: &mut Instant, every: Duration) -> bool {
+    let due = last.elapsed() >= every;
+    if due {
+        *last = now();
+    }
+    due
 }
 
 /// How many mails are due at a rate.
