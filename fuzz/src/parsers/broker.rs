@@ -21,6 +21,7 @@ use super::lines::{number, orders};
 ///   `$p`, `$e` stand for the asker's session, stream, port and its epoch, `$o` for another's session, `$h`
 ///   for the last chat, `$c` for the last code. A tab begins a body; `*9` is one of nine bytes.
 /// - `A`, `B`, `C` and log and generation, or any bytes: a subscription.
+/// - `U`, `D` and the same: a subscription of bob's, and a grant, that may be another's. `s`: no subscription.
 /// - `r` and frames parted by tabs: any frames, of the stranger.
 /// - `t`, `T` and seconds: time passes, with room on the disk or without.
 /// - `h`, `w`: commits, or reads, take long from now on, or no longer. `x`: stop. `R`: killed, and back.
@@ -30,12 +31,7 @@ use super::lines::{number, orders};
 pub(super) fn core(script: &[u8]) {
     let mut world = World::new(script.first() == Some(&b'0'));
     for (key, user) in [(b'a', "ana"), (b'b', "bob")] {
-        let register = format!(r#"{{"verb":"register","user":"{user}","code":"$c"}}"#);
-        world.ask(key, register.as_bytes());
-        world.ask(
-            key,
-            br#"{"verb":"login","want_stream":true,"want_port":true}"#,
-        );
+        world.begin(key, user);
     }
     for (order, rest) in orders(script) {
         world.obey(order, rest);
@@ -129,22 +125,33 @@ impl World {
         };
         world.drain();
         world.advance();
-        if closed {
-            for user in ["ana", "bob"] {
-                let invite = format!(r#"{{"verb":"invite","user":"{user}"}}"#);
-                world.ask(b'd', invite.as_bytes());
-                if user == "ana" {
-                    world.ask(b'a', br#"{"verb":"register","user":"ana","code":"$c"}"#);
-                }
-            }
-        }
         world
+    }
+
+    /// Makes a user, with a code where one is needed, and logs him in.
+    fn begin(&mut self, key: u8, user: &str) {
+        let mut code = "";
+        if self.settings.registration == Registration::Invite {
+            let invite = format!(r#"{{"verb":"invite","user":"{user}"}}"#);
+            self.ask(b'd', invite.as_bytes());
+            code = r#","code":"$c""#;
+        }
+        let register = format!(r#"{{"verb":"register","user":"{user}"{code}}}"#);
+        self.ask(key, register.as_bytes());
+        self.ask(
+            key,
+            br#"{"verb":"login","want_stream":true,"want_port":true}"#,
+        );
+        assert!(!self.word(key, b's').is_empty(), "{user} is logged in");
     }
 
     fn obey(&mut self, order: u8, rest: &[u8]) {
         match order {
             b'a'..=b'd' => self.ask(order, rest),
-            b'A'..=b'C' => self.subscribe(order.to_ascii_lowercase(), rest),
+            b'A'..=b'C' => self.subscribe(order.to_ascii_lowercase(), rest, true),
+            b'U' => self.subscribe(b'b', rest, false),
+            b'D' => self.doubt(rest),
+            b's' => self.handle(Input::Stray { key: key_of(b'b') }),
             b'r' => self.raw(
                 b'c',
                 rest.split(|byte| *byte == b'\t')
@@ -220,22 +227,20 @@ impl World {
         });
     }
 
-    fn subscribe(&mut self, who: u8, rest: &[u8]) {
-        let (log, after) = number(rest);
-        let topic = match after.strip_prefix(b".") {
-            Some(generation) => {
-                let generation = number(generation).0;
-                NoticeKey { log, generation }.to_bytes().to_vec()
-            }
-            None => rest.to_vec(),
-        };
-        self.subscribing = Some((who, topic.clone()));
-        self.handle(Input::Subscribe {
-            key: key_of(who),
-            topic,
-            sure: true,
-        });
+    fn subscribe(&mut self, who: u8, rest: &[u8], sure: bool) {
+        let topic = key_in(rest).map_or_else(|| rest.to_vec(), |key| key.to_bytes().to_vec());
+        self.subscribing = Some((who, topic.clone())).filter(|_| sure);
+        let key = key_of(who);
+        self.handle(Input::Subscribe { key, topic, sure });
         self.subscribing = None;
+    }
+
+    /// Nothing may be published under that key any more.
+    fn doubt(&mut self, rest: &[u8]) {
+        if let Some(key) = key_in(rest) {
+            self.granted.remove(&key);
+            self.handle(Input::Doubt(key));
+        }
     }
 
     fn pass(&mut self, seconds: u64, disk_low: bool) {
@@ -399,10 +404,11 @@ impl World {
             .as_ref()
             .expect("a subscription was asked for");
         assert_eq!(key.to_bytes()[..], topic[..]);
-        assert!(
-            self.core.may_connect_live(&key_of(*who)),
-            "a stranger was granted {key:?}"
-        );
+        let user = self
+            .clients
+            .get(who)
+            .and_then(|client| client.user.as_ref());
+        assert!(user.is_some(), "a stranger was granted {key:?}");
         self.granted.insert(key);
     }
 
@@ -422,6 +428,13 @@ impl World {
         self.advance();
         assert!(self.core.is_settled());
     }
+}
+
+/// Reads log and generation, parted by a dot.
+fn key_in(text: &[u8]) -> Option<NoticeKey> {
+    let (log, rest) = number(text);
+    let (generation, _) = number(rest.strip_prefix(b".")?);
+    Some(NoticeKey { log, generation })
 }
 
 fn body(text: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@
 //! not only that nothing panics, but that what was read is written the same again, that limits hold and
 //! that nothing shown can act.
 
+mod backup;
 mod broker;
 mod chat;
 mod client;
@@ -55,6 +56,14 @@ pub const PARSERS: &[Parser] = &[
             "src/store/read.rs",
             "src/store/verify.rs",
             "src/store/kv.rs",
+        ],
+    ),
+    (
+        "backup",
+        backup::backup,
+        &[
+            "src/store/backup.rs",
+            "src/store/backup/read.rs:open,check,rows,admit,end,preface,expect,block,unpack,fill,damaged,is_plain,split,kept",
         ],
     ),
     (
@@ -186,6 +195,8 @@ pub const PARSERS: &[Parser] = &[
             "src/broker/logs.rs",
             "src/broker/directory.rs",
             "src/broker/sessions.rs",
+            "src/broker/live.rs",
+            "src/broker/budget.rs",
         ],
     ),
 ];
