@@ -49,6 +49,9 @@ use crate::store::{Change, Query};
 /// Steps of one seed, before everything heals.
 const STEPS: u64 = 1_000;
 
+/// Milliseconds in which everything under way arrives once the world is healed.
+const CALM_MS: u64 = 150;
+
 /// Steps after which a healed world must have come to rest.
 const HEALING_STEPS: u64 = 60_000;
 
@@ -80,6 +83,8 @@ enum Event {
     Read(u64, Ticket, Query),
     Tick,
     Start,
+    /// Every frame of before is through: what each device knows of the server is asked for anew.
+    Settle,
 }
 
 /// A request on its way to the server.
@@ -132,6 +137,7 @@ struct Sim {
     weather: Weather,
     mix: Mix,
     calm: bool,
+    is_settled: bool,
     telling: bool,
 }
 
@@ -180,6 +186,7 @@ impl Sim {
             weather,
             mix,
             calm: false,
+            is_settled: false,
             telling: number("CORREIO_SEED").is_some(),
         };
         sim.begin();
@@ -235,7 +242,8 @@ impl Sim {
 
     fn is_at_rest(&self) -> bool {
         let newest = self.model.decided.last_id;
-        self.core.as_ref().is_some_and(Core::is_settled)
+        self.is_settled
+            && self.core.as_ref().is_some_and(Core::is_settled)
             && self.disk.is_idle()
             && self.devices.iter().all(|device| device.is_done(newest))
     }
@@ -249,6 +257,35 @@ impl Sim {
         self.deaf_until_ms.fill(0);
         self.weather = Weather::calm(&mut self.rng);
         self.start();
+        self.hurry();
+        self.at(2 * CALM_MS, Event::Settle);
+    }
+
+    /// Whatever is under way arrives soon: nothing of the bad days comes into the calm ones.
+    fn hurry(&mut self) {
+        let late = self.events.split_off(&(self.time_ms + CALM_MS, 0));
+        for (place, event) in late {
+            let is_frame = matches!(
+                event,
+                Event::Request(_)
+                    | Event::Subscribe { .. }
+                    | Event::Reply { .. }
+                    | Event::Notice { .. }
+            );
+            if is_frame {
+                let soon = self.rng.below(CALM_MS);
+                self.at(soon, event);
+            } else {
+                self.events.insert(place, event);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.is_settled = true;
+        for device in &mut self.devices {
+            device.must_ask = true;
+        }
     }
 
     fn step(&mut self) {
@@ -287,6 +324,7 @@ impl Sim {
             Event::Write(_) | Event::Sync(_) | Event::Read(..) => {}
             Event::Tick => self.tick(),
             Event::Start => self.start(),
+            Event::Settle => self.settle(),
         }
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Device {
     pub(super) wanted_keys: BTreeSet<NoticeKey>,
     /// The upload under way: number and the next part.
     pub(super) upload: Option<(u64, u32)>,
+    /// It must ask the server anew before it may rest.
+    pub(super) must_ask: bool,
     /// Its process dies before it does anything else.
     pub(super) dies: bool,
 }
@@ -155,6 +157,7 @@ impl Device {
             request: 0,
             wanted_keys: BTreeSet::new(),
             upload: None,
+            must_ask: false,
             dies: false,
         }
     }
@@ -209,6 +212,7 @@ impl Device {
     /// up to `newest`.
     pub(super) fn is_done(&self, newest: MailId) -> bool {
         self.session.is_some()
+            && !self.must_ask
             && self.known >= newest
             && self.outbox.is_empty()
             && self.open.is_empty()

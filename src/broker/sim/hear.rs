@@ -174,6 +174,7 @@ impl Device {
     }
 
     fn beaten(&mut self, beat: reply::Heartbeat) {
+        self.must_ask = false;
         self.known = self.known.max(beat.through);
         beat.behind.into_iter().for_each(|log| self.learn(log));
         self.chatting.listed(beat.chats);
