@@ -34,8 +34,8 @@ check: setup ## format, lints, docs, dependencies
 test: setup check build ## everything above, then all tests with their totals
 	@tools/test.sh
 
-torture: setup build ## the crash tests in full: 300 kills each of server, mailctl and chats, 50 power cuts, 10,000 mails, a file of 1 GiB
-	@CORREIO_KILLS=$${CORREIO_KILLS:-300} CORREIO_CUTS=$${CORREIO_CUTS:-50} CORREIO_MAILS=$${CORREIO_MAILS:-10000} CORREIO_FILE_MIB=$${CORREIO_FILE_MIB:-1024} tools/test.sh
+torture: setup build ## everything that was tried against Correio, at full length: hours (PARTS="sim kills" for some; docs/reliability.md)
+	@tools/torture.sh $(PARTS)
 
 fuzz: setup-build ## fuzz every parser that meets strangers (PARSERS="names ..." RUNS=10000000); needs nightly and cargo-fuzz
 	@tools/fuzz.sh $(PARSERS)

@@ -31,22 +31,23 @@ fn server(folder: &Path, clock: &WallClock, chat_ports: u16, args: &[&str]) -> S
 /// Makes the ground of a test; nothing where there is no libfaketime.
 fn ground(name: &str) -> Option<(tempfile::TempDir, WallClock)> {
     let folder = tempfile::tempdir().expect("a folder");
-    match WallClock::make(folder.path()) {
-        Some(clock) => Some((folder, clock)),
-        None => {
-            skip(name, "libfaketime is not installed");
-            None
-        }
+    let clock = WallClock::make(folder.path());
+    if clock.is_none() {
+        skip(name, "libfaketime is not installed");
     }
+    Some((folder, clock?))
 }
 
 /// The day of the server's wall clock, counted from this machine's.
 fn day(client: &mut RawClient) -> i64 {
     let told = client.heartbeat(0).expect("a heartbeat is answered").now;
     let told = chrono::DateTime::parse_from_rfc3339(&told).expect("a time");
-    let off = told.timestamp() as f64 - common::wall_s();
-    #[expect(clippy::cast_possible_truncation, reason = "a number of days")]
-    let days = (off / 86_400.0).round() as i64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a number of days, of seconds that are far below 2^52"
+    )]
+    let days = ((told.timestamp() as f64 - common::wall_s()) / 86_400.0).round() as i64;
     days
 }
 

@@ -54,7 +54,7 @@ impl Flood {
 
     fn end(self) -> u64 {
         self.stop.store(true, Ordering::SeqCst);
-        let ended = self.threads.into_iter().map(|thread| thread.join());
+        let ended = self.threads.into_iter().map(std::thread::JoinHandle::join);
         ended.map(|done| done.expect("an attacker goes on")).sum()
     }
 }

@@ -244,7 +244,7 @@ fn odd_headers() -> Vec<Vec<u8>> {
         .into_bytes(),
     );
     headers.push(b"{\"verb\":\"hello\",\"versions\":[1e999,1]}".to_vec());
-    headers.push([b"{\"verb\":\"hello\"}".as_slice(), &[b' '; 60_000]].concat());
+    headers.push([b"{\"verb\":\"hello\"}".to_vec(), vec![b' '; 60_000]].concat());
     headers.push(vec![0; 65_536]);
     headers
 }

@@ -40,16 +40,16 @@ impl Patch {
     fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).expect("a patch is text");
         let name = path.file_stem().expect("a patch has a name");
-        let mut patch = Self {
+        let mut read = Self {
             name: name.to_string_lossy().into_owned(),
             header: BTreeMap::new(),
             hunks: Vec::new(),
         };
         let mut file = None;
         for line in text.lines() {
-            patch.take(line, &mut file);
+            read.take(line, &mut file);
         }
-        patch
+        read
     }
 
     fn take(&mut self, line: &str, file: &mut Option<PathBuf>) {
