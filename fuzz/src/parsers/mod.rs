@@ -32,7 +32,10 @@ pub const PARSERS: &[Parser] = &[
     (
         "times",
         wire::times,
-        &["src/protocol/time.rs", "src/cli/times.rs"],
+        &[
+            "src/protocol/time.rs",
+            "src/cli/times.rs:human,human_at,hour,hour_at,left,left_at,skew_warning,skew_at",
+        ],
     ),
     ("host", wire::host, &["src/broker/host.rs"]),
     ("zap", wire::zap, &["src/auth/zap.rs"]),
@@ -45,8 +48,8 @@ pub const PARSERS: &[Parser] = &[
         "record",
         store::record,
         &[
-            "src/store/codec.rs",
-            "src/store/key.rs:of,numbers,chunk_parts",
+            "src/store/codec.rs:encode,encode_raw,decode,open,options,begin,seal,checksum,as_bytes",
+            "src/store/key.rs:numbers,chunk_parts",
         ],
     ),
     (
@@ -76,10 +79,7 @@ pub const PARSERS: &[Parser] = &[
     (
         "chat_files",
         chat::files,
-        &[
-            "src/chat/file/mod.rs:handle,sort,note,hear_offer,consider,refuse_offer,take_offer,abandoned",
-            "src/chat/file/incoming.rs:read",
-        ],
+        &["src/chat/file/mod.rs:handle,hear_offer,consider,refuse_offer,take_offer,abandoned"],
     ),
     (
         "chat_core",
