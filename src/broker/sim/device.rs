@@ -190,8 +190,18 @@ impl Device {
     /// The connection breaks and is made again; the process goes on.
     pub(super) fn reconnect(&mut self, conn: u64) {
         self.conn = conn;
-        self.open.clear();
+        self.give_up(|_| true);
         self.wanted_keys.clear();
+    }
+
+    /// Waits for these no longer. What one of them would have said of logs must be asked for anew: a
+    /// client whose answers get lost logs in again and sees all.
+    fn give_up(&mut self, is_late: impl Fn(&Asked) -> bool) {
+        let before = self.open.len();
+        self.open.retain(|_, asked| !is_late(asked));
+        if self.open.len() < before {
+            self.known = 0;
+        }
     }
 
     /// The device is no more; what comes after it in the same place is another, with another key.
@@ -225,7 +235,7 @@ impl Device {
 
     /// Does one thing, if there is something to do. `calm` devices only finish what they began.
     pub(super) fn act(&mut self, around: &mut Context<'_>) -> Option<Sends> {
-        self.open.retain(|_, asked| asked.until_ms > around.now_ms);
+        self.give_up(|asked| asked.until_ms <= around.now_ms);
         if let Some(key) = self.wanted_keys.pop_first() {
             return Some(Sends::Subscribe(key));
         }

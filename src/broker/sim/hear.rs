@@ -59,7 +59,7 @@ impl Device {
                 // Another pattern may still cover some of them: the next heartbeat lists all.
                 self.known = 0;
             }
-            Request::Heartbeat(_) => self.beaten(read(frames)?),
+            Request::Heartbeat(beat) => self.beaten(beat.known, read(frames)?),
             Request::Fetch(_) => self.turn(&read(frames)?, &frames[2..]),
             Request::Body(body) => {
                 let told: reply::Body = read(frames)?;
@@ -173,9 +173,12 @@ impl Device {
         login.logs.into_iter().for_each(|log| self.learn(log));
     }
 
-    fn beaten(&mut self, beat: reply::Heartbeat) {
+    /// Takes in what is new above `asked`: no word on what lies below it.
+    fn beaten(&mut self, asked: MailId, beat: reply::Heartbeat) {
         self.must_ask = false;
-        self.known = self.known.max(beat.through);
+        if asked <= self.known {
+            self.known = self.known.max(beat.through);
+        }
         beat.behind.into_iter().for_each(|log| self.learn(log));
         self.chatting.listed(beat.chats);
         if beat.lease.is_none() {
