@@ -377,13 +377,13 @@ fn p09_without_a_file_handle_left_the_server_serves_who_is_there() {
     let _timed = Timed::start("p09_without_a_file_handle_left_the_server_serves_who_is_there");
     let folder = tempfile::tempdir().expect("a folder");
     let mut plan = common::server::Plan::loopback(folder.path().join("data"), 4);
-    plan.wrapper = ["sh", "-c", "ulimit -n 96; exec \"$0\" \"$@\""]
+    plan.wrapper = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""]
         .map(str::to_owned)
         .to_vec();
     let mut server = Server::planned(plan);
     let mut ana = RawClient::user(&server, "ana");
     let port = server.url().port;
-    let held: Vec<_> = (0..200)
+    let held: Vec<_> = (0..400)
         .filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok())
         .collect();
     let (begin, busy) = (now(), busy_for(server.pid()));
@@ -396,7 +396,7 @@ fn p09_without_a_file_handle_left_the_server_serves_who_is_there() {
     }
     took.sort_unstable();
     println!(
-        "{} connections, 96 handles: {} good sends, {:?} at most; {:?} of processor in {:?}",
+        "{} connections, 256 handles: {} good sends, {:?} at most; {:?} of processor in {:?}",
         held.len(),
         took.len(),
         took[took.len() - 1],

@@ -458,8 +458,13 @@ fn p09_oversize_frames_cut_off_their_sender_only() {
 fn p09_clients_that_leave_or_never_read_harm_nobody() {
     let running = Running::start();
     let url = running.url();
+    // A user: what one asks in order is counted against nobody's budget.
     let good = Client::connect(&url);
-    assert_eq!(good.hello()["ok"], true);
+    let registered = good.ask(&[
+        b"r",
+        br#"{"verb":"register","user":"good","device":"test"}"#,
+    ]);
+    assert_eq!(registered["ok"], true, "{registered}");
     for _ in 0..20 {
         let leaver = Client::connect(&url);
         assert_eq!(leaver.hello()["ok"], true);
@@ -467,6 +472,11 @@ fn p09_clients_that_leave_or_never_read_harm_nobody() {
     }
     // More replies than libzmq queues for one peer and both kernels' buffers hold.
     let deaf = Client::connect(&url);
+    let registered = deaf.ask(&[
+        b"r",
+        br#"{"verb":"register","user":"deaf","device":"test"}"#,
+    ]);
+    assert_eq!(registered["ok"], true, "{registered}");
     for _ in 0..20_000 {
         deaf.socket.send_multipart([b"d", HELLO], 0).unwrap();
     }
