@@ -465,6 +465,12 @@ impl Core {
             .filter(|key| self.listened.contains(key))
     }
 
+    /// Drops what was to be published under a key and still waits for the disk.
+    pub(super) fn unpublish(&mut self, under: NoticeKey) {
+        let parked = &mut self.tickets.parked;
+        parked.retain(|(_, told)| !matches!(told, Output::Publish { key, .. } if *key == under));
+    }
+
     fn tell(&mut self, output: Output) {
         // Parked behind a ticket that `finish` may still issue for this very input.
         self.tickets.parked.push_back((Ticket::MAX, output));

@@ -63,8 +63,10 @@ impl Core {
     }
 
     /// Gives an address another key, because somebody else may hear what is published under this one.
+    /// What waits to be published under it is dropped: its readers fetch it with the new key.
     pub(super) fn doubt(&mut self, key: NoticeKey) {
         if self.directory.notice_key(key.log) == Some(key) {
+            self.unpublish(key);
             self.rekey(key.log);
             self.tell_rekeyed(key.log);
         }

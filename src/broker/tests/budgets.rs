@@ -199,6 +199,25 @@ fn p05_a_doubtful_grant_changes_the_key() {
 }
 
 #[test]
+fn p05_nothing_that_waited_for_the_disk_goes_out_under_a_doubtful_key() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    let doubtful = live_key(&mut world, &ana);
+    assert!(world.subscribe("ana", &doubtful));
+    world.held = true;
+    let send = Request::Send(bob.request(1, &["ana"]));
+    world.ask("bob", &send, Some(b"for ana alone"));
+    let key = NoticeKey::from_bytes(&doubtful).unwrap();
+    world.handle(crate::broker::io::Input::Doubt(key));
+    world.held = false;
+    world.notices.clear();
+    world.settle();
+    let under_it = world.notices.iter().filter(|(under, _)| *under == key);
+    assert_eq!(under_it.count(), 0);
+}
+
+#[test]
 fn p09_a_message_that_is_no_subscription_costs_much() {
     let mut world = World::new();
     let _eve = Device::register(&mut world, "eve");

@@ -60,7 +60,12 @@ fn cut(name: &str, mark: &str, bytes_max: usize) -> String {
     if stem.len() > room {
         stem = stem[..stem.floor_char_boundary(room)].trim_end_matches(is_blank);
     }
-    format!("{stem}{mark}{extension}")
+    let name = format!("{stem}{mark}{extension}");
+    // What is left of a long name may be a device, and is short then.
+    if is_device(&name) {
+        return format!("_{name}");
+    }
+    name
 }
 
 /// Splits off the extension with its dot, when it is one.
@@ -139,6 +144,9 @@ mod tests {
             assert_eq!(safe(&once), once);
         }
         assert_eq!(safe("a..txt"), "a..txt");
+        assert_eq!(safe(&format!("COM1{}x", " ".repeat(300))), "_COM1");
+        let long = safe(&format!("nul{}x", " ".repeat(200)));
+        assert_eq!(short(&long), "_nul");
     }
 
     #[test]
