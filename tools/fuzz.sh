@@ -2,6 +2,7 @@
 # Fuzzes the parsers of fuzz/ one after another, all or those named, and prints a table at the end.
 #
 #   tools/fuzz.sh [PARSER...]        RUNS=10000000 executions each; RUNS=0 only builds
+#   MINUTES=1                        no longer than that for each
 #   SANITIZER=address                slower, and watches memory as well (default: none; all but one file of
 #                                    ours is safe Rust)
 #   KEEP=1                           what is new goes into fuzz/corpus, minimised
@@ -11,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-RUNS=${RUNS:-10000000} SANITIZER=${SANITIZER:-none} KEEP=${KEEP:-}
+RUNS=${RUNS:-10000000} MINUTES=${MINUTES:-0} SANITIZER=${SANITIZER:-none} KEEP=${KEEP:-}
 MEMORY_MIB=512 SECONDS_EACH=10
 target=${FUZZ_TARGET_DIR:-fuzz/target/$SANITIZER}
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
@@ -44,13 +45,13 @@ for parser in "${parsers[@]}"; do
   dict=fuzz/dict/$parser.dict
   mkdir -p "$found" "fuzz/artifacts/$parser"
   before=$(find "$found" -type f | wc -l)
-  options=(-runs="$RUNS" -rss_limit_mb=$MEMORY_MIB -timeout=$SECONDS_EACH -print_final_stats=1
+  options=(-runs="$RUNS" -max_total_time=$((MINUTES * 60)) -rss_limit_mb=$MEMORY_MIB -timeout=$SECONDS_EACH -print_final_stats=1
     -artifact_prefix="fuzz/artifacts/$parser/")
   [ -f "$dict" ] && options+=(-dict="$dict")
   echo "fuzz: $parser"
-  if "$program" "$found" "fuzz/corpus/$parser" "${options[@]}" >"$log" 2>&1; then said=; else
+  if RUST_BACKTRACE=0 "$program" "$found" "fuzz/corpus/$parser" "${options[@]}" >"$log" 2>&1; then said=; else
     said=FAILED failed=1
-    grep -vE '^#|^stat::' "$log" | tail -n 30
+    grep -aE -A 3 'panicked at|ERROR: |artifact_prefix' "$log" | cut -c 1-400
   fi
   new=$(($(find "$found" -type f | wc -l) - before))
   rows+=("$(printf '%-16s %12s %9s %9s %6s %s' "$parser" "$(stat number_of_executed_units "$log")" \
