@@ -394,6 +394,47 @@ fn what_is_in_use_there_already_or_damaged_is_refused() {
     assert!(!store.path("d").exists());
 }
 
+/// Where a restore builds, something else may lie: a server's folder, whose name happens to be this one.
+#[test]
+fn p02_a_restore_takes_down_nothing_but_what_it_built() {
+    let store = Stopped::with_mails(3);
+    let (file, new) = (store.path("b"), store.path("new"));
+    ok(&mut backup_command(&store.data, &file));
+    let partial = store.path("new.partial");
+    fs::rename(&store.data, &partial).expect("a folder");
+    let said = refused(&mut restore_command(&new, &file), 73);
+    assert!(said.contains("new.partial is in the way"), "{said}");
+    assert!(is_whole_folder(&partial));
+
+    let plan = common::server::Plan::loopback(partial.clone(), 2);
+    let mut server = Server::planned(plan);
+    refused(&mut restore_command(&new, &file), 73);
+    assert!(server.terminate().0.success());
+    assert!(is_whole_folder(&partial));
+
+    // Another restore that is under way: it holds the lock.
+    fs::write(partial.join("restoring"), "").expect("a mark");
+    let lock = fs::File::open(partial.join("lock")).expect("a lock");
+    lock.try_lock().expect("nobody holds it");
+    refused(&mut restore_command(&new, &file), 73);
+    drop(lock);
+    assert!(is_whole_folder(&partial));
+
+    let elsewhere = store.path("elsewhere");
+    fs::rename(&partial, &elsewhere).expect("a folder");
+    std::os::unix::fs::symlink(&elsewhere, &partial).expect("a link");
+    refused(&mut restore_command(&new, &file), 73);
+    assert!(is_whole_folder(&elsewhere));
+    fs::remove_file(&partial).expect("a link");
+
+    fs::create_dir(&partial).expect("a folder");
+    fs::write(partial.join("letter"), "mine").expect("a file");
+    refused(&mut restore_command(&new, &file), 73);
+    assert!(partial.join("letter").exists() && !new.exists());
+    fs::remove_file(partial.join("letter")).expect("it was there");
+    ok(&mut restore_command(&new, &file));
+}
+
 #[test]
 fn a_full_disk_keeps_nothing_half() {
     let store = Stopped::with_mails(60);

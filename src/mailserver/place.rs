@@ -14,6 +14,7 @@ use super::Failure;
 use super::folder::{FOLDER_MODE, Folder, make_parents};
 use crate::protocol::codes::exit;
 use crate::store::backup::MAGIC;
+use crate::store::sled::{is_restore, lock, mark_restore};
 
 /// A file that is being written. Dropped before [`Draft::keep`], it is gone.
 #[derive(Debug)]
@@ -183,10 +184,37 @@ impl Site {
         &self.target
     }
 
-    /// Makes the folder to build in, which is nobody else's business.
+    /// Makes the folder to build in, which is nobody else's business, or takes one that an earlier
+    /// restore left there.
     pub(super) fn make(&self) -> Result<Folder, Failure> {
         make_parents(&self.target).map_err(|error| self.failed(&error))?;
-        Folder::open(&self.path)
+        let is_ours = self.is_ours().map_err(|error| self.failed(&error))?;
+        if !is_ours {
+            return Err(Failure {
+                code: exit::CANT_CREATE,
+                text: format!(
+                    "{} is in the way, and no restore began it; move it away, or name another folder with --data-dir",
+                    self.path.display()
+                ),
+            });
+        }
+        let folder = Folder::open(&self.path)?;
+        // From here on what lies in it may be thrown away.
+        mark_restore(folder.path())?;
+        Ok(folder)
+    }
+
+    /// Says whether nothing lies where it is built, or nothing but what a restore put there.
+    fn is_ours(&self) -> io::Result<bool> {
+        match self.path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(error),
+            // A link may lead anywhere.
+            Ok(found) if !found.is_dir() => return Ok(false),
+            Ok(_) => {}
+        }
+        let is_empty = fs::read_dir(&self.path)?.next().is_none();
+        Ok(is_empty || is_restore(&self.path))
     }
 
     /// Syncs everything in it and gives it its name.
@@ -199,9 +227,11 @@ impl Site {
         kept.map_err(|error| self.failed(&error))
     }
 
-    /// Takes down what was built, where that is possible.
+    /// Takes down what was built, where that is possible, and unless another restore builds there.
     pub(super) fn clear(&self) {
-        fs::remove_dir_all(&self.path).ok();
+        if let Ok(_lock) = lock(&self.path) {
+            fs::remove_dir_all(&self.path).ok();
+        }
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

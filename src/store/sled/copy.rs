@@ -41,6 +41,22 @@ impl Restored {
     }
 }
 
+/// Marks a directory as one that a restore builds in.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn mark_restore(data: &Path) -> Result<(), StoreError> {
+    let mark = data.join(MARK);
+    let made = disk::private().create(true).truncate(false).open(&mark);
+    made.map_err(at("make", &mark))?;
+    disk::sync_dir(data).map_err(at("sync", data))
+}
+
+/// Says whether a restore began what lies in a directory, and nobody has opened it since.
+pub fn is_restore(data: &Path) -> bool {
+    data.join(MARK).exists()
+}
+
 /// Takes away the mark of a restore: whoever can open a store may keep it.
 pub(super) fn unmark(data: &Path) {
     // One that stays is taken away by the next start.
@@ -151,18 +167,12 @@ impl SledStore {
 
 /// Removes what an earlier try left, and nothing else: such a try has left its mark.
 fn clear(paths: &Paths) -> Result<(), StoreError> {
-    let mark = paths.data.join(MARK);
     let used = |path: &Path| std::fs::read_dir(path).is_ok_and(|mut names| names.next().is_some());
-    if used(&paths.store) && !mark.exists() {
+    if used(&paths.store) && !is_restore(&paths.data) {
         let there = io::Error::other("there is a store in it that no restore began");
         return Err(at("use", &paths.data)(there));
     }
-    disk::private()
-        .create(true)
-        .truncate(false)
-        .open(&mark)
-        .map_err(at("make", &mark))?;
-    disk::sync_dir(&paths.data).map_err(at("sync", &paths.data))?;
+    mark_restore(&paths.data)?;
     std::fs::remove_dir_all(&paths.store).map_err(at("remove", &paths.store))?;
     for path in [&paths.seal, &paths.ballast] {
         remove(path).map_err(at("remove", path))?;
