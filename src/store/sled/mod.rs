@@ -15,9 +15,9 @@ mod trees;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-pub use self::copy::Restored;
+pub use self::copy::{Restored, is_restore, mark_restore};
 use self::disk::BALLAST_BYTES;
 use self::poke::Poker;
 use self::seal::{Found, Reach, Seal};
@@ -27,7 +27,7 @@ use super::{
     Answer, Change, DirectoryCounters, FORMAT, MailCounters, Meta, Query, Reader, Report, Snapshot,
     Store, StoreError, read, verify, write,
 };
-use crate::limits::{ID_JUMP, ID_MAX};
+use crate::limits::{ID_CLOCK_BEGINS_MS, ID_JUMP, ID_MAX, ID_PER_MS};
 
 /// At most one seal in this time: a seal costs as much as a commit.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
@@ -143,12 +143,15 @@ impl SledStore {
         Ok(store)
     }
 
-    /// Raises every counter above all that may have been given out.
+    /// Raises every counter above all that may have been given out: also by a server that came out of
+    /// the same backup earlier, of which nothing is known here but that it ran before now.
     fn jump(&mut self, meta: Option<Meta>) -> Result<(), StoreError> {
         let sealed = self.sealed;
+        let floor = floor_of_now();
         let (directory, mail) = self.trees.counters()?;
         let raised = |last: u64| {
             let next = last.checked_add(ID_JUMP).filter(|next| *next <= ID_MAX);
+            let next = next.map(|next| next.max(floor));
             next.ok_or_else(|| StoreError::Damaged {
                 path: self.trees.path(),
                 what: format!("its counters end at {last}, which no server reaches"),
@@ -355,22 +358,51 @@ impl Paths {
     }
 }
 
-/// Makes the directories, takes the lock and sees to it that sled has room to open.
-fn prepare(paths: &Paths) -> Result<File, StoreError> {
-    disk::make_dir(&paths.data).map_err(at("make", &paths.data))?;
+/// Takes the lock on a data directory, which one process has at a time.
+///
+/// # Errors
+/// [`StoreError::InUse`] and [`StoreError::Io`].
+pub fn lock(data: &Path) -> Result<File, StoreError> {
+    let path = Paths::of(data).lock;
     let lock = disk::private()
         .create(true)
         .truncate(false)
-        .open(&paths.lock)
-        .map_err(at("open", &paths.lock))?;
+        .open(&path)
+        .map_err(at("open", &path))?;
     lock.try_lock().map_err(|error| match error {
-        std::fs::TryLockError::WouldBlock => in_use(&paths.data),
-        std::fs::TryLockError::Error(source) => at("lock", &paths.lock)(source),
+        std::fs::TryLockError::WouldBlock => in_use(data),
+        std::fs::TryLockError::Error(source) => at("lock", &path)(source),
     })?;
+    Ok(lock)
+}
+
+/// Makes the directories, takes the lock and sees to it that sled has room to open.
+fn prepare(paths: &Paths) -> Result<File, StoreError> {
+    disk::make_dir(&paths.data).map_err(at("make", &paths.data))?;
+    let lock = lock(&paths.data)?;
     disk::make_dir(&paths.store).map_err(at("make", &paths.store))?;
     disk::release_ballast(&paths.data, &paths.ballast).map_err(at("remove", &paths.ballast))?;
     preflight::preflight(&paths.store).map_err(at("read", &paths.store))?;
     Ok(lock)
+}
+
+/// Returns a number above all that a server gave out whose numbers began with an earlier one of
+/// these: nobody gives out more than [`ID_PER_MS`] a millisecond. 0 by a clock that cannot be right.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a clock that is wrong leaves the jump, which needs none"
+)]
+fn floor_of_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = since.map_or(0, |since| since.as_millis().try_into().unwrap_or(0));
+    floor_at(ms)
+}
+
+fn floor_at(unix_ms: u64) -> u64 {
+    let floor = unix_ms
+        .checked_sub(ID_CLOCK_BEGINS_MS)
+        .and_then(|ms| ms.checked_mul(ID_PER_MS));
+    floor.filter(|floor| *floor <= ID_MAX / 2).unwrap_or(0)
 }
 
 /// The same identity, of this build's format.

@@ -119,8 +119,8 @@ fn accepted_loss_never_uses_a_number_twice() {
     replace_store(long.path(), short.path());
     let mut store = SledStore::open_accepting_loss(long.path()).unwrap();
     let after = store.load().unwrap();
-    assert_eq!(after.mail_counters.mail, 9 + ID_JUMP);
-    assert_eq!(after.directory_counters.epoch, 9 + ID_JUMP);
+    assert!(after.mail_counters.mail >= 9 + ID_JUMP);
+    assert!(after.directory_counters.epoch >= 9 + ID_JUMP);
     assert!(after.mail_counters.stream > ID_JUMP);
     assert!(after.directory_counters.address > ID_JUMP);
     assert_ne!(after.meta.incarnation, before.meta.incarnation);
