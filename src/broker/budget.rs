@@ -7,8 +7,9 @@
 //!
 //! Each budget is one number per user or address: the time at which it is whole again. One that is
 //! whole is not kept, so memory follows what goes on now. No budget is ever thrown out to make room for
-//! another, or else who has many addresses would be rid of a spent one: when the table is full, all
-//! who have no place in it share one.
+//! another, or else who has many addresses would be rid of a spent one: when a table of addresses is
+//! full, all who have no place in it share one. Users never share: there are no more of them than are
+//! registered, and strangers spend nothing of theirs.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -85,9 +86,9 @@ pub(super) enum Admission {
 /// Every budget of the server.
 #[derive(Debug)]
 pub(super) struct Budgets {
-    failed: Table<Asker>,
+    failed: PerAsker,
     /// Answers to those who are over a budget.
-    answers: Table<Asker>,
+    answers: PerAsker,
     strangers: Table<Origin>,
     wrong_codes: Table<Origin>,
     registrations: Table<Origin>,
@@ -103,14 +104,14 @@ impl Budgets {
     /// has.
     pub(super) fn new(registrations: (u64, u64)) -> Self {
         Self {
-            failed: Table::new(limits::FAILED_REQUESTS),
-            answers: Table::new(limits::BUSY_ANSWERS),
-            strangers: Table::new(limits::STRANGERS_REQUESTS),
-            wrong_codes: Table::new(limits::WRONG_CODES),
-            registrations: Table::new(hourly(registrations.0)),
-            own_registrations: Table::new(hourly(registrations.1)),
-            logins: Table::new(limits::LOGINS),
-            denied: Table::new(limits::DENIED_SUBSCRIPTIONS),
+            failed: PerAsker::new(limits::FAILED_REQUESTS),
+            answers: PerAsker::new(limits::BUSY_ANSWERS),
+            strangers: Table::of_addresses(limits::STRANGERS_REQUESTS),
+            wrong_codes: Table::of_addresses(limits::WRONG_CODES),
+            registrations: Table::of_addresses(hourly(registrations.0)),
+            own_registrations: Table::of_addresses(hourly(registrations.1)),
+            logins: Table::of_users(limits::LOGINS),
+            denied: Table::of_users(limits::DENIED_SUBSCRIPTIONS),
             swept_ms: 0,
         }
     }
@@ -240,10 +241,55 @@ fn is_blame(code: Code) -> bool {
     )
 }
 
+/// Budgets of users and of strangers' addresses, apart: strangers cost nothing, so whatever they do with
+/// theirs must leave the users' alone.
+#[derive(Debug)]
+struct PerAsker {
+    users: Table<LogNumber>,
+    strangers: Table<Origin>,
+}
+
+impl PerAsker {
+    fn new(rate: Rate) -> Self {
+        Self {
+            users: Table::of_users(rate),
+            strangers: Table::of_addresses(rate),
+        }
+    }
+
+    fn take(&mut self, asker: Asker, cost: u64, mono_ms: u64) -> Result<(), u64> {
+        match asker {
+            Asker::User(user) => self.users.take(user, cost, mono_ms),
+            Asker::Stranger(origin) => self.strangers.take(origin, cost, mono_ms),
+        }
+    }
+
+    fn has(&self, asker: Asker, mono_ms: u64) -> Result<(), u64> {
+        match asker {
+            Asker::User(user) => self.users.has(user, mono_ms),
+            Asker::Stranger(origin) => self.strangers.has(origin, mono_ms),
+        }
+    }
+
+    fn charge(&mut self, asker: Asker, cost: u64, mono_ms: u64) {
+        match asker {
+            Asker::User(user) => self.users.charge(user, cost, mono_ms),
+            Asker::Stranger(origin) => self.strangers.charge(origin, cost, mono_ms),
+        }
+    }
+
+    fn sweep(&mut self, mono_ms: u64) {
+        self.users.sweep(mono_ms);
+        self.strangers.sweep(mono_ms);
+    }
+}
+
 /// One budget each for many.
 #[derive(Debug)]
 struct Table<K> {
     rate: Rate,
+    /// Budgets it has room for.
+    most: usize,
     /// When each budget that is not whole will be, in microseconds on the monotonic clock.
     whole_at: HashMap<K, u64>,
     /// The budget of all who have no place in a full table.
@@ -251,9 +297,19 @@ struct Table<K> {
 }
 
 impl<K: Eq + Hash + Copy> Table<K> {
-    fn new(rate: Rate) -> Self {
+    fn of_addresses(rate: Rate) -> Self {
+        Self::new(rate, limits::BUDGETS_MAX)
+    }
+
+    /// With room for all: the server holds more of each user than this.
+    fn of_users(rate: Rate) -> Self {
+        Self::new(rate, usize::MAX)
+    }
+
+    fn new(rate: Rate, most: usize) -> Self {
         Self {
             rate,
+            most,
             whole_at: HashMap::new(),
             others: 0,
         }
@@ -282,7 +338,7 @@ impl<K: Eq + Hash + Copy> Table<K> {
 
     fn wait(&self, whose: K, cost: u64, mono_ms: u64) -> Result<(), u64> {
         let now = mono_ms * MICROS;
-        let is_full = self.whole_at.len() >= limits::BUDGETS_MAX;
+        let is_full = self.whole_at.len() >= self.most;
         let others = if is_full { self.others } else { 0 };
         let whole_at = self.whole_at.get(&whose).copied().unwrap_or(others);
         let after = whole_at
@@ -295,7 +351,7 @@ impl<K: Eq + Hash + Copy> Table<K> {
     }
 
     fn slot(&mut self, whose: K) -> &mut u64 {
-        if self.whole_at.len() >= limits::BUDGETS_MAX && !self.whole_at.contains_key(&whose) {
+        if self.whole_at.len() >= self.most && !self.whole_at.contains_key(&whose) {
             return &mut self.others;
         }
         self.whole_at.entry(whose).or_default()
@@ -328,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_and_grows_again() {
-        let mut table = Table::new(RATE);
+        let mut table = Table::of_addresses(RATE);
         for _ in 0..5 {
             assert_eq!(table.take(1, 1, 1_000), Ok(()));
         }
@@ -343,7 +399,7 @@ mod tests {
 
     #[test]
     fn who_asks_too_much_is_refused_no_longer_than_twice_its_budget() {
-        let mut table = Table::new(RATE);
+        let mut table = Table::of_addresses(RATE);
         table.charge(1, 1_000_000, 0);
         assert_eq!(table.has(1, 0), Err(600));
         assert_eq!(table.has(1, 599), Err(1));
@@ -352,7 +408,7 @@ mod tests {
 
     #[test]
     fn p08_budgets_are_bounded_and_no_crowd_resets_one() {
-        let mut table = Table::new(RATE);
+        let mut table = Table::of_addresses(RATE);
         table.charge(0, 5, 0);
         for other in 1..10 * limits::BUDGETS_MAX {
             table.charge(other, 1, 0);
@@ -365,6 +421,21 @@ mod tests {
         assert_eq!(table.whole_at.len(), 1, "what is whole is forgotten");
         assert_eq!(table.has(late, 100), Ok(()));
         assert!(table.whole_at.capacity() < limits::BUDGETS_MAX);
+    }
+
+    #[test]
+    fn p09_a_crowd_of_strangers_spends_no_budget_of_a_user() {
+        let mut budgets = Budgets::new((10, 10));
+        let stranger = |nth: usize| {
+            let [.., a, b, c] = nth.to_be_bytes();
+            Asker::Stranger(Origin::V6([0x20, 1, 0xd, 0xb8, 0, a, b, c]))
+        };
+        for nth in 0..limits::BUDGETS_MAX + 1_000 {
+            budgets.charge_failure(stranger(nth), Code::NotRegistered, 0);
+        }
+        let late = stranger(limits::BUDGETS_MAX + 1_000);
+        assert!(matches!(budgets.admit(late, 0), Admission::Later(_)));
+        assert_eq!(budgets.admit(Asker::User(7), 0), Admission::Welcome);
     }
 
     #[test]
