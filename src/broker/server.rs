@@ -456,7 +456,9 @@ impl Server {
             let Some(heard) = received.map_err(network("receive a subscription"))? else {
                 break;
             };
-            self.handle(heard_input(heard))?;
+            if let Some(input) = heard_input(heard) {
+                self.handle(input)?;
+            }
         }
         Ok(())
     }
@@ -568,20 +570,21 @@ impl Server {
 }
 
 /// Makes an input of what came on the live socket.
-fn heard_input(heard: Heard) -> Input {
+fn heard_input(heard: Heard) -> Option<Input> {
     match heard {
         Heard::Subscription { key, topic, sure } => {
             tracing::debug!(key = %Short(&key), bytes = topic.len(), sure, "subscription");
-            Input::Subscribe { key, topic, sure }
+            Some(Input::Subscribe { key, topic, sure })
         }
         Heard::Stray(key) => {
             tracing::debug!(key = %Short(&key), "a message on the live socket that is no subscription");
-            Input::Stray { key }
+            Some(Input::Stray { key })
         }
         Heard::Doubt(key) => {
             tracing::debug!(log = key.log, "a subscriber left before its grant");
-            Input::Doubt(key)
+            Some(Input::Doubt(key))
         }
+        Heard::End => None,
     }
 }
 

@@ -114,6 +114,8 @@ pub enum Heard {
     Stray(PublicKey),
     /// A grant of this key may have reached another connection.
     Doubt(NoticeKey),
+    /// Nothing that anybody has to know of: a subscription ended.
+    End,
 }
 
 impl LiveSocket {
@@ -141,37 +143,35 @@ impl LiveSocket {
         &self.socket
     }
 
-    /// Receives what comes next; nothing when nothing waits. A client's unsubscription is carried out
-    /// here.
+    /// Receives what comes next, one message at most: who sends without end must not hold the caller.
+    /// Nothing when nothing waits. A client's unsubscription is carried out here.
     pub fn receive(&mut self) -> zmq::Result<Option<Heard>> {
-        while let Some(mut frame) = retry(|| self.socket.recv_msg(DONTWAIT))? {
-            let key = user_id(&mut frame);
-            let heard = match (frame.split_first(), key) {
-                (Some((1, topic)), Some(key)) => Some(Heard::Subscription {
-                    key,
-                    topic: topic.to_vec(),
-                    sure: !self.astray,
-                }),
-                (Some((0, topic)), Some(_)) => {
-                    // Else it might end another connection's subscription.
-                    if !self.astray {
-                        self.socket.set_unsubscribe(topic)?;
-                    }
-                    None
+        let Some(mut frame) = retry(|| self.socket.recv_msg(DONTWAIT))? else {
+            return self.nothing_waits().map(|()| None);
+        };
+        let key = user_id(&mut frame);
+        let heard = match (frame.split_first(), key) {
+            (Some((1, topic)), Some(key)) => Heard::Subscription {
+                key,
+                topic: topic.to_vec(),
+                sure: !self.astray,
+            },
+            (Some((0, topic)), Some(_)) => {
+                // Else it might end another connection's subscription.
+                if !self.astray {
+                    self.socket.set_unsubscribe(topic)?;
                 }
-                // What libzmq itself says when a connection ends.
-                (Some((0, topic)), None) => self.ended(topic),
-                (Some((1, _)), None) => None,
-                (_, key) => {
-                    self.astray = true;
-                    key.map(Heard::Stray)
-                }
-            };
-            if heard.is_some() {
-                return Ok(heard);
+                Heard::End
             }
-        }
-        self.nothing_waits().map(|()| None)
+            // What libzmq itself says when a connection ends.
+            (Some((0, topic)), None) => self.ended(topic).unwrap_or(Heard::End),
+            (Some((1, _)), None) => Heard::End,
+            (_, key) => {
+                self.astray = true;
+                key.map_or(Heard::End, Heard::Stray)
+            }
+        };
+        Ok(Some(heard))
     }
 
     /// Notes that a connection with a subscription to `topic` ended.
@@ -494,6 +494,28 @@ mod tests {
         assert_eq!(spies[1].recv_bytes(0), Err(zmq::Error::EAGAIN));
         reader.send(&b"\x01later"[..], 0).unwrap();
         assert!(subscription(&ground, &mut live, &known).sure, "it passes");
+    }
+
+    #[test]
+    fn p09_who_ends_subscriptions_on_and_on_does_not_hold_the_caller() {
+        let ground = Ground::new();
+        let (mut live, endpoint) = live(&ground);
+        let eve = KeyPair::generate().unwrap();
+        let client = ground.client(zmq::XSUB, &eve, &endpoint);
+        client.send(&b"\x01here"[..], 0).unwrap();
+        subscription(&ground, &mut live, &[eve.public]);
+        for _ in 0..50 {
+            client.send(&b"\x00here"[..], 0).unwrap();
+            client.send(&b"\x01here"[..], 0).unwrap();
+        }
+        let mut messages = 0;
+        for _ in 0..50 {
+            messages += std::iter::from_fn(|| live.receive().unwrap()).count();
+            if messages < 100 {
+                settled();
+            }
+        }
+        assert_eq!(messages, 100, "one at a time");
     }
 
     #[test]
