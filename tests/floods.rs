@@ -407,3 +407,33 @@ fn p09_without_a_file_handle_left_the_server_serves_who_is_there() {
     drop(held);
     RawClient::user(&server, "late").mail("ana", b"let in again");
 }
+
+#[test]
+fn p09_a_live_socket_that_must_be_opened_anew_waits_for_a_file_handle() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut plan = common::server::Plan::loopback(folder.path().join("data"), 4);
+    plan.wrapper = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""]
+        .map(str::to_owned)
+        .to_vec();
+    let mut server = Server::planned(plan);
+    let mut ana = RawClient::user(&server, "ana");
+    let eve = RawClient::user(&server, "eve");
+    let mut ask = greedy(&server, &eve.key);
+    // So that its connection is there before the handles are taken.
+    ask();
+    common::pause(Duration::from_secs(1));
+    let port = server.url().port;
+    let held: Vec<_> = (0..400)
+        .filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok())
+        .collect();
+    let renewed = |server: &Server| server.log().contains("opened anew");
+    eventually("too much to be denied", || {
+        (0..500).for_each(|_| ask());
+        (renewed(&server) || !server.is_up()).then_some(())
+    });
+    common::pause(Duration::from_millis(300));
+    ana.mail("ana", b"served meanwhile");
+    assert!(server.is_up(), "{}", server.log());
+    drop(held);
+    RawClient::user(&server, "late").mail("ana", b"let in again");
+}

@@ -118,6 +118,8 @@ struct LivePlace {
     endpoint: Endpoint,
     /// Whether the socket there is now still waits for its port.
     unbound: bool,
+    /// Whether it should be another, for which there was no file handle yet.
+    overdue: bool,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -157,6 +159,7 @@ impl Sockets {
                     ..live_endpoint
                 },
                 unbound: false,
+                overdue: false,
             },
             context,
             request_port,
@@ -165,12 +168,26 @@ impl Sockets {
     }
 
     /// Closes the live socket with all its connections and makes a new one; clients come back by
-    /// themselves, and what they miss meanwhile they find in their logs.
+    /// themselves, and what they miss meanwhile they find in their logs. Without a file handle for
+    /// the new one the old one goes on, and each turn tries again.
     fn renew_live(&mut self) -> Result<(), ServerError> {
         let place = &mut self.live_place;
-        self.live = LiveSocket::new(&self.context, &place.keys, place.endpoint.is_ipv6())
-            .map_err(network("open the live socket"))?;
+        let made = LiveSocket::new(&self.context, &place.keys, place.endpoint.is_ipv6());
+        place.overdue = matches!(made, Err(zmq::Error::EMFILE));
+        if place.overdue {
+            return Ok(());
+        }
+        self.live = made.map_err(network("open the live socket"))?;
         place.unbound = true;
+        Ok(())
+    }
+
+    /// Goes on with opening the live socket anew.
+    fn tend_live(&mut self) -> Result<(), ServerError> {
+        if self.live_place.overdue {
+            self.renew_live()?;
+        }
+        self.bind_live();
         Ok(())
     }
 
@@ -343,7 +360,7 @@ impl Server {
         self.wake.drain();
         self.notice_stop()?;
         self.take_results()?;
-        self.sockets.bind_live();
+        self.sockets.tend_live()?;
         let core = &self.core;
         self.sockets
             .zap
