@@ -190,6 +190,29 @@ fn p02_p03_a_restored_server_is_the_one_of_before() {
 }
 
 #[test]
+fn what_was_read_since_the_backup_is_acknowledged_again_and_not_shown() {
+    let mut server = Server::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let ctl = Ctl::new(&server, &folder.path().join("carol"));
+    ctl.ok(&["login", "carol", "--topic", "news"]);
+    ctl.ok(&["send", "carol", "news", "-b", "once"]);
+    let (file, new) = (folder.path().join("b"), folder.path().join("new"));
+    assert!(server.terminate().0.success());
+    ok(&mut backup_command(server.data(), &file));
+    server.restart();
+    assert_eq!(ctl.ok(&["refresh", "--json"]).objects().len(), 2);
+    assert!(server.terminate().0.success());
+    ok(&mut restore_command(&new, &file));
+    server.move_to(new);
+    server.restart();
+
+    let waiting = || ctl.ok(&["topic", "ls", "--json"]).objects()[0]["waiting"].clone();
+    assert_eq!(waiting(), 1, "the restored server knows of no ack");
+    assert!(ctl.ok(&["refresh", "--json"]).objects().is_empty());
+    assert_eq!(waiting(), 0);
+}
+
+#[test]
 fn p02_p03_clients_under_load_go_on_with_a_restored_server() {
     let _timed = Timed::start("p02_p03_clients_under_load_go_on_with_a_restored_server");
     let rounds = scale("CORREIO_RESTORES", 3);
@@ -382,6 +405,14 @@ fn what_is_in_use_there_already_or_damaged_is_refused() {
     refused(&mut mailserver(&["backup"]), 64);
     fs::create_dir(&new).expect("an empty folder");
     ok(&mut restore_command(&new, &file));
+    ok(&mut restore_command(
+        &store.path("as-shells-complete/"),
+        &file,
+    ));
+    let keyless = store.path("as-shells-complete");
+    fs::remove_file(keyless.join("server.key")).expect("a key");
+    let said = refused(&mut backup_command(&keyless, &store.path("e")), 78);
+    assert!(said.contains("move that folder away"), "{said}");
 
     let db = store.data.join("store/db");
     let mut bytes = fs::read(&db).expect("a store");
@@ -534,6 +565,7 @@ fn with_error(command: &Command, call: &str, nth: usize) -> bool {
         .output()
         .expect("strace starts");
     let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!said.contains("panicked"), "{call} {nth}: {said}");
     match ended.status.code() {
         Some(0) => true,
         Some(73 | 74) => false,

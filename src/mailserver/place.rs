@@ -254,9 +254,10 @@ fn whole_path(path: &Path) -> io::Result<PathBuf> {
     if path.symlink_metadata().is_ok() {
         return Err(io::Error::other("it is a link that leads nowhere"));
     }
-    match path.file_name() {
-        Some(_) => std::path::absolute(path),
-        None => Err(io::Error::other("it has no name of its own")),
+    // Without the slash that a shell puts behind a folder: the draft lies beside the place, not in it.
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => std::path::absolute(parent.join(name)),
+        _ => Err(io::Error::other("it has no name of its own")),
     }
 }
 

@@ -306,19 +306,15 @@ impl Session {
         Ok(())
     }
 
-    /// Acknowledges what a process stored that died before it could say so.
+    /// Acknowledges what a process stored that died before it could say so, and what a restored server
+    /// does not know of.
     fn acknowledge_leftovers(&mut self) -> Result<(), ClientError> {
         let marks = self.mailbox.marks()?;
-        let mut left = Vec::new();
-        for info in self.logs.values_mut() {
-            let here = marks
-                .get(&info.log)
-                .map_or(0, |mark| mark.id.min(info.head));
-            if here > info.cursor {
-                left.push((info.log, here));
-                info.cursor = here;
-            }
-        }
+        let here = |info: &LogInfo| {
+            let mark = marks.get(&info.log)?;
+            Some((info.log, mark.id.min(info.head)))
+        };
+        let left: Vec<_> = self.logs.values().filter_map(here).collect();
         self.acknowledge(&left)
     }
 
