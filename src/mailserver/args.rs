@@ -204,7 +204,8 @@ fn usage(error: &clap::Error) -> Failure {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
         .filter(|line| !line.is_empty())
         .collect();
-    let text = said.join("; ");
+    // A line that ends in a colon goes on with what it lists.
+    let text = said.join("; ").replace(":; ", ": ");
     Failure {
         code: exit::USAGE,
         text: format!(

@@ -136,7 +136,12 @@ fn open(from: &End) -> Result<backup::Reader<Box<dyn Read>>, Failure> {
     let input: Box<dyn Read> = match from {
         End::Pipe => Box::new(io::stdin().lock()),
         End::File(path) => {
-            let file = File::open(path).map_err(|error| stream_failed(from, &error))?;
+            let file = File::open(path).map_err(|error| Failure {
+                code: exit::IO,
+                text: format!(
+                    "cannot open the backup {from}: {error}; name a file that can be read"
+                ),
+            })?;
             Box::new(BufReader::new(file))
         }
     };

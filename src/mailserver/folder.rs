@@ -92,6 +92,19 @@ impl Folder {
         self.path.join(SERVER_KEY).exists()
     }
 
+    /// What to say where the key is gone and must not be made anew.
+    pub(super) fn without_key(&self) -> Failure {
+        let place = self.path.display();
+        Failure {
+            code: exit::CONFIG,
+            text: format!(
+                "server.key is missing in {place}, and clients know this server by it; move that folder away and put a \
+                 backup in its place (mailserver restore --data-dir {place} FILE), or make it another server with the \
+                 same mail: mailserver init --data-dir {place}"
+            ),
+        }
+    }
+
     /// The first administrator's key pair, made at the first start.
     pub(super) fn admin_key(&self) -> Result<KeyPair, KeyError> {
         KeyPair::load_or_create(&self.path.join(ADMIN_KEY))
@@ -137,6 +150,9 @@ impl Folder {
 
     /// Returns the files that make this server who it is, for a backup.
     pub(super) fn kept_files(&self) -> Result<Vec<KeptFile>, Failure> {
+        if !self.has_server_key() {
+            return Err(self.without_key());
+        }
         // A key that is no key would be found out when it is needed most.
         KeyPair::load(&self.path.join(SERVER_KEY))?;
         let mut files = Vec::new();

@@ -135,19 +135,35 @@ impl From<ConfigError> for Failure {
     }
 }
 
+const PUT_BACK: &str = "move the data folder away and put a backup in its place: mailserver restore --data-dir FOLDER FILE";
+const SEE_THE_DISK: &str =
+    "see that the disk is whole and has room, then start again: nothing acknowledged is lost";
+
+/// Says what to do about a file of the data folder that could not be used.
+fn advice_on(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "run it as the user whom the data folder belongs to"
+        }
+        _ => SEE_THE_DISK,
+    }
+}
+
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let (code, advice) = match error {
-            KeyError::Io { .. } => (exit::IO, ""),
-            KeyError::Malformed { .. } => (
-                exit::CONFIG,
-                "; put a backup back: mailserver restore --data-dir D FILE",
-            ),
-            _ => (exit::CONFIG, ""),
+            KeyError::Io { ref source, .. } => (exit::IO, advice_on(source)),
+            KeyError::Malformed { .. } => (exit::CONFIG, PUT_BACK),
+            _ => {
+                return Self {
+                    code: exit::CONFIG,
+                    text: error.to_string(),
+                };
+            }
         };
         Self {
             code,
-            text: format!("{error}{advice}"),
+            text: format!("{error}; {advice}"),
         }
     }
 }
@@ -167,14 +183,9 @@ impl From<StoreError> for Failure {
                 exit::IO,
                 "put a backup back with mailserver restore; or, to go on without what is lost, start once with: mailserver run --accept-loss",
             ),
-            StoreError::Damaged { .. } => (
-                exit::IO,
-                "move the data folder away and put a backup in its place: mailserver restore --data-dir FOLDER FILE",
-            ),
-            _ => (
-                exit::IO,
-                "see that the disk is whole and has room, then start again: nothing acknowledged is lost",
-            ),
+            StoreError::Damaged { .. } => (exit::IO, PUT_BACK),
+            StoreError::Io { source, .. } => (exit::IO, advice_on(source)),
+            _ => (exit::IO, SEE_THE_DISK),
         };
         Self {
             code,

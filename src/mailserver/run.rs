@@ -115,14 +115,7 @@ fn refuse_another_key(folder: &Folder, snapshot: &Snapshot) -> Result<(), Failur
     if folder.has_server_key() || snapshot.addresses.is_empty() {
         return Ok(());
     }
-    let place = folder.path().display();
-    Err(Failure {
-        code: exit::CONFIG,
-        text: format!(
-            "server.key is missing in {place}, and clients know this server by it; put a backup back (mailserver restore \
-             --data-dir {place} FILE), or make it another server with the same mail: mailserver init --data-dir {place}"
-        ),
-    })
+    Err(folder.without_key())
 }
 
 /// Names the server that holds the folder, where it has said who it is.

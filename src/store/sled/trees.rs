@@ -364,7 +364,10 @@ fn failed(path: &Path, error: ::sled::Error) -> StoreError {
         ::sled::Error::Io(source) => at("use", path)(source),
         ::sled::Error::Corruption { at, .. } => StoreError::Damaged {
             path: path.display().to_string(),
-            what: format!("sled cannot read its log at {at:?}"),
+            what: at.map_or_else(
+                || "sled cannot read its log".to_owned(),
+                |at| format!("sled cannot read its log at byte {}", at.lid()),
+            ),
         },
         // Its settings are not those of a log that this sled wrote.
         ::sled::Error::Unsupported(what) => StoreError::Damaged {
