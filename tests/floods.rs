@@ -85,6 +85,7 @@ fn beside(name: &str, server: &mut Server, ana: &mut RawClient, deeds: Vec<Deed>
         before >> 10,
         most >> 10
     );
+    assert!(done > 0, "{name}: there was a flood");
     assert!(server.is_up(), "{name}: the server goes on");
     assert!(most < before + HELD_KIB, "{name}: memory is bounded");
     let read: Vec<u64> = ana

@@ -19,7 +19,10 @@ part_kills() { CORREIO_KILLS=${CORREIO_KILLS:-10000} tests kill_server; }
 part_clients() { CORREIO_KILLS=${CORREIO_KILLS:-1000} tests kill_client chat_kill; }
 part_cuts() { CORREIO_CUTS=${CORREIO_CUTS:-1000} tests power_cut_server power_cut; }
 part_disk() { CORREIO_STEPS=${CORREIO_STEPS:-all} tests disk_errors disk_errors_client; }
-part_damage() { CORREIO_FLIPS=${CORREIO_FLIPS:-5000} tests damage backup; }
+part_damage() { CORREIO_FLIPS=${CORREIO_FLIPS:-5000} tests damage; }
+part_backup() {
+  CORREIO_BACKUP_KILLS=${CORREIO_BACKUP_KILLS:-1000} CORREIO_RESTORES=${CORREIO_RESTORES:-50} CORREIO_ERRORS=${CORREIO_ERRORS:-200} tests backup
+}
 part_clocks() { tests clocks; }
 part_hostile() { CORREIO_HOSTILE=${CORREIO_HOSTILE:-100} tests hostile_bytes; }
 part_floods() { CORREIO_FLOOD_SECONDS=${CORREIO_FLOOD_SECONDS:-60} tests floods; }
@@ -30,7 +33,7 @@ part_files() { CORREIO_MAILS=${CORREIO_MAILS:-10000} CORREIO_FILE_MIB=${CORREIO_
 part_fuzz() { tools/fuzz.sh; }
 part_mutants() { tools/mutants.sh; }
 
-parts=(sim kills clients cuts disk damage clocks hostile floods bystanders crowd files soak fuzz mutants)
+parts=(sim kills clients cuts disk damage backup clocks hostile floods bystanders crowd files soak fuzz mutants)
 [ $# -eq 0 ] || parts=("$@")
 for part in "${parts[@]}"; do
   declare -F "part_$part" >/dev/null || { echo "there is no part '$part'; there are: $(declare -F | sed -n 's/^declare -f part_//p' | tr '\n' ' ')" >&2; exit 64; }

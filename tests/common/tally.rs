@@ -121,9 +121,17 @@ impl std::fmt::Display for Tally {
         write!(
             f,
             "{struck} of {due} {what} in {seconds:.0} s, {at_work} at work ({met} met unanswered sends); {starts} \
-             starts, {usual} ms to ready on average, {slowest} ms at most; {stores} stores done: {mails} mails \
-             acknowledged, {deliveries} deliveries checked, 0 lost, 0 twice, 0 out of order"
-        )
+             starts, {usual} ms to ready on average, {slowest} ms at most; "
+        )?;
+        // Only what `settle` has been through is said to be right.
+        match stores {
+            0 => write!(f, "no store is checked yet"),
+            _ => write!(
+                f,
+                "{stores} stores checked: {mails} mails acknowledged, {deliveries} deliveries, 0 lost, 0 twice, 0 out of \
+                 order"
+            ),
+        }
     }
 }
 
@@ -131,7 +139,10 @@ impl Drop for Tally {
     fn drop(&mut self) {
         println!("{self}");
         if std::thread::panicking() {
-            println!("FAILED on the store in hand; the last {}:", self.what);
+            println!(
+                "FAILED on a store that is not among those checked; the last {}:",
+                self.what
+            );
             self.last.iter().for_each(|line| println!("  {line}"));
         }
     }
