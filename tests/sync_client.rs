@@ -79,6 +79,13 @@ fn is_numbered(path: &str) -> bool {
     place.is_some_and(|(_, place)| place.split('-').all(|number| number.parse::<u64>().is_ok()))
 }
 
+/// A file under the name it is written to before it is renamed.
+fn is_aside(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|end| end == "aside")
+}
+
 #[test]
 fn p02_a_send_is_on_disk_under_its_number_before_it_is_tried() {
     let _timed = Timed::start("p02_a_send_is_on_disk_under_its_number_before_it_is_tried");
@@ -93,7 +100,7 @@ fn p02_a_send_is_on_disk_under_its_number_before_it_is_tried() {
     let (numbered, name) = renamed(&calls, is_numbered);
     let outbox = name.parent().expect("it lies in the outbox").to_owned();
     let tried = tried(&calls, server.url().port, numbered);
-    synced(&calls, |path| path.ends_with(".aside"), (0.0, numbered));
+    synced(&calls, is_aside, (0.0, numbered));
     synced(&calls, |path| Path::new(path) == outbox, (numbered, tried));
 }
 

@@ -49,6 +49,10 @@ pub(super) struct Kept {
 
 /// One device of a user.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; no two make a state"
+)]
 pub(super) struct Device {
     pub(super) index: usize,
     pub(super) user: String,
@@ -56,6 +60,8 @@ pub(super) struct Device {
     keys: u64,
     // -- what lasts --
     pub(super) registered: bool,
+    /// What the server calls it.
+    pub(super) called: Option<u64>,
     pub(super) needs_code: bool,
     pub(super) code: Option<String>,
     pub(super) stream: Option<u64>,
@@ -135,6 +141,7 @@ impl Device {
             key: key_of(user, index, 0),
             keys: 0,
             registered: false,
+            called: None,
             needs_code: false,
             code: None,
             stream: None,
@@ -206,16 +213,33 @@ impl Device {
 
     /// The device is no more; what comes after it in the same place is another, with another key.
     pub(super) fn is_forgotten(&mut self) {
-        let (conn, keys) = (self.conn, self.keys + 1);
-        let (serial, request) = (self.serial, self.request);
+        let keys = self.keys + 1;
         *self = Self {
             key: key_of(&self.user, self.index, keys),
             keys,
-            serial,
-            request,
-            conn,
-            ..Self::new(self.index, &self.user, &[])
+            ..self.anew()
         };
+    }
+
+    /// The device was forgotten and a late copy of its first words made another one of its key.
+    pub(super) fn came_back(&mut self, device: u64) {
+        *self = Self {
+            key: self.key,
+            keys: self.keys,
+            registered: true,
+            called: Some(device),
+            ..self.anew()
+        };
+    }
+
+    /// A device in its place that knows nothing.
+    fn anew(&self) -> Self {
+        Self {
+            serial: self.serial,
+            request: self.request,
+            conn: self.conn,
+            ..Self::new(self.index, &self.user, &[])
+        }
     }
 
     /// Says whether there is nothing left to send, fetch or acknowledge, and a heartbeat said so of all

@@ -37,7 +37,7 @@ impl Device {
     ) -> Result<Option<String>, WireError> {
         match request {
             Request::Register(_) => {
-                drop(read::<reply::Registered>(frames)?);
+                self.called = Some(read::<reply::Registered>(frames)?.device);
                 self.registered = true;
                 (self.needs_code, self.code) = (false, None);
             }
@@ -152,6 +152,10 @@ impl Device {
     }
 
     fn logged_in(&mut self, login: reply::Login) {
+        if self.called.is_some_and(|known| known != login.device) {
+            self.came_back(login.device);
+        }
+        self.called = Some(login.device);
         self.last_session = Some(login.session.clone());
         self.session = Some(login.session);
         self.upload = None;
