@@ -193,9 +193,16 @@ fn normalise_level(level: &str) -> Result<String, NameError> {
     if level.is_empty() {
         return Err(NameError::Empty);
     }
-    let name = precis_profiles::UsernameCaseMapped::enforce(level)
-        .map_err(|_| NameError::Character)?
-        .into_owned();
+    let enforced = |text: &str| {
+        let name = precis_profiles::UsernameCaseMapped::enforce(text);
+        name.map(std::borrow::Cow::into_owned)
+            .map_err(|_| NameError::Character)
+    };
+    let name = enforced(level)?;
+    // Some rules look at neighbours, which mapping changes: only what is its own normal form stays.
+    if enforced(&name)? != name {
+        return Err(NameError::Character);
+    }
     if name.is_empty() {
         return Err(NameError::Empty);
     }
@@ -253,6 +260,8 @@ mod tests {
     fn users_have_one_level_and_no_reserved_word() {
         assert_eq!(UserName::parse("a/b"), Err(NameError::Misplaced('/')));
         assert_eq!(Address::parse("/a"), Err(NameError::Empty));
+        // A middle dot stands between two plain l's only, and these become one with an accent.
+        assert_eq!(Address::parse("al·l\u{301}"), Err(NameError::Character));
         // Wide forms of what a name may not have.
         assert_eq!(UserName::parse("．．"), Err(NameError::Begins('.')));
         assert_eq!(Address::parse("＠ana"), Err(NameError::Begins('@')));

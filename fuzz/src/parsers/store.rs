@@ -1,5 +1,7 @@
 //! What is found in a data folder.
 
+use std::sync::LazyLock;
+
 use correio::fuzzing::store::{KINDS, Row, keys, numbers, record as read, sealed, store, verify};
 use correio::fuzzing::{Found, found_in};
 use correio::store::{Answer, Query, Store, StoreError};
@@ -55,7 +57,7 @@ const GOLDEN: &str = include_str!("../../../tests/fixtures/store/v2.hex");
 /// A store as it was released, changed row by row. Each change ends with a newline: its place in the
 /// golden rows, an order, and bytes. Everything can be asked of what comes out, and what is wrong is said.
 pub(super) fn stored(bytes: &[u8]) {
-    let mut rows = golden();
+    let mut rows = GOLDEN_ROWS.clone();
     let mut rest = bytes;
     while !rest.is_empty() && rows.len() < 64 {
         let (change, after) = cut(rest, b'\n');
@@ -84,7 +86,8 @@ pub(super) fn stored(bytes: &[u8]) {
 
 type OwnRow = (usize, Vec<u8>, Vec<u8>);
 
-fn golden() -> Vec<OwnRow> {
+/// Those rows, read once.
+static GOLDEN_ROWS: LazyLock<Vec<OwnRow>> = LazyLock::new(|| {
     let bytes = |text: &str| hex::decode(text).expect("the fixture is hex");
     let row = |line: &str| {
         let mut words = line.split(' ').skip(1).map(bytes);
@@ -93,7 +96,7 @@ fn golden() -> Vec<OwnRow> {
         Some((kind, key, value))
     };
     GOLDEN.lines().filter_map(row).collect()
-}
+});
 
 /// Orders: another value with a right checksum, any value, another key, one byte changed under a right
 /// checksum, or gone.
@@ -108,7 +111,7 @@ fn apply(rows: &mut Vec<OwnRow>, place: usize, order: u8, bytes: &[u8]) {
         b'r' => rows[at].2 = bytes.to_vec(),
         b'k' => rows.push((kind, bytes.to_vec(), sealed(kind, bytes, payload))),
         b'n' => {
-            let key = [&key[..1], bytes].concat();
+            let key = [key.get(..1).unwrap_or_default(), bytes].concat();
             rows.push((kind, key.clone(), sealed(kind, &key, payload)));
         }
         b'b' => {
