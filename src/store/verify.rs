@@ -165,7 +165,7 @@ impl<K: Kv> Check<'_, K> {
         };
         self.enter(log)?;
         let mail: MailValue<'_> = kv::decode(self.kv, Kind::Mail, key, value)?;
-        self.report.body_bytes += mail.record.size;
+        self.report.body_bytes = self.report.body_bytes.saturating_add(mail.record.size);
         let linked = self.link(key, id, &mail);
         self.admit(linked)?;
         let whole = self.body(key, (log, id), &mail);
@@ -215,7 +215,7 @@ impl<K: Kv> Check<'_, K> {
             MailState::Live => grown == Some(record.size),
             MailState::Expired => grown.is_some(),
         };
-        if record.prev == last.id && record.count == last.count + 1 && fits {
+        if record.prev == last.id && record.count.checked_sub(1) == Some(last.count) && fits {
             return Ok(());
         }
         let how = format!(
@@ -312,7 +312,7 @@ impl<K: Kv> Check<'_, K> {
         if empty && totals.head != totals.floor {
             let how = format!(
                 "its {} mails are missing",
-                totals.head.count - totals.floor.count
+                totals.head.count.saturating_sub(totals.floor.count)
             );
             return Err(self.wrong(Kind::Log, key, &how));
         }
@@ -393,6 +393,23 @@ mod tests {
             ("expiry", 1),
         ];
         assert_eq!(report.records, counts);
+    }
+
+    #[test]
+    fn numbers_that_fit_nothing_are_a_fault_and_no_panic() {
+        let mut store = sound();
+        let highest = Mark {
+            id: u64::MAX,
+            count: u64::MAX,
+            bytes: u64::MAX,
+        };
+        let head = Mark::ZERO;
+        for (log, floor) in [(3, highest), (9, highest)] {
+            let record = LogRecord { head, floor };
+            store.commit(&[Change::PutLog { log, record }]).unwrap();
+        }
+        let report = store.verify();
+        assert!(report.faults_total > 1, "{:?}", report.faults);
     }
 
     #[test]
