@@ -23,6 +23,8 @@ pub(super) struct Handled {
     pub(super) request: Arc<Request>,
     pub(super) said: Option<Arc<Said>>,
     pub(super) key: PublicKey,
+    /// The device that the key was then.
+    device: Option<u64>,
     /// The last commit that was decided when it was taken: no reply leaves before it (P1).
     pub(super) ticket: Ticket,
     at_ms: u64,
@@ -120,6 +122,7 @@ impl Model {
             request: Arc::clone(request),
             said,
             key,
+            device: self.decided.device_of(&key).map(|(device, _)| device),
             ticket,
             at_ms: self.time.ms,
             serial,
@@ -156,8 +159,14 @@ impl Model {
                 }
             }
             Code::NotRegistered => {
-                let known = synced.device_of(&asked.key).is_some()
-                    && self.decided.device_of(&asked.key).is_some();
+                // A name that was set free may be taken again before the refusal leaves.
+                let known = asked.device.is_some_and(|device| {
+                    let is_it = |ledger: &Ledger| {
+                        let found = ledger.device_of(&asked.key);
+                        found.is_some_and(|(number, _)| number == device)
+                    };
+                    is_it(synced) && is_it(&self.decided)
+                });
                 assert!(!known, "P2: a device is on disk and was refused: {asked:?}");
             }
             Code::Internal => panic!("a bug: {error} to {asked:?}"),
