@@ -75,11 +75,9 @@ impl Model {
                         .heard(session_of(resume), &key, now_ms, ttl_ms);
                 }
             }
-            Request::Logout(_) => self.sessions.ended(|_, of| *of == key),
+            Request::Logout(_) => self.sessions.logged_out(key, serial),
             Request::Close(close) => {
-                let closed = session_of(&close.session);
-                self.sessions
-                    .ended(|name, of| *name == closed && *of == key);
+                self.sessions.ended(session_of(&close.session), &key);
             }
             _ => {}
         }
@@ -89,7 +87,7 @@ impl Model {
     pub(super) fn deed_taken(&mut self, what: AdminWhat, serial: u64) {
         match what {
             AdminWhat::UserRm => {
-                self.sessions.ended(|_, _| true);
+                self.sessions.any_ended(serial);
                 self.last_deed = serial;
             }
             AdminWhat::UserFree | AdminWhat::TopicRm => self.last_deed = serial,
@@ -287,7 +285,8 @@ impl Model {
 
     fn judge_login(&mut self, asked: &Handled, told: &reply::Login, synced: &Ledger) {
         let session = session_of(&told.session);
-        self.sessions.opened(session, asked.key, asked.at_ms);
+        let handled = (asked.at_ms, asked.serial);
+        self.sessions.opened(session, asked.key, handled);
         self.device_told(told.device, asked.key);
         if let Some(stream) = told.stream {
             let row = synced.streams.get(&stream);

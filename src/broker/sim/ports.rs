@@ -21,6 +21,9 @@ struct Session {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     all: HashMap<[u8; 16], Session>,
+    /// Which request ended all sessions of a key last, and which those of everybody.
+    logged_out: HashMap<PublicKey, u64>,
+    all_ended: u64,
     /// Since when each port is as it is.
     since_ms: BTreeMap<u16, u64>,
     /// Port and session of each epoch that was told.
@@ -55,12 +58,19 @@ impl Sessions {
         }
     }
 
-    /// A login was answered.
-    pub(super) fn opened(&mut self, session: [u8; 16], key: PublicKey, handled_ms: u64) {
+    /// A login was answered; `serial` is its place among the requests. What came after it may have ended
+    /// the session before anybody heard of it.
+    pub(super) fn opened(
+        &mut self,
+        session: [u8; 16],
+        key: PublicKey,
+        (handled_ms, serial): (u64, u64),
+    ) {
+        let ended = self.logged_out.get(&key).copied().unwrap_or(0);
         let known = self.all.entry(session).or_insert(Session {
             key,
             heard_ms: handled_ms,
-            may_be_over: false,
+            may_be_over: ended.max(self.all_ended) > serial,
         });
         assert_eq!(known.key, key, "P4: a session was given to two");
     }
@@ -73,10 +83,26 @@ impl Sessions {
         }
     }
 
-    /// Sessions of this key were ended on purpose.
-    pub(super) fn ended(&mut self, ended: impl Fn(&[u8; 16], &PublicKey) -> bool) {
-        for (name, session) in &mut self.all {
-            session.may_be_over |= ended(name, &session.key);
+    /// A session was ended on purpose, if it is this key's.
+    pub(super) fn ended(&mut self, session: [u8; 16], key: &PublicKey) {
+        if let Some(known) = self.all.get_mut(&session) {
+            known.may_be_over |= known.key == *key;
+        }
+    }
+
+    /// All sessions of this key were ended on purpose.
+    pub(super) fn logged_out(&mut self, key: PublicKey, serial: u64) {
+        self.logged_out.insert(key, serial);
+        for session in self.all.values_mut() {
+            session.may_be_over |= session.key == key;
+        }
+    }
+
+    /// Sessions of whoever were ended on purpose.
+    pub(super) fn any_ended(&mut self, serial: u64) {
+        self.all_ended = serial;
+        for session in self.all.values_mut() {
+            session.may_be_over = true;
         }
     }
 
