@@ -339,7 +339,24 @@ impl Server {
         };
         server.drain()?;
         server.hand_over();
+        server.begin()?;
         Ok(server)
+    }
+
+    /// Waits until what the start decided is durable and every cursor is looked up: whoever asked
+    /// before would be told of depths that are not yet right.
+    fn begin(&mut self) -> Result<(), ServerError> {
+        while !self.core.is_settled() && !self.stop.asked.load(Ordering::SeqCst) {
+            let mut woken = [zmq::PollItem::from_fd(self.wake.as_raw_fd(), zmq::POLLIN)];
+            match zmq::poll(&mut woken, -1) {
+                Ok(_) | Err(zmq::Error::EINTR) => {}
+                Err(source) => return Err(network("wait")(source)),
+            }
+            self.wake.drain();
+            self.take_results()?;
+            self.hand_over();
+        }
+        Ok(())
     }
 
     /// Returns a way to stop the server.

@@ -109,6 +109,10 @@ struct Sim {
     events: BTreeMap<(u64, u64), Event>,
     settings: Settings,
     core: Option<Core>,
+    /// Whether this process takes what comes: its start is carried out.
+    has_begun: bool,
+    /// What came before that, and waits in its sockets.
+    held: Vec<Event>,
     /// Which process of the server this is: what an earlier one asked of the disk is void.
     life: u64,
     /// Outputs that this process still gets out before it is killed.
@@ -164,6 +168,8 @@ impl Sim {
             events: BTreeMap::new(),
             settings,
             core: None,
+            has_begun: false,
+            held: Vec::new(),
             life: 0,
             fuse: None,
             disk: Disk::new(),
@@ -310,6 +316,9 @@ impl Sim {
     }
 
     fn happen(&mut self, event: Event) {
+        if self.must_wait(&event) {
+            return self.held.push(event);
+        }
         self.tell(&event);
         match event {
             Event::Act(device) => self.act(device),
@@ -325,6 +334,23 @@ impl Sim {
             Event::Tick => self.tick(),
             Event::Start => self.start(),
             Event::Settle => self.settle(),
+        }
+        self.look_begun();
+    }
+
+    /// Says whether something for the server waits until its start is carried out.
+    fn must_wait(&self, event: &Event) -> bool {
+        let is_for_it = matches!(event, Event::Request(_) | Event::Subscribe { .. });
+        is_for_it && self.core.is_some() && !self.has_begun
+    }
+
+    fn look_begun(&mut self) {
+        let is_settled = self.core.as_ref().is_some_and(Core::is_settled);
+        if is_settled && !self.has_begun {
+            self.has_begun = true;
+            for event in std::mem::take(&mut self.held) {
+                self.happen(event);
+            }
         }
     }
 
@@ -351,6 +377,8 @@ impl Sim {
         let snapshot = self.disk.load();
         self.model.restarted(&self.disk.synced);
         self.cause = Cause::Start;
+        self.has_begun = false;
+        self.held.clear();
         self.core = Some(Core::new(self.settings.clone(), snapshot, self.now()));
         self.drain(None);
         if !self.calm && self.rng.chance(4) {
@@ -376,7 +404,7 @@ impl Sim {
 
     fn tick(&mut self) {
         self.at(250, Event::Tick);
-        if self.core.is_none() {
+        if !self.has_begun {
             return;
         }
         let disk_low = self.low_until_ms > self.time_ms;

@@ -137,9 +137,9 @@ impl Model {
     pub(super) fn judge_reply(&mut self, asked: &Handled, frames: &[Vec<u8>], synced: &Ledger) {
         if let Request::Join(join) = &*asked.request
             && join.from != From::Now
-            && let Some((device, _)) = self.ever.get(&asked.key)
+            && let Some(device) = asked.device
         {
-            let place = (*device, join.topic.as_str().to_owned());
+            let place = (device, join.topic.as_str().to_owned());
             let under_way = self.rewinds.entry(place).or_default();
             *under_way = under_way.saturating_sub(1);
         }
@@ -270,8 +270,15 @@ impl Model {
         }
     }
 
+    /// Says whether a log is no other user's than these.
+    fn may_see(&self, users: &[LogNumber], log: LogNumber) -> bool {
+        users
+            .iter()
+            .any(|user| !self.decided.is_anothers(*user, log))
+    }
+
     fn name_of(&self, key: &PublicKey) -> Option<&str> {
-        let (_, user) = self.ever.get(key)?;
+        let user = self.users_of(key).last()?;
         self.users_ever.get(user).map(String::as_str)
     }
 
@@ -343,20 +350,16 @@ impl Model {
         assert_eq!(envelope.from, fact.said.from, "P4: {envelope:?}");
         assert!(fact.said.to.contains(&envelope.address), "P5: {envelope:?}");
         assert_eq!(envelope.size, fact.size, "P3: {envelope:?}");
-        let Some((_, user)) = self.ever.get(key).copied() else {
-            panic!("P5: nobody's key was shown {envelope:?}");
-        };
-        assert!(
-            !self.decided.is_anothers(user, fact.log),
-            "P5: {user} was shown {envelope:?}"
-        );
+        let users = self.users_of(key);
+        let may = self.may_see(users, fact.log);
+        assert!(may, "P5: {users:?} was shown {envelope:?}");
         fact
     }
 
     fn judge_page(&mut self, asked: &Handled, page: &Page, bodies: &[Vec<u8>], synced: &Ledger) {
-        let who = self.ever.get(&asked.key);
-        let may = who.is_some_and(|(_, user)| !self.decided.is_anothers(*user, page.log));
-        assert!(may, "P5: a page of log {} to {who:?}", page.log);
+        let users = self.users_of(&asked.key);
+        let may = self.may_see(users, page.log);
+        assert!(may, "P5: a page of log {} to {users:?}", page.log);
         let mut bodies = bodies.iter();
         let mut last = page.after;
         for envelope in &page.mails {
@@ -407,9 +410,9 @@ impl Model {
         bytes: &[u8],
         synced: &Ledger,
     ) {
-        let who = self.ever.get(&asked.key);
-        let may = who.is_some_and(|(_, user)| !self.decided.is_anothers(*user, log));
-        assert!(may, "P5: a body of log {log} to {who:?}");
+        let users = self.users_of(&asked.key);
+        let may = self.may_see(users, log);
+        assert!(may, "P5: a body of log {log} to {users:?}");
         let fact = self.facts.get(&id).expect("a body is some mail's");
         let name = fact.said.name();
         let whole = fact.said.body();
@@ -429,16 +432,16 @@ impl Model {
         body: Option<&[u8]>,
         synced: &Ledger,
     ) {
-        let user = self.ever.get(key).copied();
         match notice {
             Notice::Mail { log, envelope } => {
                 let fact = self.read_by(key, envelope, body, synced);
-                let reads = user.is_some_and(|(_, user)| {
-                    fact.readers.contains(&user)
-                        || self.decided.reads(user, *log)
-                        || synced.reads(user, *log)
+                let users = self.users_of(key);
+                let reads = users.iter().any(|user| {
+                    fact.readers.contains(user)
+                        || self.decided.reads(*user, *log)
+                        || synced.reads(*user, *log)
                 });
-                assert!(reads, "P5: {user:?} left {log} and hears of {envelope:?}");
+                assert!(reads, "P5: {users:?} left {log} and hears of {envelope:?}");
             }
             Notice::Chat { invitation } => {
                 chat::concerns(self.name_of(key), invitation);

@@ -49,7 +49,7 @@ impl Model {
                     && record.code != [0; 32]
                     && self.decided.redeemed.contains(&record.code);
                 assert!(!again, "P5: a code was good twice: {record:?}");
-                self.ever.insert(record.key, (record.number, record.user));
+                self.is_now(record.key, record.user);
                 self.faults.users += u64::from(!is_same);
                 self.faults.devices += u64::from(!is_same && record.code != [0; 32]);
             }

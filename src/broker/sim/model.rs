@@ -131,8 +131,9 @@ pub(super) struct Model {
     /// Names of addresses, keys of devices and streams, by the numbers that were told.
     names: HashMap<LogNumber, String>,
     keys: HashMap<u64, PublicKey>,
-    /// Device and user of every key there ever was.
-    pub(super) ever: HashMap<PublicKey, (u64, LogNumber)>,
+    /// Users that each key ever was a device of, the newest last: a name that was set free may be taken
+    /// again with the same key, and a crash takes registrations back.
+    ever: HashMap<PublicKey, Vec<LogNumber>>,
     /// Names of users there ever were.
     pub(super) users_ever: HashMap<LogNumber, String>,
     streams: HashMap<u64, PublicKey>,
@@ -188,6 +189,25 @@ impl Model {
             *under_way = 0;
         }
         self.chats.restarted(synced);
+        for (user, key) in synced.devices.values() {
+            self.is_now(*key, *user);
+        }
+        for (number, address) in &synced.addresses {
+            self.users_ever.insert(*number, address.name.clone());
+        }
+    }
+
+    /// A key is a device of this user.
+    pub(super) fn is_now(&mut self, key: PublicKey, user: LogNumber) {
+        let users = self.ever.entry(key).or_default();
+        if users.last() != Some(&user) {
+            users.push(user);
+        }
+    }
+
+    /// Returns the users that a key ever was a device of, the newest last.
+    pub(super) fn users_of(&self, key: &PublicKey) -> &[LogNumber] {
+        self.ever.get(key).map_or(&[], Vec::as_slice)
     }
 
     /// A send was answered: on disk (P1), the same answer each time (P3), each id one mail (P3).

@@ -125,12 +125,9 @@ impl Sim {
 
     /// The server's process ends, with or without the machine's power.
     pub(super) fn die(&mut self, end: End) {
-        if self.core.take().is_none() {
+        if !self.end_process() {
             return;
         }
-        self.life += 1;
-        self.fuse = None;
-        self.waiting.clear();
         match end {
             End::PowerCut => {
                 self.model.faults.power_cuts += 1;
@@ -141,21 +138,30 @@ impl Sim {
                 self.disk.kill(&mut self.rng);
             }
         }
-        self.granted.clear();
         let down_ms = self.rng.below(3_000);
         self.at(down_ms, Event::Start);
     }
 
+    /// What the process held is gone. Returns whether there was one.
+    fn end_process(&mut self) -> bool {
+        let was_there = self.core.take().is_some();
+        if was_there {
+            self.life += 1;
+            self.fuse = None;
+            self.has_begun = false;
+            self.held.clear();
+            self.waiting.clear();
+            self.granted.clear();
+        }
+        was_there
+    }
+
     /// The store failed: the process ends with 74, and what was written may or may not be there.
     fn store_fails(&mut self) {
-        if self.core.take().is_none() {
+        if !self.end_process() {
             return;
         }
-        self.life += 1;
-        self.fuse = None;
-        self.waiting.clear();
         self.disk.power_cut(&mut self.rng);
-        self.granted.clear();
         let down_ms = self.rng.below(1_000);
         self.at(down_ms, Event::Start);
     }
