@@ -11,13 +11,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use super::io::Ticket;
+use super::portion::Portion;
 use crate::store::{Answer, Change, Query, Reader, Store, StoreError};
-
-/// Bytes of changes from which on a commit takes no more of them in: one user's large mails do not keep
-/// everybody's small ones from the disk for longer than it takes to write this much.
-const COMMIT_BYTES_MAX: usize = 1 << 20;
 
 /// Wakes the poll loop from another thread or a signal: one end of a pair of sockets.
 #[derive(Debug, Clone)]
@@ -70,6 +68,8 @@ pub enum Done {
         ticket: Ticket,
         /// The sum of the weights it was queued with.
         weight: usize,
+        /// How large the next batch may be.
+        portion: usize,
     },
     /// A read is answered.
     Loaded(Ticket, Answer),
@@ -85,6 +85,7 @@ pub struct Committer {
     results: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
     queued: usize,
+    portion: usize,
 }
 
 #[derive(Debug)]
@@ -119,6 +120,7 @@ impl Committer {
             results: result_queue,
             threads: vec![committing, reading],
             queued: 0,
+            portion: Portion::new().bytes(),
         })
     }
 
@@ -142,8 +144,12 @@ impl Committer {
     /// Returns the next result, if there is one.
     pub fn poll(&mut self) -> Option<Done> {
         let done = self.results.try_recv().ok()?;
-        if let Done::Committed { weight, .. } = &done {
+        if let Done::Committed {
+            weight, portion, ..
+        } = &done
+        {
             self.queued -= weight;
+            self.portion = *portion;
         }
         Some(done)
     }
@@ -151,6 +157,11 @@ impl Committer {
     /// Returns about how many bytes wait for the disk.
     pub fn queued_bytes(&self) -> usize {
         self.queued
+    }
+
+    /// Returns about how many bytes a commit should have at most ([`super::portion`]).
+    pub fn portion(&self) -> usize {
+        self.portion
     }
 
     /// Lets the threads finish what is queued, closes the store and returns its failure, if any.
@@ -211,21 +222,27 @@ impl Drop for Outlet {
 }
 
 fn commit_all(mut store: Box<dyn Store>, queue: &Receiver<Batch>, outlet: &Outlet) {
+    let mut portion = Portion::new();
     while let Ok(first) = queue.recv() {
-        let batch = gather(first, queue);
+        let batch = gather(first, queue, portion.bytes());
+        let begun = Instant::now();
         match store.commit(&batch.changes) {
-            Ok(()) => outlet.tell(Done::Committed {
-                ticket: batch.ticket,
-                weight: batch.weight,
-            }),
+            Ok(()) => {
+                portion.took(batch.weight, begun.elapsed());
+                outlet.tell(Done::Committed {
+                    ticket: batch.ticket,
+                    weight: batch.weight,
+                    portion: portion.bytes(),
+                });
+            }
             Err(error) => return outlet.tell(Done::Failed(error)),
         }
     }
 }
 
 /// Adds what waits already, up to a size: group commit.
-fn gather(mut batch: Batch, queue: &Receiver<Batch>) -> Batch {
-    while batch.weight < COMMIT_BYTES_MAX {
+fn gather(mut batch: Batch, queue: &Receiver<Batch>, bytes_max: usize) -> Batch {
+    while batch.weight < bytes_max {
         match queue.try_recv() {
             Ok(mut next) => {
                 batch.ticket = next.ticket;
@@ -332,13 +349,14 @@ mod tests {
         let (mut committer, begun, allow, wake) = start();
         committer.commit(1, vec![Change::RemoveLog(1)]);
         assert_eq!(begun.recv().unwrap(), 1);
-        committer.commit(2, vec![Change::RemoveLog(2); COMMIT_BYTES_MAX / 256]);
+        let full = committer.portion() / 256;
+        committer.commit(2, vec![Change::RemoveLog(2); full]);
         committer.commit(3, vec![Change::RemoveLog(3)]);
         committer.commit(4, vec![Change::RemoveLog(4)]);
         for _ in 0..3 {
             allow.send(true).unwrap();
         }
-        assert_eq!(begun.recv().unwrap(), COMMIT_BYTES_MAX / 256);
+        assert_eq!(begun.recv().unwrap(), full);
         assert_eq!(begun.recv().unwrap(), 2, "the small ones share a sync");
         for ticket in [1, 2, 4] {
             let done = next(&mut committer, &wake);

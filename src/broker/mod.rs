@@ -6,7 +6,7 @@
 //!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`. No sockets, files, clocks,
 //!   threads or randomness.
 //! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
-//!   the store thread.
+//!   the store threads; `portion`: how much one commit takes in.
 
 mod account;
 mod admin;
@@ -23,6 +23,7 @@ mod lease;
 mod leases;
 mod live;
 mod logs;
+mod portion;
 mod queue;
 mod read;
 mod send;

@@ -26,14 +26,9 @@ use crate::store::{Change, Snapshot, Store, StoreError};
 /// Messages read from one socket in one turn, so that no socket starves another or a commit.
 const TURN_MESSAGES_MAX: usize = 256;
 
-/// What ends the reading of requests in a turn before that: bytes read, and milliseconds spent. Others'
+/// Milliseconds that end the reading of requests in a turn, as a commit's worth of bytes does: others'
 /// replies wait for the end of the turn, and their mail for the sync of what the turn makes of it.
-const TURN_BYTES_MAX: usize = 1 << 20;
 const TURN_MS_MAX: u64 = 5;
-
-/// Bytes that may wait for the disk before requests are left in their sockets, where TCP slows the
-/// senders down: what one commit takes, and as much again beside it.
-const QUEUED_BYTES_MAX: usize = 2 << 20;
 
 /// The core is told the time at least this often.
 const TICK_MS: u64 = 1_000;
@@ -422,8 +417,10 @@ impl Server {
         self.wake_at_ms.map_or(regular, |at| at.min(regular))
     }
 
+    /// Says whether a commit's worth waits for the disk: then requests are left in their sockets,
+    /// where TCP slows the senders down.
     fn is_congested(&self) -> bool {
-        self.committer.queued_bytes() > QUEUED_BYTES_MAX
+        self.committer.queued_bytes() > self.committer.portion()
     }
 
     fn handle(&mut self, input: Input) -> Result<(), ServerError> {
@@ -509,7 +506,7 @@ impl Server {
                     self.request(peer, frames)?;
                 }
             }
-            if bytes > TURN_BYTES_MAX || self.clock.now().mono_ms > begin + TURN_MS_MAX {
+            if bytes > self.committer.portion() || self.clock.now().mono_ms > begin + TURN_MS_MAX {
                 break;
             }
         }
