@@ -142,7 +142,7 @@ fn p05_a_stranger_gets_nothing_at_all_on_the_live_socket() {
     assert_eq!(
         spy.next(Duration::from_millis(300)),
         None,
-        "a key without a user is not let in"
+        "a key without a user hears nothing"
     );
     let heard = plain.poll(zmq::POLLIN, 0).expect("polls");
     assert_eq!(heard, 0, "nobody is served without CURVE");
@@ -396,11 +396,16 @@ fn p05_the_request_socket_yields_nobody_elses_mail() {
         .register("news", None)
         .expect_err("a topic's name");
     assert_eq!(taken.code(), Some(Code::NameTaken));
-    let session = ana.session.clone();
-    anabela.session = session;
-    let stolen = anabela.fetch(log, 0);
-    assert!(
-        stolen.is_err(),
+    let stolen = Request::Logs(request::Logs {
+        session: ana.session.clone(),
+        after: 0,
+    });
+    let refused = anabela
+        .ask::<serde_json::Value>(&stolen)
+        .expect_err("not hers");
+    assert_eq!(
+        refused.code(),
+        Some(Code::NoSession),
         "a session is worth nothing without its key"
     );
 }
