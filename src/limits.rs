@@ -252,7 +252,8 @@ pub struct Rate {
     pub micros: u64,
 }
 
-/// Failed requests of a user, or of all unknown keys of an address: a client with a fault is told of it
+/// Failed requests of a user, or of all unknown keys of an address, wrong codes among them (a code has 80
+/// random bits: at this pace nobody finds one, so nobody need be kept from trying a right one): a client with a fault is told of it
 /// 500 times at once and 50 times a second; then all it asks is answered `busy`.
 pub const FAILED_REQUESTS: Rate = Rate {
     burst: 500,
@@ -269,12 +270,6 @@ pub const BUSY_ANSWERS: Rate = Rate {
 pub const STRANGERS_REQUESTS: Rate = Rate {
     burst: 10_000,
     micros: 1_000,
-};
-
-/// Wrong codes of an address. A code has 80 random bits, so this bounds noise rather than luck.
-pub const WRONG_CODES: Rate = Rate {
-    burst: 20,
-    micros: 6_000_000,
 };
 
 /// Logins of a user. Each run of `mailctl` is one.

@@ -87,7 +87,7 @@ impl Core {
         }
         let code = register.code.as_deref().map(code_digest);
         let origin = Origin::of(&call.peer.address);
-        let admission = self.admit_from(origin, register.user, code.as_ref())?;
+        let admission = self.admit(register.user, code.as_ref())?;
         self.budgets.take_registration(origin, self.now.mono_ms)?;
         if let Some(code) = &code {
             self.directory.remove_code(code, &mut self.changes);
@@ -117,25 +117,6 @@ impl Core {
             device,
             durability: "fsync".into(),
         })
-    }
-
-    /// Decides what a new key may be; who tries many wrong codes is not told of a right one.
-    fn admit_from(
-        &mut self,
-        origin: Origin,
-        wanted: Option<UserName>,
-        code: Option<&[u8; 32]>,
-    ) -> Result<Admission, WireError> {
-        let mono_ms = self.now.mono_ms;
-        if code.is_some() {
-            self.budgets.may_try_code(origin, mono_ms)?;
-        }
-        let admission = self.admit(wanted, code);
-        let is_wrong = |error: &WireError| error.code == Code::BadCode;
-        if admission.as_ref().is_err_and(is_wrong) {
-            self.budgets.charge_wrong_code(origin, mono_ms);
-        }
-        admission
     }
 
     /// Decides what a new key may be.

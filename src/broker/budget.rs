@@ -1,7 +1,7 @@
 //! Budgets: how much one user or one network address may ask of the server beyond its share.
 //!
 //! A budget binds what costs the server something and earns nobody anything: failed requests,
-//! registrations, wrong codes, logins, subscriptions that are denied. Sends of registered users have
+//! registrations, logins, subscriptions. Sends of registered users have
 //! none. Pure data on the monotonic clock; who is charged for what is in `core`, `account` and
 //! `session`, the figures are in [`limits`].
 //!
@@ -16,6 +16,7 @@ use std::hash::Hash;
 
 use ::core::net::IpAddr;
 
+use super::host;
 use crate::limits::{self, Rate};
 use crate::protocol::LogNumber;
 use crate::protocol::codes::{Code, WireError};
@@ -27,12 +28,15 @@ const MICROS: u64 = 1_000;
 /// Milliseconds between two looks for budgets that are whole again.
 const SWEEP_MS: u64 = 1_000;
 
-/// A network address that answers for what comes from it: one of IPv4, or 64 bits of IPv6, which one
-/// host has for itself.
+/// A network address that answers for what comes from it: one of IPv4, or the 64 bits of IPv6 that
+/// belong to one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Origin {
     V4([u8; 4]),
+    /// The first half, below which a host may give itself any address.
     V6([u8; 8]),
+    /// The second half of a link-local address; the first is the same for all of them.
+    Link([u8; 8]),
     /// None that the network layer told.
     Unknown,
 }
@@ -40,10 +44,19 @@ pub(super) enum Origin {
 impl Origin {
     /// Reads an address as the network layer tells it.
     pub(super) fn of(address: &str) -> Self {
-        match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-            Ok(IpAddr::V4(ip)) => Self::V4(ip.octets()),
-            Ok(IpAddr::V6(ip)) => Self::V6(first_half(ip.octets())),
-            Err(_) => Self::Unknown,
+        let Some(ip) = host::ip_of(address) else {
+            return Self::Unknown;
+        };
+        match ip {
+            IpAddr::V4(ip) => Self::V4(ip.octets()),
+            IpAddr::V6(ip) => {
+                let (first, second) = halves(ip.octets());
+                if ip.is_unicast_link_local() {
+                    Self::Link(second)
+                } else {
+                    Self::V6(first)
+                }
+            }
         }
     }
 
@@ -53,15 +66,16 @@ impl Origin {
             Self::V4([first, ..]) => first == 127,
             // `::1` is the only address there that can connect.
             Self::V6(half) => half == [0; 8],
-            Self::Unknown => false,
+            Self::Link(_) | Self::Unknown => false,
         }
     }
 }
 
-fn first_half(octets: [u8; 16]) -> [u8; 8] {
-    let mut half = [0; 8];
-    half.copy_from_slice(&octets[..8]);
-    half
+fn halves(octets: [u8; 16]) -> ([u8; 8], [u8; 8]) {
+    let (mut first, mut second) = ([0; 8], [0; 8]);
+    first.copy_from_slice(&octets[..8]);
+    second.copy_from_slice(&octets[8..]);
+    (first, second)
 }
 
 /// Who asks, as far as budgets know.
@@ -90,7 +104,6 @@ pub(super) struct Budgets {
     /// Answers to those who are over a budget.
     answers: PerAsker,
     strangers: Table<Origin>,
-    wrong_codes: Table<Origin>,
     registrations: Table<Origin>,
     /// Those of this machine's own programs, whose users share one address.
     own_registrations: Table<Origin>,
@@ -107,7 +120,6 @@ impl Budgets {
             failed: PerAsker::new(limits::FAILED_REQUESTS),
             answers: PerAsker::new(limits::BUSY_ANSWERS),
             strangers: Table::of_addresses(limits::STRANGERS_REQUESTS),
-            wrong_codes: Table::of_addresses(limits::WRONG_CODES),
             registrations: Table::of_addresses(hourly(registrations.0)),
             own_registrations: Table::of_addresses(hourly(registrations.1)),
             logins: Table::of_users(limits::LOGINS),
@@ -163,18 +175,6 @@ impl Budgets {
             .map_err(|wait_ms| busy("too many registrations came from your address", wait_ms))
     }
 
-    /// Says whether an address may try a code; one that tried too many wrong ones may not.
-    pub(super) fn may_try_code(&self, origin: Origin, mono_ms: u64) -> Result<(), WireError> {
-        self.wrong_codes
-            .has(origin, mono_ms)
-            .map_err(|wait_ms| busy("too many wrong codes came from your address", wait_ms))
-    }
-
-    /// Charges an address for a wrong code.
-    pub(super) fn charge_wrong_code(&mut self, origin: Origin, mono_ms: u64) {
-        self.wrong_codes.charge(origin, 1, mono_ms);
-    }
-
     /// Charges a user for what the live socket keeps although it was denied.
     pub(super) fn charge_denied(&mut self, user: LogNumber, cost: u64, mono_ms: u64) {
         self.denied.charge(user, cost, mono_ms);
@@ -194,7 +194,6 @@ impl Budgets {
         self.failed.sweep(mono_ms);
         self.answers.sweep(mono_ms);
         self.strangers.sweep(mono_ms);
-        self.wrong_codes.sweep(mono_ms);
         self.registrations.sweep(mono_ms);
         self.own_registrations.sweep(mono_ms);
         self.logins.sweep(mono_ms);
@@ -209,17 +208,9 @@ fn hourly(most: u64) -> Rate {
     }
 }
 
-/// Tells a client to come back later.
+/// Tells a client to come back later. When, its `retry_after_ms` says, which clients show.
 pub(super) fn busy(what: &str, wait_ms: u64) -> WireError {
-    let text = format!("{what}; ask again in {}", human(wait_ms));
-    WireError::new(Code::Busy, text).after_ms(wait_ms)
-}
-
-fn human(wait_ms: u64) -> String {
-    match wait_ms.div_ceil(1_000) {
-        seconds @ 0..=120 => format!("{seconds} s"),
-        seconds => format!("{} min", seconds.div_ceil(60)),
-    }
+    WireError::new(Code::Busy, what).after_ms(wait_ms)
 }
 
 /// Says whether a client that goes on so has no good reason to.
@@ -447,9 +438,20 @@ mod tests {
             Origin::of("2001:db8:1:2:9::")
         );
         assert_ne!(Origin::of("2001:db8:1:2::1"), Origin::of("2001:db8:1:3::1"));
-        for text in ["", "localhost", "1.2.3", "192.0.2.7:80"] {
+        for text in [
+            "",
+            "localhost",
+            "1.2.3",
+            "192.0.2.7:80",
+            "192.0.2.7%eth0",
+            "%eth0",
+        ] {
             assert_eq!(Origin::of(text), Origin::Unknown);
         }
+        assert_eq!(Origin::of("fe80::1%eth0"), Origin::of("fe80::1%2"));
+        assert_ne!(Origin::of("fe80::1%eth0"), Origin::of("fe80::2%eth0"));
+        assert_ne!(Origin::of("fe80::1%eth0"), Origin::Unknown);
+        assert!(!Origin::of("fe80::1%lo").is_loopback());
         assert!(Origin::of("127.0.0.9").is_loopback());
         assert!(Origin::of("::1").is_loopback());
         assert!(!Origin::of("192.0.2.7").is_loopback());

@@ -19,12 +19,21 @@ pub fn given(host: Option<&str>) -> Result<Option<&str>, WireError> {
     Ok(Some(host))
 }
 
-/// Returns the address a connection came from in normal form: one of IPv4 in IPv6 is one of IPv4.
-/// Empty when there is none.
+/// Reads the address a connection came from: one of IPv4 in IPv6 is one of IPv4, and a link-local one
+/// loses its zone, which names an interface of this machine and means nothing on another.
+pub(super) fn ip_of(address: &str) -> Option<IpAddr> {
+    let (ip, zone) = match address.split_once('%') {
+        Some((ip, zone)) => (ip, Some(zone)),
+        None => (address, None),
+    };
+    let ip = ip.parse::<IpAddr>().ok()?.to_canonical();
+    let has_zones = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    (zone.is_none() || has_zones).then_some(ip)
+}
+
+/// Returns the address a connection came from in normal form. Empty when there is none.
 pub fn seen(address: &str) -> String {
-    address
-        .parse::<IpAddr>()
-        .map_or_else(|_| String::new(), |ip| ip.to_canonical().to_string())
+    ip_of(address).map_or_else(String::new, |ip| ip.to_string())
 }
 
 /// Returns the host at which `reader` finds `side`; nothing when that is the host at which it finds the
@@ -48,6 +57,8 @@ mod tests {
         assert_eq!(seen("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(seen("192.0.2.7"), "192.0.2.7");
         assert_eq!(seen("2001:DB8:0::1"), "2001:db8::1");
+        assert_eq!(seen("fe80::1%eth0"), "fe80::1");
+        assert_eq!(seen("192.0.2.7%eth0"), "");
         assert_eq!(seen(""), "");
         assert_eq!(seen("tcp://x"), "");
     }

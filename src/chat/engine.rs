@@ -340,7 +340,8 @@ impl Carrier {
     fn connect(&mut self, peer: &Peer) {
         self.invited = vec![peer.key];
         self.shared.met(peer.key);
-        let host = peer.host.as_ref().unwrap_or(&self.server_host);
+        let told = peer.host.as_ref().unwrap_or(&self.server_host);
+        let host = &peer::reached(told, &self.server_host);
         self.shared.set_tried(self.tried(Some((host, peer.port))));
         // No such place: the core hears of no connection and gives up in time.
         self.way = self.door.way_to(peer, host, &self.keys);

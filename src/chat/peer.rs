@@ -3,7 +3,7 @@
 //! A context of their own, so that the ZAP handler here judges nothing else. Decides nothing: the
 //! [`engine`](super::engine) does what the core says.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -257,6 +257,18 @@ fn endpoint(host: &str, port: u16) -> Option<String> {
     Some(format!("tcp://{}", place(host, port)))
 }
 
+/// Returns the host as this machine reaches it. A link-local address is told without a zone, which names
+/// an interface of one machine: here it is the one through which the server is reached, if that has one.
+pub(super) fn reached(host: &str, server_host: &str) -> String {
+    let is_on_link = host
+        .parse::<Ipv6Addr>()
+        .is_ok_and(|ip| ip.is_unicast_link_local());
+    match server_host.split_once('%') {
+        Some((_, zone)) if is_on_link => format!("{host}%{zone}"),
+        _ => host.to_owned(),
+    }
+}
+
 /// Returns host and port as people write them.
 pub(super) fn place(host: &str, port: u16) -> String {
     if host.contains(':') {
@@ -336,6 +348,15 @@ mod tests {
         for host in ["", "a;b", "a b", "*", "[::1]", "a/b", "é", &"x".repeat(300)] {
             assert_eq!(endpoint(host, 5), None, "{host}");
         }
+    }
+
+    #[test]
+    fn a_neighbour_on_the_link_is_reached_by_the_way_to_the_server() {
+        assert_eq!(reached("fe80::1", "fe80::9%eth1"), "fe80::1%eth1");
+        assert_eq!(reached("fe80::1%eth0", "fe80::9%eth1"), "fe80::1%eth0");
+        assert_eq!(reached("fe80::1", "192.0.2.7"), "fe80::1");
+        assert_eq!(reached("2001:db8::1", "fe80::9%eth1"), "2001:db8::1");
+        assert_eq!(reached("desk.example", "fe80::9%eth1"), "desk.example");
     }
 
     #[test]

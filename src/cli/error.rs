@@ -106,6 +106,17 @@ impl CliError {
     }
 }
 
+/// Says how long to wait, in whole seconds where it is more than one: nobody counts finer, and it is
+/// never too short.
+fn pause(ms: u64) -> humantime::FormattedDuration {
+    let rounded = if ms > 1_000 {
+        ms.div_ceil(1_000) * 1_000
+    } else {
+        ms
+    };
+    humantime::format_duration(std::time::Duration::from_millis(rounded))
+}
+
 /// `{"v":1,"error":{...}}`.
 #[derive(Debug, Serialize)]
 pub struct ErrorLine<'a> {
@@ -126,9 +137,9 @@ struct ErrorObject<'a> {
 
 impl From<WireError> for CliError {
     fn from(error: WireError) -> Self {
-        let pause = error.retry_after_ms.map(std::time::Duration::from_millis);
-        let later =
-            pause.map(|pause| format!("try again in {}", humantime::format_duration(pause)));
+        let later = error
+            .retry_after_ms
+            .map(|ms| format!("try again in {}", pause(ms)));
         let hints = next_step(error.code).map(str::to_owned).into_iter();
         Self {
             code: Cow::Borrowed(error.code.word()),
@@ -215,6 +226,19 @@ mod tests {
             json,
             r#"{"v":1,"error":{"code":"no_such_address","text":"no \u202ebbo","retryable":false,"ref":null,"hints":["topics: mailctl topic ls"]}}"#
         );
+    }
+
+    #[test]
+    fn how_long_to_wait_is_said_once_and_in_whole_seconds() {
+        let told = |ms| {
+            let error = WireError::new(Code::Busy, "too often").after_ms(ms);
+            crate::cli::untrusted::to_json(&CliError::from(error).to_json()).unwrap()
+        };
+        let words =
+            r#""text":"too often","retryable":true,"ref":null,"hints":["try again in 4h 59m 51s"]"#;
+        let json = told(17_990_001);
+        assert!(json.contains(words), "{json}");
+        assert!(told(20).contains("in 20ms\""));
     }
 
     #[test]
