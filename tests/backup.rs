@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -571,4 +571,101 @@ fn with_error(command: &Command, call: &str, nth: usize) -> bool {
         Some(73 | 74) => false,
         code => panic!("{call} {nth}: {code:?} {said}"),
     }
+}
+
+#[test]
+fn a_backup_into_a_closed_output_is_not_whole() {
+    let store = Stopped::with_mails(1);
+    let to = |redirection: &str| {
+        let words = format!("exec \"$0\" backup --data-dir \"$1\" - {redirection}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &words, env!("CARGO_BIN_EXE_mailserver")]);
+        command.arg(&store.data).env_clear();
+        command
+    };
+    let said = refused(&mut to(">&-"), 74);
+    assert!(said.contains("standard output is closed"), "{said}");
+    refused(&mut to("1</dev/null"), 74);
+    ok(&mut to(">/dev/null"));
+}
+
+#[test]
+fn a_backup_does_not_lie_in_the_folder_that_it_is_of() {
+    let store = Stopped::with_mails(1);
+    let link = store.path("link");
+    std::os::unix::fs::symlink(&store.data, &link).expect("a link");
+    for inside in [
+        store.data.join("x"),
+        store.data.join("store/x"),
+        link.join("x"),
+    ] {
+        let said = refused(&mut backup_command(&store.data, &inside), 64);
+        assert!(said.contains("name a file outside of it"), "{said}");
+        assert!(!inside.exists());
+    }
+    ok(backup_command(&store.data, Path::new("../x")).current_dir(&store.data));
+    assert!(is_whole_backup(&store.path("x")));
+}
+
+#[test]
+fn a_backup_waits_for_no_fifo() {
+    let store = Stopped::with_mails(1);
+    let (file, partial) = (store.path("b"), store.path("b.partial"));
+    let made = rustix::fs::mkfifoat(rustix::fs::CWD, &partial, rustix::fs::Mode::RWXU);
+    made.expect("a FIFO");
+    let said = within(backup_command(&store.data, &file), Duration::from_secs(20));
+    assert!(said.contains("is in the way"), "{said}");
+    assert!(partial.exists() && !file.exists());
+}
+
+/// Runs a command that must be refused in a while; kills it after that.
+fn within(mut command: Command, patience: Duration) -> String {
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let begin = now();
+    while child.try_wait().expect("it can be asked").is_none() && begin.elapsed() < patience {
+        pause(Duration::from_millis(20));
+    }
+    drop(child.kill());
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(73), "it waits, or took it");
+    String::from_utf8(ended.stderr).expect("text")
+}
+
+#[test]
+fn a_backup_by_root_leaves_the_folder_to_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("a_backup_by_root", "not root");
+    }
+    let nobody = 65_534;
+    let store = Stopped::with_mails(3);
+    let all = fs::Permissions::from_mode(0o711);
+    fs::set_permissions(store.folder.path(), all).expect("it is ours");
+    every_file(&store.data, &|path| {
+        std::os::unix::fs::lchown(path, Some(nobody), Some(nobody)).expect("root may");
+    });
+    ok(&mut backup_command(&store.data, &store.path("b")));
+    ok(&mut mailserver(&[
+        "verify",
+        "--data-dir",
+        text(&store.data),
+    ]));
+    every_file(&store.data, &|path| {
+        let owner = fs::symlink_metadata(path).expect("it is there").uid();
+        assert_eq!(owner, nobody, "{}", path.display());
+    });
+    let owner = fs::metadata(store.path("b")).expect("a backup").uid();
+    assert_eq!(owner, 0, "the backup is root's");
+    assert!(is_whole_backup(&store.path("b")));
+}
+
+fn every_file(folder: &Path, deed: &dyn Fn(&Path)) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            every_file(&path, deed);
+        } else {
+            deed(&path);
+        }
+    }
+    deed(folder);
 }

@@ -3,14 +3,17 @@
 //! What the bytes are is [`crate::store::backup`]'s, how a file or a folder is there whole or not at
 //! all is `place`'s; nothing here looks into a record.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, IsTerminal, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{OFlags, fcntl_getfl};
+
 use super::folder::Folder;
-use super::place::{Draft, Site};
+use super::place::{Draft, Site, parent_of};
 use super::run::refused;
 use super::{Failure, note, say};
 use crate::config::Config;
@@ -51,33 +54,68 @@ impl std::fmt::Display for End {
 pub(super) fn backup(config: &Config, to: &End) -> Result<(), Failure> {
     refuse_terminal(to, &io::stdout())?;
     let folder = Folder::existing(&config.data_dir)?;
-    let store = SledStore::open_whole(folder.path()).map_err(|error| refused(&folder, error))?;
-    let files = folder.kept_files()?;
-    let place = folder.path().display();
-    let said = |totals: &Totals, name: &str| {
-        format!(
-            "The backup of {place} is whole: {}. The server's secret keys are in it: keep it as safe as them.\n\
-             To put it back: mailserver restore --data-dir NEW_FOLDER {name}",
-            amount(totals)
-        )
-    };
+    refuse_inside(&folder, to)?;
+    let out = Out::open(to)?;
+    let store = folder.as_owner(|| SledStore::open_whole(folder.path()))?;
+    let store = store.map_err(|error| refused(&folder, error))?;
+    let written = write(&folder, &store, &out, to);
+    // What it writes when it is closed is its owner's too.
+    folder.as_owner(|| drop(store))?;
+    let totals = written?;
+    let name = out.keep()?;
+    let text = format!(
+        "The backup of {} is whole: {}. The server's secret keys are in it: keep it as safe as them.\n\
+         To put it back: mailserver restore --data-dir NEW_FOLDER {}",
+        folder.path().display(),
+        amount(&totals),
+        name.display()
+    );
     match to {
-        End::Pipe => {
-            let out = io::stdout().as_fd().try_clone_to_owned();
-            let out = out.map_err(|error| stream_failed(to, &error))?;
-            let written = store.back_up(now(), &files, File::from(out));
-            let (_, totals) = written.map_err(|error| failed(to, error))?;
-            note(&said(&totals, "FILE"));
-        }
-        End::File(path) => {
-            let draft = Draft::make(path)?;
-            let written = store.back_up(now(), &files, draft.file());
-            let (_, totals) = written.map_err(|error| failed(to, error))?;
-            draft.keep()?;
-            say(&said(&totals, &to.to_string()));
-        }
+        End::Pipe => note(&text),
+        End::File(_) => say(&text),
     }
     Ok(())
+}
+
+fn write(folder: &Folder, store: &SledStore, out: &Out, to: &End) -> Result<Totals, Failure> {
+    let files = folder.kept_files()?;
+    let written = store.back_up(now(), &files, out.file());
+    let (_, totals) = written.map_err(|error| failed(to, error))?;
+    Ok(totals)
+}
+
+/// What a backup is written to.
+enum Out {
+    Pipe(File),
+    File(Draft),
+}
+
+impl Out {
+    fn open(to: &End) -> Result<Self, Failure> {
+        let End::File(path) = to else {
+            let out = io::stdout().as_fd().try_clone_to_owned();
+            let out = out.map_err(|error| stream_failed(to, &error))?;
+            let out = File::from(out);
+            refuse_closed(&out)?;
+            return Ok(Self::Pipe(out));
+        };
+        Draft::make(path).map(Self::File)
+    }
+
+    fn file(&self) -> &File {
+        match self {
+            Self::Pipe(pipe) => pipe,
+            Self::File(draft) => draft.file(),
+        }
+    }
+
+    /// Puts the backup in its place; returns what to call it.
+    fn keep(self) -> Result<PathBuf, Failure> {
+        match self {
+            Self::Pipe(_) => Ok("FILE".into()),
+            Self::File(draft) => draft.keep(),
+        }
+    }
 }
 
 /// Makes a data folder from a backup.
@@ -156,6 +194,47 @@ fn refuse_terminal(end: &End, stream: &impl IsTerminal) -> Result<(), Failure> {
     Err(Failure {
         code: exit::USAGE,
         text: "- stands for a pipe, and this is a terminal; name a file".to_owned(),
+    })
+}
+
+/// Refuses a file in the data folder itself: whoever needs the backup moves that away first.
+fn refuse_inside(folder: &Folder, to: &End) -> Result<(), Failure> {
+    let End::File(path) = to else {
+        return Ok(());
+    };
+    // One that is not there is refused when the file is made.
+    let Ok(parent) = parent_of(path).canonicalize() else {
+        return Ok(());
+    };
+    if !parent.starts_with(folder.path()) {
+        return Ok(());
+    }
+    Err(Failure {
+        code: exit::USAGE,
+        text: format!(
+            "{to} lies in the data folder {}, which is moved away before a backup is put back; name a file outside of it",
+            folder.path().display()
+        ),
+    })
+}
+
+/// Refuses a standard output that was closed: the runtime has put the null device there, for both
+/// directions, and every write would succeed. A shell that is told to send it there opens it for
+/// writing alone.
+fn refuse_closed(out: &File) -> Result<(), Failure> {
+    let found = (out.metadata(), fs::metadata("/dev/null"));
+    let (Ok(out_is), Ok(null)) = found else {
+        return Ok(());
+    };
+    let is_null = out_is.file_type().is_char_device() && out_is.rdev() == null.rdev();
+    let ways = fcntl_getfl(out).unwrap_or(OFlags::WRONLY);
+    if !is_null || !ways.contains(OFlags::RDWR) {
+        return Ok(());
+    }
+    Err(Failure {
+        code: exit::IO,
+        text: "standard output is closed, so the backup would be nowhere; connect it to a pipe, or name a file"
+            .to_owned(),
     })
 }
 

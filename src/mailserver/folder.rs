@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Uid, geteuid};
+use rustix::thread::set_thread_res_uid;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
@@ -80,6 +82,24 @@ impl Folder {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Does something with the rights of the folder's owner where root does it for somebody else: files
+    /// of root would keep the server out. Threads that begin meanwhile keep those rights.
+    pub(super) fn as_owner<T>(&self, deed: impl FnOnce() -> T) -> Result<T, Failure> {
+        let found = fs::metadata(&self.path).map_err(|error| self.failed("look", &error))?;
+        let root = geteuid();
+        if !root.is_root() || found.uid() == root.as_raw() {
+            return Ok(deed());
+        }
+        let change = |user: Uid| {
+            set_thread_res_uid(None, user, None)
+                .map_err(|error| self.failed("act as the owner", &error.into()))
+        };
+        change(Uid::from_raw(found.uid()))?;
+        let done = deed();
+        change(root)?;
+        Ok(done)
     }
 
     /// The server's key pair, made at the first start.
@@ -238,7 +258,7 @@ fn close_to_others(path: &Path) -> io::Result<()> {
     if mode & 0o1000 != 0 {
         return Err(io::Error::other("it is shared by all users"));
     }
-    if found.uid() != rustix::process::geteuid().as_raw() {
+    if found.uid() != geteuid().as_raw() {
         return Err(io::Error::other("it belongs to another user"));
     }
     if mode & !FOLDER_MODE & 0o077 != 0 {

@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 use super::Failure;
 use super::folder::{FOLDER_MODE, Folder, make_parents};
@@ -61,10 +62,10 @@ impl Draft {
         &self.file
     }
 
-    /// Syncs what was written and gives it its name.
-    pub(super) fn keep(mut self) -> Result<(), Failure> {
+    /// Syncs what was written and gives it its name, which it returns.
+    pub(super) fn keep(mut self) -> Result<PathBuf, Failure> {
         let kept = self.rename();
-        kept.map_err(|error| match error.kind() {
+        kept.map(|()| self.target.clone()).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => taken(&self.target),
             _ => Failure {
                 code: exit::IO,
@@ -95,12 +96,21 @@ impl Drop for Draft {
 
 /// Removes what a killed one left: a beginning of a backup that nobody writes to any more.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let mut file = match File::open(path) {
+    let in_the_way = || io::Error::other("another file of this name is in the way");
+    // Not waiting: a FIFO would, for somebody to write to it.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let mut file = match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(in_the_way());
+        }
         other => other?,
     };
-    let in_the_way = || io::Error::other("another file of this name is in the way");
-    if !path.symlink_metadata()?.is_file() {
+    if !file.metadata()?.is_file() {
         return Err(in_the_way());
     }
     let busy = |_| io::Error::other("another backup is being written to it");
@@ -119,7 +129,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             // Not every file system can; a second name is refused in the same way.
             fs::hard_link(from, to)?;
             fs::remove_file(from)
@@ -268,9 +278,14 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(parent_of(path))?.sync_all()
+}
+
+/// Returns the folder that a path lies in.
+pub(super) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
-        Some(parent) if parent != Path::new("") => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }
 

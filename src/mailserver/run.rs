@@ -75,7 +75,8 @@ pub(super) fn init(config: &Config) -> Result<(), Failure> {
 /// Reads the whole store and says what is in it and what is wrong.
 pub(super) fn verify(config: &Config) -> Result<(), Failure> {
     let folder = Folder::existing(&config.data_dir)?;
-    let report = SledStore::verify(folder.path()).map_err(|error| refused(&folder, error))?;
+    let report = folder.as_owner(|| SledStore::verify(folder.path()))?;
+    let report = report.map_err(|error| refused(&folder, error))?;
     for (kind, count) in &report.records {
         say(&format!("{count} {kind}"));
     }
