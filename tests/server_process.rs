@@ -369,6 +369,95 @@ fn verify_reads_a_stopped_servers_store_and_changes_nothing() {
 }
 
 #[test]
+fn a_server_does_not_become_another_by_a_key_that_is_swapped_or_new() {
+    let ground = tempfile::tempdir().unwrap();
+    let data = ground.path().join("data");
+    let folder = data.to_str().unwrap();
+    let serve = ["--data-dir", folder, "--bind", "127.0.0.1:0"];
+    let mut running = Running::start_in(&data, &[]);
+    let key = running.url().key;
+    running.stop(Signal::TERM);
+    let [server, admin, aside] = ["server.key", "admin.key", "aside"].map(|name| data.join(name));
+    let swap = || {
+        fs::rename(&server, &aside).unwrap();
+        fs::rename(&admin, &server).unwrap();
+        fs::rename(&aside, &admin).unwrap();
+    };
+    swap();
+    let backup = ground.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    for words in [
+        &serve[..],
+        &["verify", "--data-dir", folder],
+        &["backup", "--data-dir", folder, backup],
+    ] {
+        let (said, code) = complaint_of(words);
+        assert_eq!(code, 78, "{words:?}: {said}");
+        assert!(said.contains("so swap the two"), "{said}");
+        assert!(said.contains(&hex::encode(key)), "{said}");
+    }
+    swap();
+    Running::start_in(&data, &[]).stop(Signal::TERM);
+
+    fs::remove_file(&server).unwrap();
+    assert!(output(&["init", "--data-dir", folder]).status.success());
+    let (said, code) = complaint_of(&serve);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("put that key back"), "{said}");
+    let mut other = Running::start_in(&data, &["--accept-new-key"]);
+    let new = other.url().key;
+    assert_ne!(new, key);
+    other.stop(Signal::TERM);
+    let mut again = Running::start_in(&data, &[]);
+    assert_eq!(again.url().key, new, "what was accepted once is its own");
+    again.stop(Signal::TERM);
+}
+
+/// The last line of a failed run, which stands below its log, and its code. Ends one that serves.
+fn complaint_of(words: &[&str]) -> (String, i32) {
+    let mut child = mailserver(words).spawn().unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() && begin.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(child.kill());
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let last = said.lines().last().unwrap_or_default().to_owned();
+    (last, ended.status.code().unwrap_or(-1))
+}
+
+#[test]
+fn a_store_without_its_seal_is_said_once_and_after_no_crash() {
+    let ground = tempfile::tempdir().unwrap();
+    let data = ground.path().join("data");
+    let seal = data.join("seal");
+    let says = |signal: Signal| {
+        let mut running = Running::start_in(&data, &[]);
+        running.stop(signal);
+        running
+            .last_words()
+            .contains("the seal of this store was gone")
+    };
+    assert!(!says(Signal::KILL), "a first start");
+    assert!(!says(Signal::TERM), "after a crash");
+    assert!(!says(Signal::TERM), "after a stop");
+    fs::remove_file(&seal).unwrap();
+    assert!(says(Signal::KILL), "the seal is gone");
+    assert!(!says(Signal::TERM), "and was made anew");
+    fs::write(&seal, "").unwrap();
+    let verify = || output(&["verify", "--data-dir", data.to_str().unwrap()]);
+    let said = verify();
+    assert!(said.status.success());
+    let words = String::from_utf8(said.stderr).unwrap();
+    assert!(words.contains("--accept-loss") && words.lines().count() == 1);
+    assert!(verify().stderr.is_empty());
+    fs::remove_file(&seal).unwrap();
+    Running::start_in(&data, &["--accept-loss"]).stop(Signal::TERM);
+    assert!(!says(Signal::TERM), "no id is given out twice");
+}
+
+#[test]
 fn an_open_key_is_refused() {
     let ground = tempfile::tempdir().unwrap();
     let folder = ground.path().to_str().unwrap();

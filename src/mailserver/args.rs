@@ -25,6 +25,8 @@ pub(super) enum Verb {
     Run {
         /// Open a store that is known to have lost mail.
         accept_loss: bool,
+        /// Take the server's key as it is, also where it is not the one that the store belongs to.
+        accept_new_key: bool,
     },
     Init,
     CheckConfig,
@@ -135,10 +137,10 @@ pub(super) fn command() -> Command {
         .about(ABOUT)
         .after_help(LAYERS)
         .disable_help_subcommand(true)
-        .arg(accept_loss())
+        .args(acceptances())
         .arg(config_file())
         .args(KEYS.iter().map(flag))
-        .subcommand(run.arg(accept_loss()))
+        .subcommand(run.args(acceptances()))
         .subcommands(VERBS.iter().map(|row| {
             let command = Command::new(row.name).about(row.about);
             command.args((row.args)())
@@ -163,11 +165,22 @@ fn config_file() -> Arg {
         .help("Read settings from this TOML file")
 }
 
-fn accept_loss() -> Arg {
-    Arg::new("accept-loss")
-        .long("accept-loss")
-        .action(ArgAction::SetTrue)
-        .help("Go on with a store that has lost mail, after the server refused to and said so")
+/// What is said after the server refused to start and named it.
+fn acceptances() -> [Arg; 2] {
+    [
+        (
+            "accept-loss",
+            "Go on with a store that has lost mail, after the server refused to and said so",
+        ),
+        (
+            "accept-new-key",
+            "Be another server from now on: with the mail of this store, by the key in server.key",
+        ),
+    ]
+    .map(|(name, help)| {
+        let flag = Arg::new(name).long(name).action(ArgAction::SetTrue);
+        flag.help(help)
+    })
 }
 
 fn call(matches: &ArgMatches) -> Call {
@@ -190,8 +203,10 @@ fn call(matches: &ArgMatches) -> Call {
 }
 
 fn run(outer: &ArgMatches, inner: &ArgMatches) -> Verb {
+    let given = |name| outer.get_flag(name) || inner.get_flag(name);
     Verb::Run {
-        accept_loss: outer.get_flag("accept-loss") || inner.get_flag("accept-loss"),
+        accept_loss: given("accept-loss"),
+        accept_new_key: given("accept-new-key"),
     }
 }
 
@@ -242,10 +257,14 @@ mod tests {
             assert_eq!(call.flags[0].value, "x");
             assert_eq!(call.flags[0].origin, "--bind");
         }
-        assert_eq!(parsed(&[]).verb, Verb::Run { accept_loss: false });
-        let yes = Verb::Run { accept_loss: true };
-        assert_eq!(parsed(&["run", "--accept-loss"]).verb, yes);
-        assert_eq!(parsed(&["--accept-loss"]).verb, yes);
+        let run = |accept_loss, accept_new_key| Verb::Run {
+            accept_loss,
+            accept_new_key,
+        };
+        assert_eq!(parsed(&[]).verb, run(false, false));
+        assert_eq!(parsed(&["run", "--accept-loss"]).verb, run(true, false));
+        assert_eq!(parsed(&["--accept-loss"]).verb, run(true, false));
+        assert_eq!(parsed(&["--accept-new-key"]).verb, run(false, true));
         assert_eq!(parsed(&["init"]).verb, Verb::Init);
         let file = End::File("f".into());
         assert_eq!(parsed(&["backup", "-"]).verb, Verb::Backup(End::Pipe));

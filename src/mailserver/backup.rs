@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use super::folder::Folder;
 use super::place::{Draft, Site, parent_of};
 use super::run::refused;
-use super::{Failure, note, say};
+use super::{Failure, UNSEALED, note, say};
 use crate::config::Config;
 use crate::protocol::codes::exit;
 use crate::protocol::time;
@@ -78,6 +78,10 @@ pub(super) fn backup(config: &Config, to: &End) -> Result<(), Failure> {
 }
 
 fn write(folder: &Folder, store: &SledStore, out: &Out, to: &End) -> Result<Totals, Failure> {
+    folder.check_server_key(store.server_key()?)?;
+    if store.was_unsealed() {
+        note(UNSEALED);
+    }
     let files = folder.kept_files()?;
     let written = store.back_up(now(), &files, out.file());
     let (_, totals) = written.map_err(|error| failed(to, error))?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::auth::keys::{KeyError, KeyPair};
+use crate::protocol::PublicKey;
 use crate::protocol::codes::exit;
 use crate::store::backup::{FILES, KeptFile};
 
@@ -120,9 +121,44 @@ impl Folder {
             text: format!(
                 "server.key is missing in {place}, and clients know this server by it; move that folder away and put a \
                  backup in its place (mailserver restore --data-dir {place} FILE), or make it another server with the \
-                 same mail: mailserver init --data-dir {place}"
+                 same mail: mailserver run --accept-new-key --data-dir {place}"
             ),
         }
+    }
+
+    /// Refuses a key that is not the one of the server that the store belongs to, where that is known.
+    pub(super) fn refuse_other_key(
+        &self,
+        keys: &KeyPair,
+        due: Option<PublicKey>,
+    ) -> Result<(), Failure> {
+        let Some(due) = due.filter(|due| *due != keys.public) else {
+            return Ok(());
+        };
+        let place = self.path.display();
+        let admin = KeyPair::load(&self.path.join(ADMIN_KEY));
+        let way_back = match admin {
+            Ok(admin) if admin.public == due => "admin.key is that key, so swap the two",
+            _ => "put that key back",
+        };
+        Err(Failure {
+            code: exit::CONFIG,
+            text: format!(
+                "server.key in {place} is the key {}, but the store there belongs to the server with the key {}: {way_back}, \
+                 or move the folder away and put a backup in its place (mailserver restore --data-dir {place} FILE), or make it \
+                 another server with the same mail: mailserver run --accept-new-key --data-dir {place}",
+                hex::encode(keys.public),
+                hex::encode(due)
+            ),
+        })
+    }
+
+    /// Refuses `server.key`, if it is there, as [`Folder::refuse_other_key`] does.
+    pub(super) fn check_server_key(&self, due: Option<PublicKey>) -> Result<(), Failure> {
+        if !self.has_server_key() {
+            return Ok(());
+        }
+        self.refuse_other_key(&self.server_key()?, due)
     }
 
     /// The first administrator's key pair, made at the first start.

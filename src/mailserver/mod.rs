@@ -69,9 +69,12 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
     };
     let config = configuration(&call)?;
     match call.verb {
-        Verb::Run { accept_loss } => {
+        Verb::Run {
+            accept_loss,
+            accept_new_key,
+        } => {
             require_curve()?;
-            run::run(&config, accept_loss)
+            run::run(&config, accept_loss, accept_new_key)
         }
         Verb::Init => {
             require_curve()?;
@@ -138,6 +141,10 @@ impl From<ConfigError> for Failure {
 const PUT_BACK: &str = "move the data folder away and put a backup in its place: mailserver restore --data-dir FOLDER FILE";
 const SEE_THE_DISK: &str =
     "see that the disk is whole and has room, then start again: nothing acknowledged is lost";
+
+/// Said once of a store without a seal: whoever opens it first has made a new one.
+const UNSEALED: &str = "the seal of this store was gone, so nobody knows whether its newest mails are there; where that is in doubt, \
+                        start once with mailserver run --accept-loss, which gives no id out twice, or put a backup back";
 
 /// Says what to do about a file of the data folder that could not be used.
 fn advice_on(error: &std::io::Error) -> &'static str {

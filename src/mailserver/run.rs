@@ -12,17 +12,17 @@ use tracing_subscriber::EnvFilter;
 
 use super::folder::{Folder, Running};
 use super::watch::Watch;
-use super::{Failure, say};
+use super::{Failure, UNSEALED, note, say};
 use crate::auth::keys::KeyPair;
 use crate::broker::server::{Server, Sockets};
 use crate::config::{self, Config, Endpoint, LogFormat};
 use crate::protocol::codes::exit;
 use crate::protocol::url::ServerUrl;
 use crate::store::sled::SledStore;
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Change, Snapshot, Store, StoreError};
 
 /// Serves until a signal says stop.
-pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> Result<(), Failure> {
     start_log(config)?;
     warn_of_variables();
     raise_open_files()?;
@@ -32,8 +32,7 @@ pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
         .withdraw()
         .map_err(|error| io_failure(&folder, &error))?;
     let snapshot = store.load()?;
-    refuse_another_key(&folder, &snapshot)?;
-    let keys = folder.server_key()?;
+    let keys = server_key(&folder, &snapshot, accept_new_key)?;
     let admin = folder.admin_key()?;
     let sockets = Sockets::bind(config, &keys, folder.remembered_ports())?;
     let running = describe(config, &keys, &sockets);
@@ -41,6 +40,9 @@ pub(super) fn run(config: &Config, accept_loss: bool) -> Result<(), Failure> {
         folder
             .remember_ports(sockets.request_port, sockets.live_port)
             .map_err(|error| io_failure(&folder, &error))?;
+    }
+    if snapshot.server_key != Some(keys.public) {
+        store.commit(&[Change::PutServerKey(keys.public)])?;
     }
     let settings = config.settings(vec![admin.public], sockets.live_port);
     let watch = Watch::new(config, folder.path().to_owned());
@@ -84,7 +86,11 @@ pub(super) fn verify(config: &Config) -> Result<(), Failure> {
     for fault in &report.faults {
         say(&format!("FAULT: {fault}"));
     }
+    if report.was_unsealed {
+        note(UNSEALED);
+    }
     let place = folder.path().display();
+    folder.check_server_key(report.server_key)?;
     if report.is_whole() {
         say(&format!("The store in {place} is whole."));
         return Ok(());
@@ -105,18 +111,25 @@ fn open_store(folder: &Folder, accept_loss: bool) -> Result<Box<dyn Store>, Fail
     } else {
         SledStore::open(folder.path())
     };
-    match opened {
-        Ok(store) => Ok(Box::new(store)),
-        Err(error) => Err(refused(folder, error)),
+    let store = opened.map_err(|error| refused(folder, error))?;
+    if store.was_unsealed() && !accept_loss {
+        tracing::warn!("{UNSEALED}");
     }
+    Ok(Box::new(store))
 }
 
-/// A server that has users keeps its key: with a new one no client would know it again.
-fn refuse_another_key(folder: &Folder, snapshot: &Snapshot) -> Result<(), Failure> {
-    if folder.has_server_key() || snapshot.addresses.is_empty() {
-        return Ok(());
+/// Returns the server's key pair: that of the server which the store belongs to, since with another no
+/// client would know it again. One that is missing is made anew only where nobody knows it yet.
+fn server_key(folder: &Folder, snapshot: &Snapshot, accept_new: bool) -> Result<KeyPair, Failure> {
+    let is_there = folder.has_server_key();
+    if !is_there && !accept_new && !snapshot.addresses.is_empty() {
+        return Err(folder.without_key());
     }
-    Err(folder.without_key())
+    let keys = folder.server_key()?;
+    if is_there && !accept_new {
+        folder.refuse_other_key(&keys, snapshot.server_key)?;
+    }
+    Ok(keys)
 }
 
 /// Names the server that holds the folder, where it has said who it is.

@@ -200,6 +200,7 @@ pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
             incarnation: 5,
             running_s: 60,
         },
+        server_key: Some([5; 32]),
         directory_counters: DirectoryCounters {
             address: 3,
             device: 2,
@@ -314,6 +315,7 @@ fn puts(snapshot: &Snapshot) -> Vec<Change> {
     let all = snapshot.clone();
     let mut changes = vec![
         Change::PutMeta(all.meta),
+        Change::PutServerKey(all.server_key.unwrap()),
         Change::PutDirectoryCounters(all.directory_counters),
         Change::PutMailCounters(all.mail_counters),
     ];
@@ -381,6 +383,7 @@ fn removing_is_forgetting_and_absence_is_no_error(rig: &mut dyn Rig) {
     rig.reopen();
     let empty = Snapshot {
         meta: snapshot.meta,
+        server_key: snapshot.server_key,
         directory_counters: snapshot.directory_counters,
         mail_counters: snapshot.mail_counters,
         ..Snapshot::default()

@@ -13,6 +13,7 @@ use super::record::{
     SubscriptionRecord,
 };
 use super::{Report, StoreError};
+use crate::protocol::PublicKey;
 
 /// How many kinds of records there are.
 pub const KINDS: usize = Kind::ALL.len();
@@ -39,6 +40,7 @@ pub fn record(kind: usize, key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> 
         Kind::Code => again::<CodeRecord>(Kind::Code, key, value),
         Kind::Invitation => again::<InvitationRecord>(Kind::Invitation, key, value),
         Kind::Block => again::<BlockRecord>(Kind::Block, key, value),
+        Kind::ServerKey => again::<PublicKey>(Kind::ServerKey, key, value),
         Kind::MailCounters => again::<MailCounters>(Kind::MailCounters, key, value),
         Kind::Mail => mail(key, value),
         Kind::Log => again::<LogRecord>(Kind::Log, key, value),

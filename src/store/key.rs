@@ -8,7 +8,8 @@ use crate::protocol::{LogNumber, MailId};
 /// A tree of the engine. A commit is atomic within one; they are applied in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tree {
-    /// Users, topics, devices, subscriptions, leases, codes, invitations, blocks and their counters.
+    /// Who the server is; users, topics, devices, subscriptions, leases, codes, invitations, blocks and their
+    /// counters.
     Directory,
     /// Mails, chunks, totals, streams, completions and their counters.
     Mail,
@@ -44,6 +45,7 @@ pub(super) enum Kind {
     Code = 0x07,
     Invitation = 0x08,
     Block = 0x09,
+    ServerKey = 0x0a,
     MailCounters = 0x10,
     Mail = 0x11,
     Chunk = 0x12,
@@ -56,7 +58,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind, in key order.
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Meta,
         Self::DirectoryCounters,
         Self::Address,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Code,
         Self::Invitation,
         Self::Block,
+        Self::ServerKey,
         Self::MailCounters,
         Self::Mail,
         Self::Chunk,
@@ -97,7 +100,8 @@ impl Kind {
             | Self::Lease
             | Self::Code
             | Self::Invitation
-            | Self::Block => Tree::Directory,
+            | Self::Block
+            | Self::ServerKey => Tree::Directory,
             Self::MailCounters
             | Self::Mail
             | Self::Chunk
@@ -121,6 +125,7 @@ impl Kind {
             Self::Code => "code",
             Self::Invitation => "invitation",
             Self::Block => "block",
+            Self::ServerKey => "server key",
             Self::MailCounters => "mail counters",
             Self::Mail => "mail",
             Self::Chunk => "chunk",
@@ -172,6 +177,10 @@ pub(super) fn invitation(chat: &[u8; 16]) -> [u8; 17] {
 
 pub(super) fn block(user: LogNumber, blocked: LogNumber) -> [u8; 17] {
     two(Kind::Block, user, blocked)
+}
+
+pub(super) fn server_key() -> [u8; 1] {
+    [Kind::ServerKey.byte()]
 }
 
 pub(super) fn mail_counters() -> [u8; 1] {

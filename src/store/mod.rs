@@ -33,8 +33,9 @@ pub use record::{
 };
 pub use verify::Report;
 
-/// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks.
-pub const FORMAT: u32 = 2;
+/// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
+/// did not know whose it is.
+pub const FORMAT: u32 = 3;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub enum Change {
     // -- the directory --
     /// Writes the store's identity and running time.
     PutMeta(Meta),
+    /// Writes the public key of the server that the store belongs to.
+    PutServerKey(PublicKey),
     /// Writes the directory's counters.
     PutDirectoryCounters(DirectoryCounters),
     /// Writes an address by its number.
@@ -259,6 +262,8 @@ pub enum Answer {
 pub struct Snapshot {
     /// Identity and running time.
     pub meta: Meta,
+    /// The public key of the server that it belongs to, once one has served from it.
+    pub server_key: Option<PublicKey>,
     /// Counters of the directory.
     pub directory_counters: DirectoryCounters,
     /// Counters of the mail tree.

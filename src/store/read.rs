@@ -66,6 +66,7 @@ pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
             format: meta.format.max(FORMAT),
             ..meta
         },
+        server_key: kv::get(kv, Kind::ServerKey, &key::server_key())?,
         directory_counters: kv::get(kv, Kind::DirectoryCounters, &key::directory_counters())?
             .unwrap_or_default(),
         mail_counters: kv::get(kv, Kind::MailCounters, &key::mail_counters())?.unwrap_or_default(),

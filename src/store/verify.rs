@@ -15,7 +15,7 @@ use super::{
     InvitationRecord, InvitationState, LeaseRecord, LogRecord, MailCounters, MailState, Mark, Meta,
     StoreError, StreamRecord, SubscriptionRecord,
 };
-use crate::protocol::{LogNumber, MailId};
+use crate::protocol::{LogNumber, MailId, PublicKey};
 
 /// Faults that are written out; the others are counted.
 const FAULTS_MAX: usize = 100;
@@ -31,6 +31,10 @@ pub struct Report {
     pub faults: Vec<String>,
     /// All faults.
     pub faults_total: u64,
+    /// The public key of the server that it belongs to, where that could be read.
+    pub server_key: Option<PublicKey>,
+    /// There was no seal, so how far it once reached is not known.
+    pub was_unsealed: bool,
 }
 
 impl Report {
@@ -128,6 +132,7 @@ impl<K: Kv> Check<'_, K> {
             Kind::Code => self.decodes::<CodeRecord>(kind, key, value),
             Kind::Invitation => self.invitation(key, value),
             Kind::Block => self.decodes::<BlockRecord>(kind, key, value),
+            Kind::ServerKey => self.decodes::<PublicKey>(kind, key, value),
             Kind::MailCounters => self.decodes::<MailCounters>(kind, key, value),
             Kind::Mail => self.mail(key, value),
             Kind::Chunk => self.chunk(key, value),

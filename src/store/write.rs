@@ -58,6 +58,7 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
     fn change(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
             Change::PutMeta(record) => self.put(Kind::Meta, &key::meta(), record),
+            Change::PutServerKey(key) => self.put(Kind::ServerKey, &key::server_key(), key),
             Change::PutDirectoryCounters(record) => {
                 self.put(Kind::DirectoryCounters, &key::directory_counters(), record)
             }

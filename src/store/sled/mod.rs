@@ -22,12 +22,14 @@ use self::disk::BALLAST_BYTES;
 use self::poke::Poker;
 use self::seal::{Found, Reach, Seal};
 use self::trees::{Batches, Trees, at, guarded, in_use};
-use super::kv::Kv;
+use super::key::{self, Kind};
+use super::kv::{self, Kv};
 use super::{
     Answer, Change, DirectoryCounters, FORMAT, MailCounters, Meta, Query, Reader, Report, Snapshot,
     Store, StoreError, read, verify, write,
 };
 use crate::limits::{ID_CLOCK_BEGINS_MS, ID_JUMP, ID_MAX, ID_PER_MS};
+use crate::protocol::PublicKey;
 
 /// At most one seal in this time: a seal costs as much as a commit.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
@@ -47,6 +49,8 @@ pub struct SledStore {
     /// The identity of a store of an older format, until the first commit raises it: from then on it
     /// may hold what an older server does not know.
     older: Option<Meta>,
+    /// See [`SledStore::was_unsealed`].
+    was_unsealed: bool,
     scratch: Vec<u8>,
     /// A commit failed: nothing is known of the records any more.
     failed: bool,
@@ -84,13 +88,31 @@ impl SledStore {
         }
         let mut store = Self::open(data)?;
         let mut report = guarded(&store.trees.path, || verify::verify(&store.trees))?;
+        report.was_unsealed = store.was_unsealed;
         if report.is_whole() {
             match store.load() {
                 Err(StoreError::Damaged { what, .. }) => report.fault(what),
-                other => drop(other?),
+                other => report.server_key = other?.server_key,
             }
         }
         Ok(report)
+    }
+
+    /// Says whether a store was opened that had lost its seal: whether its newest mails are there is
+    /// then known to nobody. It has a new one by now, so only the first to open it can tell.
+    pub fn was_unsealed(&self) -> bool {
+        self.was_unsealed
+    }
+
+    /// Returns the public key of the server that the store belongs to, once one has served from it.
+    ///
+    /// # Errors
+    /// What reading meets.
+    pub fn server_key(&self) -> Result<Option<PublicKey>, StoreError> {
+        let trees = &self.trees;
+        guarded(&trees.path, || {
+            kv::get(trees, Kind::ServerKey, &key::server_key())
+        })
     }
 
     /// Writes the seal and closes the store. Dropping does the same, but tells nobody of a failure.
@@ -118,6 +140,9 @@ impl SledStore {
             check(&trees, meta.is_none(), reach, found)?;
             check_sum(&trees, &seal)?;
         }
+        // A seal is on disk before a store has an identity, whenever the power goes.
+        let says_nothing = found == Found::Nothing && (seal.is_new() || reach != Reach::default());
+        let was_unsealed = says_nothing && meta.is_some();
         let poker = trees
             .poker()
             .map_err(at("start a thread for", &paths.data))?;
@@ -130,6 +155,7 @@ impl SledStore {
             sealed: found.reach(),
             sealed_at: None,
             older: meta.filter(|meta| meta.format < FORMAT),
+            was_unsealed,
             scratch: Vec::new(),
             failed: false,
         };

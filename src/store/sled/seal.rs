@@ -72,6 +72,7 @@ impl Found {
 #[derive(Debug)]
 pub(super) struct Seal {
     file: File,
+    is_new: bool,
     turn: u64,
     sum: Option<u64>,
 }
@@ -87,7 +88,8 @@ struct Slot {
 impl Seal {
     /// Opens the file, or makes it (0600), and says what was in it.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Found)> {
-        if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+        let is_new = !std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        if is_new {
             begin(path)?;
         }
         let file = disk::private().open(path)?;
@@ -97,10 +99,16 @@ impl Seal {
         let is_last_word = slots.iter().all(Option::is_some);
         let seal = Self {
             file,
+            is_new,
             turn: newest.map_or(0, |slot| slot.turn),
             sum: newest.and_then(|slot| slot.sum).filter(|_| is_last_word),
         };
         Ok((seal, found))
+    }
+
+    /// Says whether there was none before.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Returns the sum of the records of a store that was closed; nothing while one is written to.

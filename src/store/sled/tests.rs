@@ -145,7 +145,7 @@ fn a_newer_format_is_refused() {
     }
 }
 
-/// Makes a store look as one that a server of the first format left.
+/// Makes a store look as one that a server of the first format left (or the second: it holds nothing else).
 pub(super) fn make_older(dir: &Path) -> Meta {
     let mut store = SledStore::open(dir).unwrap();
     let meta = Meta {
@@ -182,6 +182,25 @@ fn an_older_format_opens_and_is_raised_by_the_first_commit() {
     let after = SledStore::open(dir.path()).unwrap().load().unwrap();
     assert_eq!(after.blocks, [block]);
     assert_eq!(after.meta.incarnation, meta.incarnation);
+}
+
+#[test]
+fn a_store_of_the_second_format_gets_to_know_whose_it_is() {
+    let dir = filled(3);
+    make_older(dir.path());
+    let mut store = SledStore::open(dir.path()).unwrap();
+    assert_eq!(store.server_key().unwrap(), None);
+    store.commit(&[Change::PutServerKey([4; 32])]).unwrap();
+    store.close().unwrap();
+    assert_eq!(format_on_disk(dir.path()), FORMAT);
+    let store = SledStore::open(dir.path()).unwrap();
+    assert_eq!(store.server_key().unwrap(), Some([4; 32]));
+    drop(store);
+    let report = SledStore::verify(dir.path()).unwrap();
+    assert_eq!(
+        (report.server_key, report.is_whole()),
+        (Some([4; 32]), true)
+    );
 }
 
 #[test]
