@@ -285,13 +285,25 @@ pub const DENIED_SUBSCRIPTIONS: Rate = Rate {
     micros: 31_250,
 };
 
+/// Subscriptions and ends of subscriptions of a user, granted or not: each takes the server's time. Twice
+/// what all devices of a user subscribe to at once who has as many of both as there may be.
+pub const LIVE_FRAMES: Rate = Rate {
+    burst: 131_072,
+    micros: 1_000,
+};
+
 /// What a frame costs that is no subscription, in units of [`denied_cost`]: 16 of them are a whole
 /// budget, for no client's library sends one.
 pub const STRAY_COST: u64 = 4_096;
 
 /// Denied subscriptions that all connections together may make libzmq keep, in units of
-/// [`denied_cost`], before the live socket is opened anew: about 50 MB.
+/// [`denied_cost`], before the live socket is opened anew: about 50 MB. Whoever has one more denied while it
+/// may not be opened anew loses his connection.
 pub const DENIED_KEPT_MAX: u64 = 1 << 20;
+
+/// Milliseconds between two times at which the live socket is opened anew: each costs every client its
+/// live connection, which it makes again by itself.
+pub const LIVE_RENEWAL_MS: u64 = 10 * 60_000;
 
 /// What a denied subscription costs: libzmq keeps about 45 bytes for each of these units.
 pub const fn denied_cost(topic_bytes: usize) -> u64 {

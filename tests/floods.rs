@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use common::client::{RawClient, Trouble, Wishes, context, dealer};
 use common::server::{Place, Server};
+use common::watch::Watcher;
 use common::{Timed, eventually, now, scale};
 use correio::auth::keys::KeyPair;
 use correio::protocol::names::UserName;
+use correio::protocol::notice::{Notice, NoticeKey};
 use correio::protocol::request::{self, Request};
 
 /// KiB that a flood may make the server hold more than before.
@@ -262,8 +264,12 @@ fn p06_floods_for_ports_and_chats_leave_some_to_others() {
     late.lease_confirmed();
 }
 
-/// A subscriber that asks for what it may not hear.
-fn greedy(server: &Server, key: &KeyPair) -> Deed {
+/// A client of the live socket that says one thing after the other.
+fn subscriber(
+    server: &Server,
+    key: &KeyPair,
+    mut word: impl FnMut(u64) -> Vec<u8> + Send + 'static,
+) -> Deed {
     let url = server.url();
     let socket = context().socket(zmq::XSUB).expect("a socket");
     socket.set_linger(0).expect("an option");
@@ -278,10 +284,14 @@ fn greedy(server: &Server, key: &KeyPair) -> Deed {
     Box::new(move || {
         nth += 1;
         if socket.poll(zmq::POLLOUT, 10).unwrap_or(0) > 0 {
-            let topic = format!("\u{1}{nth:0200}");
-            let _ = socket.send(&topic, zmq::DONTWAIT);
+            let _ = socket.send(word(nth), zmq::DONTWAIT);
         }
     })
+}
+
+/// A subscriber that asks for what it may not hear.
+fn greedy(server: &Server, key: &KeyPair) -> Deed {
+    subscriber(server, key, |nth| format!("\u{1}{nth:0200}").into_bytes())
 }
 
 /// Connections that say nothing, so many at a time.
@@ -321,6 +331,37 @@ fn p08_floods_of_subscriptions_frames_and_connections_cost_bounded_memory() {
     let connections = ports.iter().map(|port| half_open(*port, 200)).collect();
     beside("half-open connections", &mut server, &mut ana, connections);
     RawClient::user(&server, "late").mail("ana", b"served");
+}
+
+#[test]
+fn p09_users_who_abuse_the_live_socket_lose_it_alone() {
+    let _timed = Timed::start("p09_users_who_abuse_the_live_socket_lose_it_alone");
+    let mut server = Server::start();
+    let mut ana = RawClient::user(&server, "ana");
+    let row = ana.log("ana");
+    let own = NoticeKey::from_hex(&row.key).expect("a key").to_bytes();
+    let reader = Watcher::connect(&server.url(), server.live_port(), &ana.key, &[own.to_vec()]);
+    let granted = Notice::Granted { log: row.log };
+    let (_, found) = reader.until(Duration::from_secs(10), |notice, _| *notice == granted);
+    assert!(found, "ana listens");
+    let mut eves = eves(&server, false);
+    let theirs = eves[2].log("eve-2").key;
+    let theirs = NoticeKey::from_hex(&theirs).expect("a key").to_bytes();
+    let deeds = vec![
+        greedy(&server, &eves[0].key),
+        subscriber(&server, &eves[1].key, |_| b"\x02no subscription".to_vec()),
+        subscriber(&server, &eves[2].key, move |nth| {
+            [&[u8::try_from(nth % 2).expect("0 or 1")], &theirs[..]].concat()
+        }),
+    ];
+    beside("the live socket", &mut server, &mut ana, deeds);
+    let last = ana.mail("ana", b"the last");
+    let is_last = |notice: &Notice, _: Option<&[u8]>| matches!(notice, Notice::Mail { envelope, .. } if envelope.id == last);
+    let (heard, found) = reader.until(Duration::from_secs(10), is_last);
+    assert!(found, "ana hears of her mail");
+    let grants = heard.iter().filter(|(notice, _)| *notice == granted);
+    assert_eq!(grants.count(), 0, "by the connection she had");
+    assert!(!server.log().contains("opened anew"), "{}", server.log());
 }
 
 #[test]
@@ -418,10 +459,15 @@ fn p09_a_live_socket_that_must_be_opened_anew_waits_for_a_file_handle() {
         .to_vec();
     let mut server = Server::planned(plan);
     let mut ana = RawClient::user(&server, "ana");
-    let eve = RawClient::user(&server, "eve");
-    let mut ask = greedy(&server, &eve.key);
-    // So that its connection is there before the handles are taken.
-    ask();
+    // Together they are denied more than the live socket keeps, one alone would only lose his connection.
+    let eves: Vec<_> = (0..24)
+        .map(|nth| RawClient::user(&server, &format!("eve-{nth}")))
+        .collect();
+    let mut asks: Vec<_> = eves.iter().map(|eve| greedy(&server, &eve.key)).collect();
+    // So that their connections are there before the handles are taken.
+    for ask in &mut asks {
+        ask();
+    }
     common::pause(Duration::from_secs(1));
     let port = server.url().port;
     let held: Vec<_> = (0..400)
@@ -429,7 +475,11 @@ fn p09_a_live_socket_that_must_be_opened_anew_waits_for_a_file_handle() {
         .collect();
     let renewed = |server: &Server| server.log().contains("opened anew");
     eventually("too much to be denied", || {
-        (0..500).for_each(|_| ask());
+        for _ in 0..20 {
+            for ask in &mut asks {
+                ask();
+            }
+        }
         (renewed(&server) || !server.is_up()).then_some(())
     });
     common::pause(Duration::from_millis(300));

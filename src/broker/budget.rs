@@ -109,6 +109,7 @@ pub(super) struct Budgets {
     own_registrations: Table<Origin>,
     logins: Table<LogNumber>,
     denied: Table<LogNumber>,
+    live_frames: Table<LogNumber>,
     swept_ms: u64,
 }
 
@@ -124,6 +125,7 @@ impl Budgets {
             own_registrations: Table::of_addresses(hourly(registrations.1)),
             logins: Table::of_users(limits::LOGINS),
             denied: Table::of_users(limits::DENIED_SUBSCRIPTIONS),
+            live_frames: Table::of_users(limits::LIVE_FRAMES),
             swept_ms: 0,
         }
     }
@@ -175,6 +177,11 @@ impl Budgets {
             .map_err(|wait_ms| busy("too many registrations came from your address", wait_ms))
     }
 
+    /// Charges a user for a frame on the live socket, or says that it is one too many.
+    pub(super) fn take_live_frame(&mut self, user: LogNumber, mono_ms: u64) -> bool {
+        self.live_frames.take(user, 1, mono_ms).is_ok()
+    }
+
     /// Charges a user for what the live socket keeps although it was denied.
     pub(super) fn charge_denied(&mut self, user: LogNumber, cost: u64, mono_ms: u64) {
         self.denied.charge(user, cost, mono_ms);
@@ -198,6 +205,7 @@ impl Budgets {
         self.own_registrations.sweep(mono_ms);
         self.logins.sweep(mono_ms);
         self.denied.sweep(mono_ms);
+        self.live_frames.sweep(mono_ms);
     }
 }
 

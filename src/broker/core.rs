@@ -53,6 +53,8 @@ pub struct Core {
     pub(super) listened: HashSet<NoticeKey>,
     /// What denied subscriptions made the live socket keep since it was opened.
     pub(super) denied_kept: u64,
+    /// When the live socket may be opened anew for that, on the monotonic clock.
+    pub(super) renew_from_ms: u64,
     pub(super) disk_low: bool,
     pub(super) stopping: bool,
     /// Changes of the input being handled.
@@ -153,6 +155,7 @@ impl Core {
             granted: HashMap::new(),
             listened: HashSet::new(),
             denied_kept: 0,
+            renew_from_ms: 0,
             disk_low: false,
             stopping: false,
             changes,
@@ -186,7 +189,8 @@ impl Core {
                 random,
             } => self.request(peer, frames, random),
             Input::Subscribe { key, topic, sure } => self.subscribe(key, &topic, sure),
-            Input::Stray { key } => self.denied(&key, limits::STRAY_COST),
+            Input::Unsubscribe { key } => self.unsubscribe(&key),
+            Input::Stray { key } => self.stray(&key),
             Input::Doubt(key) => self.doubt(key),
             Input::Committed(ticket) => self.committed(ticket),
             Input::Loaded(ticket, answer) => self.loaded(ticket, answer),

@@ -47,7 +47,7 @@ pub enum Input {
         /// Random bytes that nobody can guess.
         random: [u8; 32],
     },
-    /// A subscription frame on the live socket, without its first byte. Unsubscriptions are not told.
+    /// A subscription frame on the live socket, without its first byte.
     Subscribe {
         /// The CURVE key that the connection proved.
         key: PublicKey,
@@ -55,6 +55,11 @@ pub enum Input {
         topic: Vec<u8>,
         /// Whether a grant would reach the connection that asked, and no other.
         sure: bool,
+    },
+    /// A subscription on the live socket was ended by its client.
+    Unsubscribe {
+        /// The CURVE key that the connection proved.
+        key: PublicKey,
     },
     /// A frame on the live socket that is no subscription: what no client's library sends.
     Stray {
@@ -97,6 +102,8 @@ pub enum Output {
     },
     /// Grant exactly this key to the connection whose subscription was the last input.
     Grant(NoticeKey),
+    /// End the connection whose frame on the live socket was the last input; the others go on.
+    Cut,
     /// Open the live socket anew: its connections have made it keep too much that was denied.
     RenewLive,
     /// Make this durable, in order of tickets, and say `Committed`.

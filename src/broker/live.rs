@@ -2,7 +2,9 @@
 //!
 //! libzmq cannot take a grant back from a live connection, so an address gets a new notice key whenever
 //! somebody lost the right to the old one, or may have got it by mistake (`xpub`). Denied subscriptions
-//! stay in libzmq: what they cost is charged (`budget`).
+//! stay in libzmq for as long as their connection lasts: what they cost is charged (`budget`), and who is
+//! over it loses that connection. The others never notice, but where many users together fill the socket,
+//! which is then opened anew, rarely.
 
 use super::core::Core;
 use super::io::Output;
@@ -25,6 +27,9 @@ impl Core {
     /// Where it is not sure whom a grant would reach, the address gets a new key instead, which the
     /// reader asks for next.
     pub(super) fn subscribe(&mut self, key: PublicKey, topic: &[u8], sure: bool) {
+        if !self.may_speak_live(&key) {
+            return self.denied(&key, limits::denied_cost(topic.len()));
+        }
         let device = self.directory.device_of_key(&key);
         let granted = NoticeKey::from_bytes(topic)
             .zip(device)
@@ -47,18 +52,54 @@ impl Core {
         self.publish(user, &Notice::Granted { log: granted.log }, None);
     }
 
-    /// Charges for what was denied but is kept by the live socket, and has that socket opened anew when
-    /// it is too much; ZAP keeps those out meanwhile whose budget is spent.
-    pub(super) fn denied(&mut self, key: &PublicKey, cost: u64) {
+    /// Charges for the end of a subscription: who ends and begins them on and on takes the server's time.
+    pub(super) fn unsubscribe(&mut self, key: &PublicKey) {
+        if !self.may_speak_live(key) {
+            self.outputs.push_back(Output::Cut);
+        }
+    }
+
+    /// Ends the connection of who sends what no client's library does. Nothing of it is kept, but it makes
+    /// the grants beside it unsure.
+    pub(super) fn stray(&mut self, key: &PublicKey) {
+        self.charge_denied(key, limits::STRAY_COST);
+        self.outputs.push_back(Output::Cut);
+    }
+
+    /// Takes one frame from the budget of a key's user.
+    fn may_speak_live(&mut self, key: &PublicKey) -> bool {
+        let device = self.directory.device_of_key(key);
+        device.is_some_and(|device| self.budgets.take_live_frame(device.user, self.now.mono_ms))
+    }
+
+    /// Charges for what was denied but is kept by the live socket. Who is over his budget loses the
+    /// connection, and what was kept for it goes with it; ZAP keeps him out until there is some again.
+    /// So one user cannot have the socket opened anew, and when many do, the next time is not soon:
+    /// meanwhile whoever has something denied loses his connection at once.
+    fn denied(&mut self, key: &PublicKey, cost: u64) {
+        self.charge_denied(key, cost);
+        if !self.may_connect_live(key) {
+            return self.outputs.push_back(Output::Cut);
+        }
+        self.denied_kept += cost;
+        if self.denied_kept <= limits::DENIED_KEPT_MAX {
+            return;
+        }
+        let told = if self.now.mono_ms >= self.renew_from_ms {
+            self.denied_kept = 0;
+            self.renew_from_ms = self.now.mono_ms + limits::LIVE_RENEWAL_MS;
+            Output::RenewLive
+        } else {
+            Output::Cut
+        };
+        self.outputs.push_back(told);
+    }
+
+    fn charge_denied(&mut self, key: &PublicKey, cost: u64) {
         self.counts.denied_subscriptions += 1;
         if let Some(device) = self.directory.device_of_key(key) {
             self.budgets
                 .charge_denied(device.user, cost, self.now.mono_ms);
-        }
-        self.denied_kept += cost;
-        if self.denied_kept > limits::DENIED_KEPT_MAX {
-            self.denied_kept = 0;
-            self.outputs.push_back(Output::RenewLive);
         }
     }
 

@@ -443,6 +443,7 @@ impl Server {
                     .live
                     .grant(key)
                     .map_err(network("grant a subscription"))?,
+                Output::Cut => self.sockets.live.cut(),
                 Output::RenewLive => {
                     tracing::warn!(
                         "the live socket was filled with denied subscriptions: it is opened anew"
@@ -607,6 +608,7 @@ fn heard_input(heard: Heard) -> Option<Input> {
             tracing::debug!(key = %Short(&key), bytes = topic.len(), sure, "subscription");
             Some(Input::Subscribe { key, topic, sure })
         }
+        Heard::Unsubscription(key) => Some(Input::Unsubscribe { key }),
         Heard::Stray(key) => {
             tracing::debug!(key = %Short(&key), "a message on the live socket that is no subscription");
             Some(Input::Stray { key })

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
+use std::os::fd::RawFd;
 
 use zmq::{DONTWAIT, SNDMORE};
 
@@ -90,6 +91,10 @@ pub struct LiveSocket {
     astray: bool,
     /// Published under young keys: goes out when nothing waits.
     held: Vec<(NoticeKey, Frame, Option<Frame>)>,
+    /// The file handle of the connection whose message was received last.
+    last: Option<RawFd>,
+    /// Those ended since nothing waited: what else waits from them must not end who has the handle next.
+    ended: HashSet<RawFd>,
 }
 
 impl std::fmt::Debug for LiveSocket {
@@ -110,11 +115,13 @@ pub enum Heard {
         /// Whether a grant would reach this connection.
         sure: bool,
     },
+    /// The connection with this key ended one of its subscriptions.
+    Unsubscription(PublicKey),
     /// A message that is no subscription, from the connection with this key.
     Stray(PublicKey),
     /// A grant of this key may have reached another connection.
     Doubt(NoticeKey),
-    /// Nothing that anybody has to know of: a subscription ended.
+    /// Nothing that anybody has to know of: a subscription ended with its connection.
     End,
 }
 
@@ -134,6 +141,8 @@ impl LiveSocket {
             young: HashSet::new(),
             astray: false,
             held: Vec::new(),
+            last: None,
+            ended: HashSet::new(),
         })
     }
 
@@ -150,21 +159,22 @@ impl LiveSocket {
             return self.nothing_waits().map(|()| None);
         };
         let key = user_id(&mut frame);
+        self.last = file_handle(&mut frame);
         let heard = match (frame.split_first(), key) {
             (Some((1, topic)), Some(key)) => Heard::Subscription {
                 key,
                 topic: topic.to_vec(),
                 sure: !self.astray,
             },
-            (Some((0, topic)), Some(_)) => {
+            (Some((0, topic)), Some(key)) => {
                 // Else it might end another connection's subscription.
                 if !self.astray {
                     self.socket.set_unsubscribe(topic)?;
                 }
-                Heard::End
+                Heard::Unsubscription(key)
             }
             // What libzmq itself says when a connection ends.
-            (Some((0, topic)), None) => self.ended(topic).unwrap_or(Heard::End),
+            (Some((0, topic)), None) => self.left(topic).unwrap_or(Heard::End),
             (Some((1, _)), None) => Heard::End,
             (_, key) => {
                 self.astray = true;
@@ -175,7 +185,7 @@ impl LiveSocket {
     }
 
     /// Notes that a connection with a subscription to `topic` ended.
-    fn ended(&mut self, topic: &[u8]) -> Option<Heard> {
+    fn left(&mut self, topic: &[u8]) -> Option<Heard> {
         let key = NoticeKey::from_bytes(topic)?;
         self.young.remove(&key).then(|| {
             self.held.retain(|(held, ..)| *held != key);
@@ -186,6 +196,7 @@ impl LiveSocket {
     fn nothing_waits(&mut self) -> zmq::Result<()> {
         self.astray = false;
         self.young.clear();
+        self.ended.clear();
         for (key, header, body) in std::mem::take(&mut self.held) {
             self.put(key, &header, body.as_deref())?;
         }
@@ -196,6 +207,17 @@ impl LiveSocket {
     pub fn grant(&mut self, key: NoticeKey) -> zmq::Result<()> {
         self.young.insert(key);
         self.socket.set_subscribe(&key.to_bytes())
+    }
+
+    /// Ends the connection whose message was received last, and it alone: what libzmq kept for it goes with
+    /// it. A client comes back by itself, if ZAP lets it.
+    pub fn cut(&mut self) {
+        let Some(handle) = self.last else {
+            return tracing::warn!("libzmq does not say whose connection to end");
+        };
+        if self.ended.insert(handle) {
+            shut_down(handle);
+        }
     }
 
     /// Publishes to every connection that was granted `key`, at once or when nothing waits to be
@@ -243,6 +265,24 @@ pub fn user_id(message: &mut zmq::Message) -> Option<PublicKey> {
     let mut key = [0; 32];
     hex::decode_to_slice(message.gets("User-Id")?, &mut key).ok()?;
     Some(key)
+}
+
+/// Returns the file handle of the connection that a message came by: libzmq's `ZMQ_SRCFD`, which the
+/// binding lacks, by the name under which libzmq keeps it (4.2.0 to what was its newest source in 2026).
+fn file_handle(message: &mut zmq::Message) -> Option<RawFd> {
+    message.gets("__fd")?.parse().ok()
+}
+
+/// Ends a connection; libzmq sees its end and closes it. It may have closed it already: then this does
+/// nothing, or ends a connection that was made in this very moment, whose client makes another.
+#[expect(
+    unsafe_code,
+    reason = "the handle is libzmq's, whose thread may close it"
+)]
+fn shut_down(handle: RawFd) {
+    // SAFETY: shutdown takes any number and touches no memory of this process. What is no connection
+    // (the listening sockets keep their handles) it leaves alone.
+    unsafe { libc::shutdown(handle, libc::SHUT_RDWR) };
 }
 
 #[expect(unsafe_code, reason = "zmq 0.9.2 has no setter for these options")]
@@ -454,6 +494,36 @@ mod tests {
     /// Lets libzmq's own thread do what it has to: it gives no event for what it has read ahead.
     fn settled() {
         zmq::poll(&mut [], 200).unwrap();
+    }
+
+    #[test]
+    fn p09_a_connection_is_cut_and_no_other() {
+        let ground = Ground::new();
+        let (mut live, endpoint) = live(&ground);
+        let (bob, eve) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let known = [bob.public, eve.public];
+        let reader = ground.client(zmq::SUB, &bob, &endpoint);
+        reader.set_subscribe(&BOB.to_bytes()).unwrap();
+        subscription(&ground, &mut live, &known);
+        live.grant(BOB).unwrap();
+        let greedy = ground.client(zmq::SUB, &eve, &endpoint);
+        greedy.set_subscribe(b"once").unwrap();
+        assert_eq!(subscription(&ground, &mut live, &known).key, eve.public);
+        live.cut();
+        live.cut();
+        // Its library comes back, and subscribes to all it wants as soon as it is asked for something.
+        settled();
+        assert_eq!(greedy.recv_bytes(DONTWAIT), Err(zmq::Error::EAGAIN));
+        let again = subscription(&ground, &mut live, &known);
+        assert_eq!((again.key, &again.topic[..]), (eve.public, &b"once"[..]));
+        settled();
+        publish(&mut live, BOB, b"undisturbed", None);
+        reader.set_rcvtimeo(10_000).unwrap();
+        assert_eq!(reader.recv_multipart(0).unwrap()[1], b"undisturbed");
+        assert!(
+            live.ended.is_empty(),
+            "the next who has the handle may be cut"
+        );
     }
 
     #[test]

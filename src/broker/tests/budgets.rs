@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::world::{Device, World, key_of};
+use super::world::{Device, World, key_of, leaked};
+use crate::broker::io::Input;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::UserName;
@@ -163,25 +164,26 @@ fn p08_logins_have_a_budget_and_sends_have_none() {
 }
 
 #[test]
-fn p08_denied_subscriptions_are_charged_and_the_live_socket_is_opened_anew() {
+fn p08_who_has_too_much_denied_loses_the_live_socket_and_nobody_else_does() {
     let mut world = World::new();
     let ana = Device::register(&mut world, "ana");
     let eve = Device::register(&mut world, "eve");
     let own = live_key(&mut world, &eve);
     let mut denied = 0;
     while may_listen(&world, "eve") {
+        assert_eq!(world.cut, 0);
         assert!(!world.subscribe("eve", b"sixteen bytes ..."));
         denied += 1;
     }
     assert!((1_000..4_000).contains(&denied), "{denied}");
+    assert_eq!(world.cut, 1, "with the frame that was too much");
     assert!(may_listen(&world, "ana"), "nobody else is kept out");
     assert!(world.subscribe("eve", &own), "what she may read, she may");
-    assert_eq!(world.renewed, 0);
-    while world.renewed == 0 {
+    // What was still under way, however much it is.
+    for _ in 0..10_000 {
         world.subscribe("eve", &[7; 390]);
-        denied += 1;
-        assert!(denied < 10_000, "what is kept is bounded");
     }
+    assert_eq!(world.renewed, 0, "the others keep their connections");
     let key = live_key(&mut world, &ana);
     assert!(world.subscribe("ana", &key));
     let most_ms = 2 * limits::DENIED_SUBSCRIPTIONS.burst * limits::DENIED_SUBSCRIPTIONS.micros;
@@ -189,12 +191,77 @@ fn p08_denied_subscriptions_are_charged_and_the_live_socket_is_opened_anew() {
     assert!(may_listen(&world, "eve"), "it passes");
 }
 
+/// Has so many new users denied as much as one may.
+fn crowd_is_denied(world: &mut World, from: usize) {
+    for nth in from..from + 20 {
+        let name = leaked(format!("eve{nth}"));
+        Device::register(world, name);
+        while may_listen(world, name) && world.cut == 0 {
+            world.subscribe(name, &[7; 390]);
+        }
+        world.cut = 0;
+    }
+}
+
+#[test]
+fn p09_a_crowd_has_the_live_socket_opened_anew_but_rarely() {
+    let mut world = World::new();
+    for round in 0..4 {
+        crowd_is_denied(&mut world, 20 * round);
+        assert_eq!(world.renewed, 1, "{round}");
+    }
+    world.subscribe("eve79", b"one more");
+    assert_eq!(world.cut, 1, "what is kept is bounded meanwhile");
+    world.pass(limits::LIVE_RENEWAL_MS - 1);
+    let late = Device::register(&mut world, "late");
+    world.subscribe("late", b"what is not hers");
+    assert_eq!((world.renewed, world.cut), (1, 2));
+    world.pass(1);
+    world.subscribe("late", b"what is not hers");
+    assert_eq!((world.renewed, world.cut), (2, 2));
+    let own = live_key(&mut world, &late);
+    assert!(world.subscribe("late", &own));
+}
+
+#[test]
+fn p09_who_ends_and_begins_his_own_subscription_on_and_on_is_cut_off() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let eve = Device::register(&mut world, "eve");
+    let own = live_key(&mut world, &eve);
+    let mut frames = 0;
+    while world.cut == 0 {
+        world.subscribe("eve", &own);
+        world.handle(Input::Unsubscribe { key: key_of("eve") });
+        frames += 2;
+        assert!(frames <= limits::LIVE_FRAMES.burst + 2);
+    }
+    assert!(frames >= limits::LIVE_FRAMES.burst);
+    assert!(!world.subscribe("eve", &own));
+    let key = live_key(&mut world, &ana);
+    assert!(world.subscribe("ana", &key), "nobody else notices");
+    world.pass(limits::LIVE_FRAMES.burst * limits::LIVE_FRAMES.micros / 1_000);
+    assert!(world.subscribe("eve", &own), "it passes");
+}
+
+#[test]
+fn p05_who_is_no_device_any_more_is_cut_off_the_live_socket() {
+    let mut world = World::new();
+    Device::register(&mut world, "ana");
+    let forget = Request::Logout(request::Logout { forget: true });
+    assert_eq!(refusal(&mut world, "ana", &forget), None);
+    world.subscribe("ana", b"anything");
+    assert_eq!(world.cut, 1);
+    world.handle(Input::Unsubscribe { key: key_of("ana") });
+    assert_eq!(world.cut, 2);
+}
+
 #[test]
 fn p05_a_doubtful_grant_changes_the_key() {
     let mut world = World::new();
     let ana = Device::register(&mut world, "ana");
     let old = live_key(&mut world, &ana);
-    let unsure = crate::broker::io::Input::Subscribe {
+    let unsure = Input::Subscribe {
         key: key_of("ana"),
         topic: old.to_vec(),
         sure: false,
@@ -206,9 +273,9 @@ fn p05_a_doubtful_grant_changes_the_key() {
     assert!(!world.subscribe("ana", &old));
     assert!(world.subscribe("ana", &new));
     let doubt = NoticeKey::from_bytes(&new).unwrap();
-    world.handle(crate::broker::io::Input::Doubt(doubt));
+    world.handle(Input::Doubt(doubt));
     assert_ne!(live_key(&mut world, &ana), new);
-    world.handle(crate::broker::io::Input::Doubt(doubt));
+    world.handle(Input::Doubt(doubt));
 }
 
 #[test]
@@ -222,7 +289,7 @@ fn p05_nothing_that_waited_for_the_disk_goes_out_under_a_doubtful_key() {
     let send = Request::Send(bob.request(1, &["ana"]));
     world.ask("bob", &send, Some(b"for ana alone"));
     let key = NoticeKey::from_bytes(&doubtful).unwrap();
-    world.handle(crate::broker::io::Input::Doubt(key));
+    world.handle(Input::Doubt(key));
     world.held = false;
     world.notices.clear();
     world.settle();
@@ -231,12 +298,17 @@ fn p05_nothing_that_waited_for_the_disk_goes_out_under_a_doubtful_key() {
 }
 
 #[test]
-fn p09_a_message_that_is_no_subscription_costs_much() {
+fn p09_a_message_that_is_no_subscription_costs_the_connection_and_much_else() {
     let mut world = World::new();
     let _eve = Device::register(&mut world, "eve");
-    for _ in 0..16 {
+    for nth in 0..16 {
         assert!(may_listen(&world, "eve"));
-        world.handle(crate::broker::io::Input::Stray { key: key_of("eve") });
+        assert_eq!(world.cut, nth);
+        world.handle(Input::Stray { key: key_of("eve") });
     }
     assert!(!may_listen(&world, "eve"));
+    for _ in 0..10_000 {
+        world.handle(Input::Stray { key: key_of("eve") });
+    }
+    assert_eq!(world.renewed, 0, "the others keep their connections");
 }

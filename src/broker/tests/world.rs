@@ -31,6 +31,7 @@ pub(super) struct World {
     pub(super) granted: Vec<NoticeKey>,
     /// How often the live socket was opened anew.
     pub(super) renewed: usize,
+    pub(super) cut: usize,
     pub(super) commits: usize,
     pub(super) changes: usize,
     /// Where each key's connection comes from; `127.0.0.1` for those that are not here.
@@ -82,6 +83,7 @@ impl World {
             bodies: Vec::new(),
             granted: Vec::new(),
             renewed: 0,
+            cut: 0,
             commits: 0,
             changes: 0,
             addresses: HashMap::new(),
@@ -128,6 +130,7 @@ impl World {
                     self.notices.push((key, notice));
                 }
                 Output::Grant(key) => self.granted.push(key),
+                Output::Cut => self.cut += 1,
                 Output::RenewLive => self.renewed += 1,
                 Output::Commit(ticket, changes) => {
                     self.commits += 1;
