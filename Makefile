@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build run demo check test torture fuzz mutants bench install
+.PHONY: help setup setup-build build run demo check test torture fuzz mutants bench bench-setup bench-own install
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -43,7 +43,13 @@ fuzz: setup-build ## fuzz every parser that meets strangers (PARSERS="names ..."
 mutants: setup ## take the guards of the promises away, one at a time, and see tests go red; then cargo-mutants on the core (hours)
 	@tools/mutants.sh
 
-bench: setup-build ## measure: acks per second, fan-out, restart, chat
+bench: setup-build ## Correio beside other servers and the machine's limits (ONLY="correio:w1 redis", FRESH=1; bench/README.md)
+	@bench/run
+
+bench-setup: ## install the servers it is compared with (Debian, as root): Redis, NATS, RabbitMQ, Mosquitto
+	@bench/setup.sh
+
+bench-own: setup-build ## measure Correio's parts: acks per second, fan-out, restart, store, chat (docs/figures.md)
 	@$(CARGO) bench --locked --bench server --bench store --bench chat
 
 install: build ## put both programs into PREFIX/bin (PREFIX=/usr/local)

@@ -9,6 +9,7 @@ step() { printf 'check: %s\n' "$*"; }
 
 step 'cargo fmt --check'
 cargo fmt --check
+cargo fmt --check --manifest-path bench/Cargo.toml
 step 'cargo clippy --all-targets'
 cargo clippy --quiet --locked --all-targets -- -D warnings
 step 'cargo doc, private items too'

@@ -4,6 +4,11 @@
 //! mended by itself: `server.url` is read again when the address came from a file, `hello` is said
 //! first, and everything unanswered goes out again. What that means for sessions and sends is decided
 //! in [`session`](super::session); when to repeat what, in [`core`](super::core).
+//!
+//! A program with thousands of connections shares [`Sockets`] among them and never waits in one: it polls
+//! [`Connection::fds`] and calls [`Connection::turn`].
+
+mod polled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +28,8 @@ use crate::protocol::notice::{KEY_BYTES, Notice};
 use crate::protocol::reply::{self, DecodeError};
 use crate::protocol::request::{self, Request};
 use crate::protocol::{FEATURES, MAGIC, PublicKey, VERSION, VERSION_OLDEST};
+
+pub use polled::Sockets;
 
 /// Notices kept while a request is waited for. More are dropped: they are hints, and the gap they
 /// leave is noticed.
@@ -49,7 +56,7 @@ pub struct Connection {
     requests_socket: Socket,
     monitor: Socket,
     live_socket: Option<LiveSocket>,
-    context: zmq::Context,
+    context: Arc<zmq::Context>,
     place: Place,
     keys: KeyPair,
     endpoint: String,
@@ -104,8 +111,16 @@ impl Connection {
     /// Connects and says hello. Gives up after `patience`, or as soon as it is clear that another
     /// server listens there.
     pub fn open(place: &Place, keys: &KeyPair, patience: Duration) -> Result<Self, ClientError> {
+        Self::open_in(Arc::new(zmq::Context::new()), place, keys, patience)
+    }
+
+    fn open_in(
+        context: Arc<zmq::Context>,
+        place: &Place,
+        keys: &KeyPair,
+        patience: Duration,
+    ) -> Result<Self, ClientError> {
         keys::require_curve()?;
-        let context = zmq::Context::new();
         let requests_socket = dealer(&context, keys, &place.url.key)?;
         let monitor = monitor(&context, &requests_socket)?;
         let endpoint = place.url.endpoint(place.url.port);
@@ -244,6 +259,14 @@ impl Connection {
 
     /// Moves bytes once: waits until something happens or `until_ms` comes.
     pub fn pump(&mut self, until_ms: u64) -> Result<(), ClientError> {
+        let due_ms = self.put_out()?;
+        let wait_ms = until_ms.min(due_ms).saturating_sub(self.now_ms());
+        self.poll(i64::try_from(wait_ms.min(60_000)).unwrap_or(60_000))?;
+        self.take_in()
+    }
+
+    /// Hands to the socket what can go out. Returns when something is due without any input.
+    fn put_out(&mut self) -> Result<u64, ClientError> {
         self.reread_place()?;
         let now_ms = self.now_ms();
         let wake_ms = self.requests.tick(now_ms).unwrap_or(u64::MAX);
@@ -253,8 +276,11 @@ impl Connection {
         } else {
             now_ms + REREAD_MS
         };
-        let wait_ms = until_ms.min(wake_ms).min(reread).saturating_sub(now_ms);
-        self.poll(i64::try_from(wait_ms.min(60_000)).unwrap_or(60_000))?;
+        Ok(wake_ms.min(reread))
+    }
+
+    /// Reads everything there is to read.
+    fn take_in(&mut self) -> Result<(), ClientError> {
         self.read_monitor()?;
         self.read_replies()?;
         self.read_notices()?;

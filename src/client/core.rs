@@ -147,6 +147,11 @@ impl Requests {
         Some(number)
     }
 
+    /// Returns the oldest request whose reply is here and was not taken.
+    pub fn answered(&self) -> Option<RequestNumber> {
+        self.done.keys().next().copied()
+    }
+
     /// Returns the reply's header and body frames, once.
     pub fn take(&mut self, number: RequestNumber) -> Option<Vec<Vec<u8>>> {
         self.done.remove(&number)
@@ -347,9 +352,11 @@ mod tests {
         let answer = reply(&requests, two);
         assert_eq!(requests.accept(answer.clone()), Some(two));
         assert_eq!(requests.accept(answer), None, "a double");
+        assert_eq!(requests.answered(), Some(two));
         assert_eq!(requests.take(one), None);
         assert_eq!(requests.take(two), Some(vec![b"{}".to_vec()]));
         assert_eq!(requests.take(two), None);
+        assert_eq!(requests.answered(), None);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! libzmq's monitor of a socket: what happens to its connections. Decides nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use zmq::{Context, Socket, SocketEvent};
 
-/// Watches `events` of a socket, which must be the only watched one of its context. They are read from
-/// the socket returned, with [`raw_event`].
+/// Tells the watched sockets of a context apart.
+static WATCHED: AtomicU64 = AtomicU64::new(0);
+
+/// Watches `events` of a socket. They are read from the socket returned, with [`raw_event`].
 pub(crate) fn watch(
     context: &Context,
     socket: &Socket,
@@ -12,10 +16,12 @@ pub(crate) fn watch(
     let mask = events
         .iter()
         .fold(0, |mask, event| mask | i32::from(event.to_raw()));
-    socket.monitor("inproc://monitor", mask)?;
+    let nth = WATCHED.fetch_add(1, Ordering::Relaxed);
+    let endpoint = format!("inproc://monitor-{nth}");
+    socket.monitor(&endpoint, mask)?;
     let monitor = context.socket(zmq::PAIR)?;
     monitor.set_linger(0)?;
-    monitor.connect("inproc://monitor")?;
+    monitor.connect(&endpoint)?;
     Ok(monitor)
 }
 

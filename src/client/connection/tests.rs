@@ -175,3 +175,67 @@ fn something_else_that_listens_is_no_server_of_ours() {
         "{wrong}"
     );
 }
+
+#[test]
+fn polled_connections_share_their_sockets_and_never_wait() {
+    const CONNECTIONS: usize = 3;
+    let fake = Fake::new("2001-01-01T00:00:00Z");
+    let place = fake.place.clone();
+    let server = std::thread::spawn(move || {
+        for _ in 0..CONNECTIONS {
+            let asked = fake.serve();
+            let answer = br#"{"ok":true,"durability":"fsync"}"#.to_vec();
+            let reply = [asked[0].clone(), asked[1].clone(), answer];
+            fake.socket.send_multipart(reply, 0).unwrap();
+        }
+        fake
+    });
+    let sockets = Sockets::default();
+    let open = |_| {
+        let keys = KeyPair::generate().unwrap();
+        Connection::open_on(&sockets, &place, &keys, Duration::from_secs(10)).unwrap()
+    };
+    let mut connections: Vec<Connection> = (0..CONNECTIONS).map(open).collect();
+    assert!(
+        connections
+            .iter()
+            .all(|one| Arc::ptr_eq(&one.context, &connections[0].context))
+    );
+    let asked: Vec<RequestNumber> = connections
+        .iter_mut()
+        .map(|one| one.submit(&close(), None))
+        .collect();
+    for (connection, number) in connections.iter_mut().zip(asked) {
+        let mut due_ms = connection.turn().unwrap();
+        while connection.answered().is_none() {
+            let fds = connection.fds().unwrap();
+            let mut items: Vec<_> = fds
+                .iter()
+                .map(|fd| PollItem::from_fd(*fd, PollEvents::POLLIN))
+                .collect();
+            let wait_ms = due_ms.saturating_sub(connection.now_ms()).min(10_000);
+            zmq::poll(&mut items, wait_ms.try_into().unwrap()).unwrap();
+            due_ms = connection.turn().unwrap();
+        }
+        assert_eq!(connection.answered(), Some(number));
+        let answer = connection.answer::<reply::Done>(number, "close");
+        assert_eq!(answer.unwrap().unwrap().0.durability, "fsync");
+        assert!(connection.answer::<reply::Done>(number, "close").is_none());
+    }
+    drop(server.join().unwrap());
+}
+
+#[test]
+fn sockets_open_another_context_when_one_is_full() {
+    let sockets = Sockets::default();
+    let seats: Vec<_> = (0..251).map(|_| sockets.seat()).collect();
+    assert!(Arc::ptr_eq(&seats[0], &seats[249]));
+    assert!(!Arc::ptr_eq(&seats[0], &seats[250]));
+    drop(seats);
+    let contexts = sockets.contexts.lock().unwrap().len();
+    let again = sockets.seat();
+    assert!(
+        Arc::strong_count(&again) == 2 && contexts == 2,
+        "room is used again"
+    );
+}
