@@ -7,8 +7,8 @@ use crate::goals::{GOALS, Goal};
 use crate::summary::{PEERS, Results, grouped};
 
 const WIDTH: f64 = 860.0;
-const LABEL: f64 = 130.0;
-const BAR: f64 = 480.0;
+const LABEL: f64 = 170.0;
+const BAR: f64 = 560.0;
 const STEP: f64 = 17.0;
 const HEAD: f64 = 26.0;
 
