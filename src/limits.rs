@@ -204,6 +204,10 @@ pub const FILE_PIECE_BYTES: usize = FRAME_BYTES_MAX - 64;
 /// Bytes of a file that may be under way beyond what the receiver has written.
 pub const FILE_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Bytes by which the memory of `mailctl` may grow in a chat: far more than its windows and queues take
+/// ([`LINES_BYTES_MAX`], [`FILE_WINDOW_BYTES`]), so that only a flood comes to it.
+pub const CHAT_HELD_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// Milliseconds between two signs of life in a chat.
 pub const CHAT_BEAT_MS: u64 = 2_000;
 

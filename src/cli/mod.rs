@@ -25,6 +25,7 @@ pub mod args;
 pub mod commands;
 pub mod error;
 pub mod json;
+mod memory;
 pub mod shell;
 pub mod show;
 pub mod times;

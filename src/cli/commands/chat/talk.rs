@@ -14,6 +14,7 @@ use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
 use crate::chat::{Chat, Told, Undelivered, Unsaid, Voice};
 use crate::cli::error::CliError;
+use crate::cli::memory::Memory;
 use crate::cli::untrusted::visible;
 use crate::client::ClientError;
 use crate::client::home::Account;
@@ -108,6 +109,7 @@ pub(crate) struct Talk {
     deaf: Option<CliError>,
     last_seq: Seq,
     server_down: bool,
+    memory: Memory,
 }
 
 /// A chat that is over.
@@ -147,6 +149,7 @@ impl Talk {
             deaf: None,
             last_seq: 0,
             server_down: false,
+            memory: Memory::of_chat(),
         })
     }
 
@@ -191,6 +194,11 @@ impl Talk {
                 None => {}
             }
             self.mind_files(listener);
+            if let Some(flooded) = self.memory.flooded(&self.party.peer) {
+                // Nothing is waited for, no goodbye either.
+                self.deaf = Some(flooded);
+                break End::Lost;
+            }
             if !stopped && (stop.load(Ordering::Relaxed) || self.deaf.is_some()) {
                 stopped = true;
                 self.mouth.stop();

@@ -28,6 +28,7 @@ use crate::chat::{Chat, Options, Told, Undelivered, Unsaid, Voice};
 use crate::cli::args::ADVERTISE;
 use crate::cli::commands::chat::talk::{Over, Party, verdict};
 use crate::cli::error::CliError;
+use crate::cli::memory::Memory;
 use crate::cli::show::counted;
 use crate::cli::times;
 use crate::cli::ui::terminal_width;
@@ -90,6 +91,7 @@ struct Play<'a, 's> {
     /// Why nothing is acknowledged any more.
     deaf: Option<CliError>,
     end: Option<End>,
+    memory: Memory,
 }
 
 impl Stage<'_> {
@@ -120,6 +122,7 @@ impl Stage<'_> {
             stopped: false,
             deaf: None,
             end: None,
+            memory: Memory::of_chat(),
             stage: self,
         };
         let over = play.run();
@@ -160,6 +163,11 @@ impl Play<'_, '_> {
         self.perform(late);
         self.desk.tell(self.stage.terminal.above(), now_ms);
         self.screen.set_busy(self.desk.is_busy());
+        if let Some(flooded) = self.memory.flooded(&self.party.peer) {
+            // Nothing is waited for, no goodbye either.
+            self.deaf = Some(flooded);
+            self.end = Some(End::Lost);
+        }
     }
 
     fn now_ms(&self) -> u64 {
