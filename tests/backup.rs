@@ -184,7 +184,12 @@ fn p02_p03_a_restored_server_is_the_one_of_before() {
     (bob.number, bob.settled_below) = (number + 1, number + 1);
     assert!(bob.mail("news", b"new") > JUMP, "no id is given out twice");
     let shown = ctl.ok(&["refresh", "--json"]);
-    assert_eq!(shown.err, "", "mailctl notices nothing");
+    assert_eq!(shown.err.lines().count(), 1, "{}", shown.err);
+    assert!(
+        shown.err.contains("put back from a backup"),
+        "{}",
+        shown.err
+    );
     let bodies: Vec<_> = shown.objects().iter().map(|o| o["body"].clone()).collect();
     assert_eq!(bodies, ["read before", "waiting", "once", "new"]);
 }

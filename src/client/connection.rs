@@ -358,6 +358,11 @@ impl Connection {
             .map_err(zmq_failed("unsubscribe"))
     }
 
+    /// Forgets the notices that came: their server is no more.
+    pub fn drop_notices(&mut self) {
+        self.notices.clear();
+    }
+
     /// Returns the next notice, if one came.
     pub fn next_notice(&mut self) -> Option<Live> {
         self.notices.pop_front()

@@ -282,6 +282,13 @@ impl Positions {
         self.logs.entry(log).or_insert(id);
     }
 
+    /// Goes on in a log from `id`, wherever it was; one that is not followed stays so.
+    pub fn restart(&mut self, log: LogNumber, id: MailId) {
+        if let Some(at) = self.logs.get_mut(&log) {
+            *at = id;
+        }
+    }
+
     /// Stops following a log.
     pub fn leave(&mut self, log: LogNumber) {
         self.logs.remove(&log);

@@ -23,10 +23,10 @@ pub fn mail_header(mail: &Mail) -> Vec<u8> {
 }
 
 /// Reads the name of a mail's file; returns its names in `new/` and in `cur/`.
-pub fn mailbox_names(name: &str) -> Option<((MailId, LogNumber), [String; 2])> {
-    let (id, log) = mailbox::parse_name(name)?;
-    let names = [mailbox::name_of(id, log), mailbox::seen_name(id, log)];
-    Some(((id, log), names))
+pub fn mailbox_names(name: &str) -> Option<((u32, MailId, LogNumber), [String; 2])> {
+    let place = mailbox::parse_name(name)?;
+    let names = [mailbox::name_of(place), mailbox::seen_name(place)];
+    Some(((place.round, place.id, place.log), names))
 }
 
 /// Reads the name of a file of the outbox as one of both kinds; returns it as it would be written.

@@ -13,6 +13,10 @@
 //! Showing is a claim on the file (a lock that ends with the process), print, flush, move to `cur/`. Of
 //! several processes each mail is shown by one; what a dead one claimed is shown by the next.
 //!
+//! When the server went back in time ([`Back`]), a new **round** begins: the marks are put where the server says
+//! this device stands, and what comes then is told apart by its file's name (`<id>.<log>-<round>.mail`), since ids are
+//! given out again. A mail of before that comes once more is known by what is in it.
+//!
 //! Other programs (mutt, aerc, notmuch) may read and move the files. This module opens no sockets.
 
 use std::collections::BTreeMap;
@@ -43,6 +47,20 @@ pub struct Mail {
     /// Its body, exactly as it was sent.
     pub body: Vec<u8>,
 }
+
+/// How a server went back in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Back {
+    /// It was put back from a backup, or went on after a loss, and says so: its incarnation is another.
+    Restored,
+    /// Its data are an older copy of themselves, and it does not know.
+    Older,
+}
+
+/// The marks as they were before a question was asked: only what was known then can contradict the answer.
+#[derive(Debug)]
+pub struct Seen(MarksFile);
 
 /// How far a log is in the mailbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,6 +116,19 @@ pub struct Mailbox {
     account: PathBuf,
     mail: PathBuf,
     server: String,
+    /// The round of the session that stores here.
+    round: Option<Round>,
+}
+
+/// How often the server was found to have gone back.
+type Round = u32;
+
+/// What a mail's file is called; in the order in which mails are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) round: Round,
+    pub(super) id: MailId,
+    pub(super) log: LogNumber,
 }
 
 /// A mail in `new/` that this process alone may show, until this is dropped.
@@ -107,6 +138,7 @@ pub struct Claim {
     pub id: MailId,
     /// Its log.
     pub log: LogNumber,
+    name: Name,
     path: PathBuf,
     _lock: File,
 }
@@ -126,7 +158,7 @@ pub struct TrimmedClaim {
     _lock: File,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct MarksFile {
     v: u32,
     /// The store's identity at the server: when it changes, counts start over.
@@ -134,6 +166,11 @@ pub(super) struct MarksFile {
     logs: BTreeMap<LogNumber, LogMark>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     trimmed: Vec<TrimmedNotice>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    round: Round,
+    /// The server went back, and nobody has told yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    back: Option<Back>,
 }
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -144,6 +181,12 @@ struct LogMark {
     /// The highest mark there ever was: below it, after a rewind, a mail may be here already.
     #[serde(default)]
     highest: MailId,
+    /// The newest mail of the log that is known to have been at the server, in this round.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    head: MailId,
+    /// The marks at which earlier rounds ended.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    past: BTreeMap<Round, MailId>,
     /// This user does not read it any more: should he again, that starts where the server says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     left: bool,
@@ -176,6 +219,7 @@ impl Mailbox {
             account: account.to_owned(),
             mail,
             server: server.to_owned(),
+            round: None,
         })
     }
 
@@ -195,20 +239,15 @@ impl Mailbox {
     }
 
     /// Gets to know logs: one without a mark, or that was left before, starts where the server says
-    /// this device stands. Returns those whose mark moved so. After a change of `incarnation` no count
-    /// of before is trusted.
-    pub fn meet(&self, logs: &[LogInfo], incarnation: u64) -> Result<Vec<LogNumber>, FileError> {
+    /// this device stands. Returns those whose mark moved so.
+    pub fn meet(&self, logs: &[LogInfo]) -> Result<Vec<LogNumber>, FileError> {
         let known = self.read_marks()?;
         let is_known = |info: &LogInfo| known.logs.get(&info.log).is_some_and(|at| !at.left);
-        if logs.iter().all(is_known) && known.incarnation == incarnation {
+        if logs.iter().all(is_known) {
             return Ok(Vec::new());
         }
         let _lock = self.lock()?;
         let mut marks = self.read_marks()?;
-        if marks.incarnation != incarnation {
-            marks.incarnation = incarnation;
-            marks.logs.values_mut().for_each(|log| log.n = None);
-        }
         let mut moved = Vec::new();
         for info in logs {
             let at = marks.logs.entry(info.log).or_insert_with(|| starting(info));
@@ -254,12 +293,17 @@ impl Mailbox {
     pub fn store_page(&self, piece: &Piece<'_>) -> Result<Stored, FileError> {
         let _lock = self.lock()?;
         let mut marks = self.read_marks()?;
+        let is_of_now = self.is_of(&marks);
+        let before = marks.clone();
         let at = marks.logs.entry(piece.log).or_default();
         let mark = at.mark();
         if piece.through.id <= mark.id {
             return Ok(Stored::Upto(mark));
         }
-        if piece.after > mark.id || (piece.trimmed.is_some() && piece.after != mark.id) {
+        if !is_of_now
+            || piece.after > mark.id
+            || (piece.trimmed.is_some() && piece.after != mark.id)
+        {
             return Ok(Stored::Elsewhere(mark));
         }
         let fresh: Vec<&Mail> = piece
@@ -267,9 +311,10 @@ impl Mailbox {
             .iter()
             .filter(|mail| mail.envelope.id > mark.id)
             .collect();
-        let highest = at.highest;
         piece.address.clone_into(&mut at.address);
         at.advance(piece.through);
+        let newest = piece.mails.last().map_or(0, |mail| mail.envelope.id);
+        at.head = at.head.max(newest);
         marks
             .trimmed
             .extend(piece.trimmed.map(|trimmed| TrimmedNotice {
@@ -278,7 +323,7 @@ impl Mailbox {
                 count: trimmed.count,
                 from_id: trimmed.from_id,
             }));
-        self.write_mails(&fresh, highest)?;
+        self.write_mails(&fresh, &before)?;
         self.write_marks(&marks)?;
         Ok(Stored::Upto(piece.through))
     }
@@ -288,7 +333,11 @@ impl Mailbox {
     pub fn store_live(&self, mails: &[Mail]) -> Result<BTreeMap<LogNumber, Mark>, FileError> {
         let _lock = self.lock()?;
         let mut marks = self.read_marks()?;
-        let (mut fresh, mut moved, mut highest) = (Vec::new(), BTreeMap::new(), 0);
+        let (mut fresh, mut moved) = (Vec::new(), BTreeMap::new());
+        if !self.is_of(&marks) {
+            return Ok(moved);
+        }
+        let before = marks.clone();
         for mail in mails {
             let Some(at) = marks.logs.get_mut(&mail.log) else {
                 continue;
@@ -296,34 +345,46 @@ impl Mailbox {
             if mail.envelope.prev > at.id || mail.envelope.id <= at.id {
                 continue;
             }
-            highest = highest.max(at.highest);
             let to = Mark {
                 id: mail.envelope.id,
                 n: Some(mail.envelope.n),
             };
             at.advance(to);
+            at.head = at.head.max(to.id);
             moved.insert(mail.log, to);
             fresh.push(mail);
         }
         if !fresh.is_empty() {
-            self.write_mails(&fresh, highest)?;
+            self.write_mails(&fresh, &before)?;
             self.write_marks(&marks)?;
         }
         Ok(moved)
     }
 
-    /// Returns what was not shown yet, by id.
+    /// Returns what was not shown yet, by id; mails of before the server went back come first, and under an
+    /// id that it gave out again there are two.
     pub fn unseen(&self) -> Result<Vec<(MailId, LogNumber)>, FileError> {
         let mut unseen = parsed_names(&self.mail.join("new"))?;
         let marks = self.read_marks()?;
-        unseen.retain(|(id, log)| marks.logs.get(log).is_some_and(|at| *id <= at.id));
+        unseen.retain(|name| marks.counts(name));
         unseen.sort_unstable();
-        Ok(unseen)
+        Ok(unseen.iter().map(|name| (name.id, name.log)).collect())
     }
 
     /// Claims an unseen mail for showing; nothing when it was shown or another process is at it.
     pub fn claim(&self, id: MailId, log: LogNumber) -> Result<Option<Claim>, FileError> {
-        let path = self.mail.join("new").join(name_of(id, log));
+        let marks = self.read_marks()?;
+        let names = (0..=marks.round).map(|round| Name { round, id, log });
+        for name in names.filter(|name| marks.counts(name)) {
+            if let Some(claim) = self.claim_one(name)? {
+                return Ok(Some(claim));
+            }
+        }
+        Ok(None)
+    }
+
+    fn claim_one(&self, name: Name) -> Result<Option<Claim>, FileError> {
+        let path = self.mail.join("new").join(name_of(name));
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -331,8 +392,9 @@ impl Mailbox {
         };
         let free = file.try_lock().is_ok() && files::is_at(&file, &path);
         Ok(free.then_some(Claim {
-            id,
-            log,
+            id: name.id,
+            log: name.log,
+            name,
             path,
             _lock: file,
         }))
@@ -352,7 +414,7 @@ impl Mailbox {
     /// Moves one mail that was shown to `cur/`: from here on no process shows it again. Only a power
     /// cut before [`Mailbox::sync_shown`] can undo that.
     pub fn mark_shown(&self, claim: &Claim) -> Result<(), FileError> {
-        let to = self.mail.join("cur").join(seen_name(claim.id, claim.log));
+        let to = self.mail.join("cur").join(seen_name(claim.name));
         match fs::rename(&claim.path, &to) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(failed("move", &claim.path)(error))
@@ -367,17 +429,11 @@ impl Mailbox {
         files::sync_folder(&self.mail.join("new"))
     }
 
-    /// Returns a mail of the mailbox, shown or not.
+    /// Returns a mail of the mailbox, shown or not; of two with this id the later one.
     pub fn get(&self, id: MailId) -> Result<Option<Mail>, FileError> {
-        let start = format!("{id:016}.");
-        for folder in ["new", "cur"] {
-            let folder = self.mail.join(folder);
-            let found = files::names(&folder)?.find(|name| name.starts_with(&start));
-            if let Some(name) = found {
-                return read_mail(&folder.join(name)).map(Some);
-            }
-        }
-        Ok(None)
+        let found = self.files()?.into_iter().filter(|(name, _)| name.id == id);
+        let newest = found.max_by_key(|(name, _)| *name);
+        newest.map(|(_, path)| read_mail(&path)).transpose()
     }
 
     /// Claims the notices of trimming that were not told yet; nothing when there are none, or when
@@ -413,6 +469,11 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Says whether this handle's session knows the server as it is in the marks.
+    fn is_of(&self, marks: &MarksFile) -> bool {
+        self.round.is_none_or(|round| round == marks.round)
+    }
+
     fn lock(&self) -> Result<File, FileError> {
         files::lock(&self.account.join("mailbox.lock"))
     }
@@ -433,18 +494,14 @@ impl Mailbox {
         files::replace_json(&self.marks_path(), marks)
     }
 
-    /// Makes files of mails in `new/`, durably. Those at or below `highest` may be here already.
-    fn write_mails(&self, mails: &[&Mail], highest: MailId) -> Result<(), FileError> {
-        let here = if mails.iter().any(|mail| mail.envelope.id <= highest) {
-            self.here()?
-        } else {
-            Vec::new()
-        };
-        let is_new = |mail: &&&Mail| here.binary_search(&(mail.envelope.id, mail.log)).is_err();
-        let fresh: Vec<&Mail> = mails.iter().filter(is_new).copied().collect();
-        self.write_aside(&fresh)?;
+    /// Makes files of mails in `new/`, durably. Those at or below the highest mark there was in their log
+    /// may be here already.
+    fn write_mails(&self, mails: &[&Mail], marks: &MarksFile) -> Result<(), FileError> {
+        let fresh = self.missing(mails, marks, true)?;
+        let round = marks.round;
+        self.write_aside(&fresh, round)?;
         for mail in &fresh {
-            let name = name_of(mail.envelope.id, mail.log);
+            let name = name_of(Name::of(mail, round));
             let aside = self.mail.join("tmp").join(&name);
             fs::rename(&aside, self.mail.join("new").join(&name))
                 .map_err(failed("rename", &aside))?;
@@ -452,15 +509,23 @@ impl Mailbox {
         files::sync_folder(&self.mail.join("new"))
     }
 
-    fn write_aside(&self, mails: &[&Mail]) -> Result<(), FileError> {
+    fn write_aside(&self, mails: &[&Mail], round: Round) -> Result<(), FileError> {
         let share = mails.len().div_ceil(WRITERS).max(1);
         if share == 1 && mails.len() < 2 {
-            return mails.iter().try_for_each(|mail| self.write_one(mail));
+            return mails
+                .iter()
+                .try_for_each(|mail| self.write_one(mail, round));
         }
         std::thread::scope(|scope| {
             let writers: Vec<_> = mails
                 .chunks(share)
-                .map(|chunk| scope.spawn(|| chunk.iter().try_for_each(|mail| self.write_one(mail))))
+                .map(|chunk| {
+                    scope.spawn(move || {
+                        chunk
+                            .iter()
+                            .try_for_each(|mail| self.write_one(mail, round))
+                    })
+                })
                 .collect();
             writers
                 .into_iter()
@@ -468,20 +533,23 @@ impl Mailbox {
         })
     }
 
-    fn write_one(&self, mail: &Mail) -> Result<(), FileError> {
-        let path = self
-            .mail
-            .join("tmp")
-            .join(name_of(mail.envelope.id, mail.log));
-        let header = mime::header(mail, &self.server);
+    fn write_one(&self, mail: &Mail, round: Round) -> Result<(), FileError> {
+        let path = self.mail.join("tmp").join(name_of(Name::of(mail, round)));
+        let header = match round {
+            0 => mime::header(mail, &self.server),
+            // Mail readers take two mails of one Message-ID for one.
+            _ => mime::header(mail, &format!("{}.{round}", self.server)),
+        };
         files::write_synced(&path, &[&header, &mail.body]).map(drop)
     }
 
-    /// Returns every mail that is here, sorted.
-    fn here(&self) -> Result<Vec<(MailId, LogNumber)>, FileError> {
-        let mut here = parsed_names(&self.mail.join("new"))?;
-        here.extend(parsed_names(&self.mail.join("cur"))?);
-        here.sort_unstable();
+    /// Returns every file of a mail that is here.
+    fn files(&self) -> Result<Vec<(Name, PathBuf)>, FileError> {
+        let mut here = Vec::new();
+        for folder in ["new", "cur"].map(|folder| self.mail.join(folder)) {
+            let named = |name: String| Some((parse_name(&name)?, folder.join(name)));
+            here.extend(files::names(&folder)?.filter_map(named));
+        }
         Ok(here)
     }
 }
@@ -492,26 +560,37 @@ fn starting(info: &LogInfo) -> LogMark {
         id: info.cursor,
         n: Some(info.n),
         highest: info.cursor,
+        head: 0,
+        past: BTreeMap::new(),
         left: false,
     }
 }
 
 /// Sixteen digits hold every id (they are below 2^53), so names sort by id.
-pub(super) fn name_of(id: MailId, log: LogNumber) -> String {
-    format!("{id:016}.{log}.mail")
+pub(super) fn name_of(name: Name) -> String {
+    let Name { round, id, log } = name;
+    match round {
+        0 => format!("{id:016}.{log}.mail"),
+        _ => format!("{id:016}.{log}-{round}.mail"),
+    }
 }
 
-pub(super) fn seen_name(id: MailId, log: LogNumber) -> String {
-    format!("{}:2,S", name_of(id, log))
+pub(super) fn seen_name(name: Name) -> String {
+    format!("{}:2,S", name_of(name))
 }
 
-pub(super) fn parse_name(name: &str) -> Option<(MailId, LogNumber)> {
+pub(super) fn parse_name(name: &str) -> Option<Name> {
     let base = name.split_once(':').map_or(name, |(base, _flags)| base);
     let (id, log) = base.strip_suffix(".mail")?.split_once('.')?;
-    Some((id.parse().ok()?, log.parse().ok()?))
+    let (log, round) = log.split_once('-').unwrap_or((log, "0"));
+    Some(Name {
+        round: round.parse().ok()?,
+        id: id.parse().ok()?,
+        log: log.parse().ok()?,
+    })
 }
 
-fn parsed_names(folder: &Path) -> Result<Vec<(MailId, LogNumber)>, FileError> {
+fn parsed_names(folder: &Path) -> Result<Vec<Name>, FileError> {
     Ok(files::names(folder)?
         .filter_map(|name| parse_name(&name))
         .collect())
@@ -522,5 +601,7 @@ fn read_mail(path: &Path) -> Result<Mail, FileError> {
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
 }
 
+mod rounds;
+use rounds::is_zero;
 #[cfg(test)]
 mod tests;

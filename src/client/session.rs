@@ -11,6 +11,7 @@
 mod chat;
 mod fetch;
 mod lease;
+mod round;
 mod send;
 mod watch;
 
@@ -22,7 +23,7 @@ use serde::de::DeserializeOwned;
 use super::connection::{Answer, Connection};
 use super::error::ClientError;
 use super::home::{Account, Place};
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Seen};
 use super::outbox::Outbox;
 use crate::auth::keys::KeyPair;
 use crate::limits::LOGIN_TOPICS_MAX;
@@ -102,6 +103,10 @@ pub struct Session {
     watch: watch::Watch,
     /// The account's logouts when the session was opened.
     logouts: u64,
+    /// How often the server was found to have gone back.
+    turns: u32,
+    /// The server went back, and this session only looks: it takes no mark for what it was.
+    is_astray: bool,
 }
 
 impl Session {
@@ -114,6 +119,7 @@ impl Session {
         let mut connection = Connection::open(account.place(), account.keys(), patience)?;
         let deadline_ms = connection.deadline_ms(options.timeout);
         let asked = outbox.stream()?;
+        let seen = mailbox.seen()?;
         let request = login_request(account, &options, None, asked);
         let (login, _) = connection.call::<reply::Login>(&request, None, deadline_ms)?;
         let mut session = Self {
@@ -129,8 +135,10 @@ impl Session {
             lease: lease::Lease::default(),
             watch: watch::Watch::default(),
             logouts,
+            turns: 0,
+            is_astray: false,
         };
-        session.logged_in(asked)?;
+        session.logged_in(asked, &seen)?;
         session.join_rest()?;
         session.start_watch()?;
         Ok(session)
@@ -348,12 +356,16 @@ impl Session {
         make: impl Fn(SessionId) -> Request,
     ) -> Result<Answer<T>, ClientError> {
         let deadline_ms = self.deadline_ms();
+        let turns = self.turns;
         loop {
             let request = make(self.login.session.clone());
             let answer = self.connection.call::<T>(&request, None, deadline_ms);
             match answer {
                 Err(failure) => self.overcome(failure.error, deadline_ms)?,
                 Ok(answer) => return Ok(answer),
+            }
+            if self.turns != turns && matches!(request, Request::Ack(_)) {
+                return Err(round::ack_of_before());
             }
         }
     }
@@ -389,6 +401,7 @@ impl Session {
             return Err(ClientError::LoggedOut);
         }
         let asked = self.outbox.stream()?;
+        let seen = self.mailbox.seen()?;
         let resume = Some(self.login.session.clone());
         let request = login_request(&self.account, &self.options, resume, asked);
         let (login, _) = self
@@ -396,11 +409,11 @@ impl Session {
             .call::<reply::Login>(&request, None, deadline_ms)?;
         self.generation = self.connection.generation();
         self.login = login;
-        self.logged_in(asked)
+        self.logged_in(asked, &seen)
     }
 
     /// Takes in the reply to a login.
-    fn logged_in(&mut self, asked: Option<u64>) -> Result<(), ClientError> {
+    fn logged_in(&mut self, asked: Option<u64>, seen: &Seen) -> Result<(), ClientError> {
         match self.login.stream {
             Some(given) => {
                 self.outbox.adopt_stream(asked, given)?;
@@ -416,6 +429,7 @@ impl Session {
             logs.extend(page.logs);
             more = page.more_after;
         }
+        self.take_round(&logs, seen)?;
         if !self.options.no_ack {
             self.meet(&logs)?;
         }
@@ -426,6 +440,7 @@ impl Session {
         self.through = self.login.through;
         if !self.options.no_ack {
             self.mailbox.leave(|log| !self.logs.contains_key(&log))?;
+            self.acknowledge_leftovers()?;
         }
         if self.options.standing && self.options.want_port {
             self.take_lease()?;
@@ -446,8 +461,7 @@ impl Session {
 
     /// Brings the mailbox to know logs; a watcher starts anew in those that were left meanwhile.
     fn meet(&mut self, logs: &[LogInfo]) -> Result<(), ClientError> {
-        let incarnation = self.connection.hello().incarnation;
-        let moved = self.mailbox.meet(logs, incarnation)?;
+        let moved = self.mailbox.meet(logs)?;
         for info in logs.iter().filter(|info| moved.contains(&info.log)) {
             self.watch.pass(info.log, info.cursor);
         }

@@ -7,6 +7,7 @@ use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
 use crate::client::home::{Account, Home, HomeError, Place};
+use crate::client::mailbox::Back;
 use crate::client::session::{Options, Session, Which};
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
@@ -159,6 +160,7 @@ impl Context<'_> {
         if let Some(warning) = times::skew_warning(&session.hello().now) {
             self.ui.warn(warning);
         }
+        tell_going_back(self.ui, &session)?;
         Ok(session)
     }
 }
@@ -179,6 +181,25 @@ pub fn settle(ui: &mut Ui, session: &mut Session) -> Result<(), ClientError> {
         ui.report(send::report(&retried));
     }
     Ok(())
+}
+
+/// Says, once, that the server went back in time.
+pub fn tell_going_back(ui: &mut Ui, session: &Session) -> Result<(), ClientError> {
+    let Some(back) = session.mailbox().going_back()? else {
+        return Ok(());
+    };
+    ui.warn(match back {
+        Back::Restored => {
+            "the server was put back from a backup or went on after a loss, so mail that it took before that may be gone \
+             there; what was received here stays"
+        }
+        Back::Older => {
+            "the server went back to an older copy of its data, so mail that it took since then is gone there; what was \
+             received here stays, and what comes is shown as new. Its administrator should know: only mailserver \
+             restore keeps ids from being given out twice"
+        }
+    });
+    Ok(session.mailbox().told_going_back()?)
 }
 
 /// Ends a session. That it could not be told to the server harms nothing: it ends there by itself.

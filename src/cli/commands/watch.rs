@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::invitations::Live;
-use super::{Context, refresh};
+use super::{Context, refresh, tell_going_back};
 use crate::cli::args::Watch;
 use crate::cli::error::CliError;
 use crate::cli::show::{self, Answer};
@@ -43,10 +43,15 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
     };
     let mut watched = Ok(());
     while watched.is_ok() && !stop.load(Ordering::Relaxed) {
-        watched = session
-            .next_event(LOOK_EVERY)
-            .map_err(CliError::from)
-            .and_then(|event| teller.tell(context.ui, event));
+        watched = match session.next_event(LOOK_EVERY) {
+            Ok(event) => {
+                if event == Event::Reconnected {
+                    tell_going_back(context.ui, &session)?;
+                }
+                teller.tell(context.ui, event)
+            }
+            Err(error) => Err(error.into()),
+        };
     }
     // Gives the port back. That the server may not be there to hear it harms nothing.
     drop(session.stop_watch());

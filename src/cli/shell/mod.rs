@@ -26,7 +26,7 @@ use self::compose::{Composed, Lines, Typed, compose};
 use self::editor::{Completion, Terminal};
 use self::news::News;
 use self::parse::{Command, Mistake};
-use super::commands::{self, Context, refresh, send, topic};
+use super::commands::{self, Context, refresh, send, tell_going_back, topic};
 use super::error::CliError;
 use super::show::{Answer, counted};
 use super::ui::Ui;
@@ -268,6 +268,12 @@ impl Shell<'_, '_> {
     }
 
     fn announce(&mut self, events: Vec<Event>, is_seen: impl Fn(MailId) -> bool) {
+        if let Some(session) = &self.session
+            && events.contains(&Event::Reconnected)
+        {
+            // Where it cannot be noted that it was said, it is said again.
+            tell_going_back(self.terminal.above(), session).ok();
+        }
         self.news.announce(self.terminal.above(), events, is_seen);
         self.note_ended();
     }

@@ -8,7 +8,7 @@ const LOG: LogNumber = 4;
 fn mailbox() -> (tempfile::TempDir, Mailbox) {
     let folder = tempfile::tempdir().unwrap();
     let mailbox = Mailbox::open(folder.path(), "srv").unwrap();
-    mailbox.meet(&[info(LOG, 0)], 1).unwrap();
+    mailbox.meet(&[info(LOG, 0)]).unwrap();
     (folder, mailbox)
 }
 
@@ -46,6 +46,10 @@ fn mail(n: u64) -> Mail {
         },
         body,
     }
+}
+
+fn name(n: u64) -> Name {
+    Name::of(&mail(n), 0)
 }
 
 fn mark(n: u64) -> Mark {
@@ -129,11 +133,12 @@ fn p02_a_crash_between_the_steps_loses_and_doubles_nothing() {
     mailbox.store_live(&[mail(1)]).unwrap();
     let (two, three) = (mail(2), mail(3));
     // Written aside, half of one.
-    let aside = folder.path().join("mail/tmp").join(name_of(20, LOG));
+    let aside = folder.path().join("mail/tmp").join(name_of(name(2)));
     fs::write(&aside, "From: half").unwrap();
     assert_eq!(mailbox.unseen().unwrap(), [(10, LOG)]);
     // Renamed, the mark not moved.
-    mailbox.write_mails(&[&two, &three], 0).unwrap();
+    let marks = mailbox.read_marks().unwrap();
+    mailbox.write_mails(&[&two, &three], &marks).unwrap();
     assert_eq!(mailbox.unseen().unwrap(), [(10, LOG)]);
     // The marks written aside, half.
     fs::write(folder.path().join("marks.json.tmp"), "{").unwrap();
@@ -151,7 +156,7 @@ fn a_rewind_brings_back_only_what_is_not_here() {
     let (folder, mailbox) = mailbox();
     mailbox.store_live(&[mail(1), mail(2), mail(3)]).unwrap();
     assert_eq!(show(&mailbox), [1, 2, 3]);
-    let gone = folder.path().join("mail/cur").join(seen_name(20, LOG));
+    let gone = folder.path().join("mail/cur").join(seen_name(name(2)));
     fs::remove_file(gone).unwrap();
     mailbox.rewind(LOG, mark(0)).unwrap();
     let mails = [mail(1), mail(2), mail(3), mail(4)];
@@ -183,14 +188,108 @@ fn p07_what_was_trimmed_is_told_once() {
     assert!(mailbox.claim_trimmed().unwrap().is_none());
 }
 
+/// The `n`th mail of the log after the server went back: another one under the same id.
+fn other(n: u64) -> Mail {
+    let mut other = mail(n);
+    other.envelope.sent_at = "2026-11-22T15:00:00.123Z".to_owned();
+    other
+}
+
+fn row(cursor: u64, head: u64) -> LogInfo {
+    LogInfo {
+        head: head * 10,
+        n: cursor,
+        ..info(LOG, cursor * 10)
+    }
+}
+
+/// A login at a server that stands so, as a session does it.
+fn login(mailbox: &mut Mailbox, row: LogInfo, incarnation: u64) -> Option<Back> {
+    let seen = mailbox.seen().unwrap();
+    let rows = [row];
+    let back = mailbox.is_back(&rows, incarnation, &seen);
+    mailbox.enter(&rows, incarnation, back, &seen).unwrap();
+    mailbox.meet(&rows).unwrap();
+    back
+}
+
 #[test]
-fn a_restored_server_makes_counts_start_over() {
-    let (_folder, mailbox) = mailbox();
-    mailbox.store_live(&[mail(1)]).unwrap();
-    mailbox.meet(&[info(LOG, 0), info(9, 30)], 2).unwrap();
-    let marks = mailbox.marks().unwrap();
-    assert_eq!(marks[&LOG], Mark { id: 10, n: None });
-    assert_eq!(marks[&9].id, 30, "a new log starts at its cursor");
+fn p03_a_server_that_went_back_hides_nothing_and_brings_nothing_twice() {
+    let (_folder, mut mailbox) = mailbox();
+    assert_eq!(login(&mut mailbox, row(0, 0), 1), None, "the first login");
+    mailbox.store_live(&[mail(1), mail(2), mail(3)]).unwrap();
+    assert_eq!(login(&mut mailbox, row(1, 3), 1), None, "not acknowledged");
+    let claim = mailbox.claim(10, LOG).unwrap().unwrap();
+    mailbox.shown(vec![claim]).unwrap();
+    assert_eq!(login(&mut mailbox, row(1, 2), 1), Some(Back::Older));
+    assert_eq!(mailbox.going_back().unwrap(), Some(Back::Older));
+    mailbox.told_going_back().unwrap();
+    assert_eq!(mailbox.going_back().unwrap(), None);
+    assert_eq!(mailbox.marks().unwrap()[&LOG], mark(1));
+    // The second is the one of before, the third is another.
+    let page = [mail(2), other(3)];
+    mailbox.store_page(&piece(1, 3, &page)).unwrap();
+    assert_eq!(mailbox.get(30).unwrap(), Some(other(3)));
+    assert_eq!(login(&mut mailbox, row(3, 3), 1), None, "said and over");
+    let mut shown = Vec::new();
+    for (id, log) in mailbox.unseen().unwrap() {
+        let claim = mailbox.claim(id, log).unwrap().unwrap();
+        shown.push(claim.read().unwrap());
+        mailbox.shown(vec![claim]).unwrap();
+    }
+    assert_eq!(shown, [mail(2), mail(3), other(3)]);
+    assert!(mailbox.unseen().unwrap().is_empty());
+}
+
+#[test]
+fn what_a_crash_left_above_a_mark_counts_in_no_later_round() {
+    let (_folder, mut mailbox) = mailbox();
+    login(&mut mailbox, row(0, 0), 1);
+    mailbox.store_live(&[mail(1), mail(2)]).unwrap();
+    let marks = mailbox.read_marks().unwrap();
+    mailbox.write_mails(&[&mail(3)], &marks).unwrap();
+    assert_eq!(login(&mut mailbox, row(1, 1), 1), Some(Back::Older));
+    let page = [other(2), mail(3)];
+    mailbox.store_page(&piece(1, 3, &page)).unwrap();
+    assert_eq!(
+        mailbox.unseen().unwrap(),
+        [(10, LOG), (20, LOG), (20, LOG), (30, LOG)]
+    );
+}
+
+#[test]
+fn a_session_of_before_stores_nothing_in_a_later_round() {
+    let (folder, mut mailbox) = mailbox();
+    login(&mut mailbox, row(0, 0), 1);
+    mailbox.store_live(&[mail(1), mail(2)]).unwrap();
+    let mut other = Mailbox::open(folder.path(), "srv").unwrap();
+    let seen = mailbox.seen().unwrap();
+    assert_eq!(login(&mut other, row(1, 1), 1), Some(Back::Older));
+    assert!(mailbox.store_live(&[mail(3)]).unwrap().is_empty());
+    let late = mailbox.store_page(&piece(0, 3, &[mail(3)])).unwrap();
+    assert_eq!(late, Stored::Elsewhere(mark(1)));
+    // It finds the same, by what it knew, and begins no round of its own.
+    let rows = [row(1, 1)];
+    let back = mailbox.is_back(&rows, 1, &seen);
+    assert!(mailbox.enter(&rows, 1, back, &seen).unwrap());
+    assert_eq!(mailbox.read_marks().unwrap().round, 1);
+    assert_eq!(mailbox.store_live(&[mail(2)]).unwrap().len(), 1);
+}
+
+#[test]
+fn a_restored_server_says_so_and_its_marks_count() {
+    let (_folder, mut mailbox) = mailbox();
+    login(&mut mailbox, row(0, 0), 1);
+    mailbox.store_live(&[mail(1), mail(2)]).unwrap();
+    assert_eq!(login(&mut mailbox, row(1, 1), 2), Some(Back::Restored));
+    assert_eq!(mailbox.marks().unwrap()[&LOG], mark(1));
+    assert_eq!(login(&mut mailbox, row(1, 1), 2), None);
+    mailbox.meet(&[info(9, 30)]).unwrap();
+    assert_eq!(
+        mailbox.marks().unwrap()[&9].id,
+        30,
+        "a new log starts at its cursor"
+    );
 }
 
 #[test]
@@ -199,7 +298,7 @@ fn a_full_disk_is_named_and_moves_no_mark() {
     let error = failed("write", folder.path())(ErrorKind::StorageFull.into());
     assert!(matches!(error, FileError::Full { .. }));
     // Stands for a disk that refuses: the place of the file is taken by a folder.
-    fs::create_dir(folder.path().join("mail/tmp").join(name_of(20, LOG))).unwrap();
+    fs::create_dir(folder.path().join("mail/tmp").join(name_of(name(2)))).unwrap();
     assert!(mailbox.store_live(&[mail(1), mail(2)]).is_err());
     assert_eq!(mailbox.marks().unwrap()[&LOG].id, 0);
     assert!(mailbox.unseen().unwrap().is_empty());
@@ -248,7 +347,8 @@ proptest! {
                 Step::Crash(count) => {
                     let from = at(&mailbox) + 1;
                     let page: Vec<Mail> = (from..(from + count).min(13)).map(mail).collect();
-                    mailbox.write_mails(&page.iter().collect::<Vec<_>>(), 0).unwrap();
+                    let marks = mailbox.read_marks().unwrap();
+                    mailbox.write_mails(&page.iter().collect::<Vec<_>>(), &marks).unwrap();
                 }
                 Step::Show => shown.extend(show(&mailbox)),
             }

@@ -75,12 +75,14 @@ impl Session {
     /// Begins a look at what is unseen.
     pub fn look(&mut self) -> Result<Look, ClientError> {
         let marks = self.mailbox.marks()?;
+        let astray = self.is_astray;
         let ahead = |info: &LogInfo| {
             let start = Mark {
                 id: info.cursor,
                 n: Some(info.n),
             };
-            let mark = marks.get(&info.log).copied().unwrap_or(start);
+            let known = marks.get(&info.log).filter(|_| !astray);
+            let mark = known.copied().unwrap_or(start);
             (info.head > mark.id).then(|| {
                 let ahead = Ahead {
                     mark,
@@ -145,13 +147,17 @@ impl Session {
     fn fetch_log(&mut self, log: LogNumber) -> Result<u64, ClientError> {
         let (mut mails, mut stalls) = (0, 0);
         loop {
-            let mark = self.mark_of(log)?;
+            let (mark, turns) = (self.mark_of(log)?, self.turns);
             let Some((page, bodies)) = self.fetch_page(log, mark)? else {
                 return Ok(mails);
             };
+            if self.turns != turns {
+                continue; // the mark was another server's, so to speak
+            }
             mails += bodies.len() as u64;
+            let known = self.known_of(&bodies)?;
             let reached = self.store_page(&page, &bodies)?;
-            self.pass_on(&page, bodies);
+            self.pass_on(&page, bodies, &known);
             stalls = if reached.id > mark.id { 0 } else { stalls + 1 };
             if (!page.more && reached.id >= page.through) || stalls > STALLS_MAX {
                 return Ok(mails);
@@ -286,6 +292,7 @@ impl Session {
             self.logs.get(log).is_none_or(|info| info.cursor < *id)
         };
         let logs: Vec<_> = logs.iter().filter(fresh).copied().collect();
+        let turns = self.turns;
         for chunk in logs.chunks(limits::ACKS_MAX) {
             let acked = self.done(|session| {
                 Request::Ack(request::Ack {
@@ -294,6 +301,7 @@ impl Session {
                 })
             });
             match acked {
+                Err(_) if self.turns != turns => return Ok(()),
                 Err(error) if !lost_access(&error) => return Err(error),
                 _ => {}
             }
@@ -308,7 +316,7 @@ impl Session {
 
     /// Acknowledges what a process stored that died before it could say so, and what a restored server
     /// does not know of.
-    fn acknowledge_leftovers(&mut self) -> Result<(), ClientError> {
+    pub(super) fn acknowledge_leftovers(&mut self) -> Result<(), ClientError> {
         let marks = self.mailbox.marks()?;
         let here = |info: &LogInfo| {
             let mark = marks.get(&info.log)?;
@@ -378,7 +386,9 @@ impl Look {
                     n: Some(page.n),
                 };
                 ahead.more = page.more;
-                ahead.mails = mails.into();
+                let known = session.known_of(&mails)?;
+                let is_news = |mail: &Mail| !known.contains(&mail.envelope.id);
+                ahead.mails = mails.into_iter().filter(is_news).collect();
             }
         }
         Ok(())

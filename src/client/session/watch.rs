@@ -65,6 +65,15 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Goes on where a server that went back says that this device stands.
+    pub(super) fn start_over(&mut self, rows: &[LogInfo], through: MailId) {
+        self.acks.clear();
+        self.known = through;
+        for row in rows {
+            self.positions.restart(row.log, row.cursor);
+        }
+    }
+
     /// Moves past what is not to be shown.
     pub(super) fn pass(&mut self, log: LogNumber, through: MailId) {
         self.positions.pass(log, through);
@@ -303,10 +312,14 @@ impl Session {
         let stored = self.mailbox.marks()?.get(&log).copied();
         let mark = stored.filter(|mark| mark.id == at);
         let from = mark.unwrap_or(Mark { id: at, n: None });
+        let turns = self.turns;
         let fetched = match self.fetch_page(log, from) {
             Err(error) if error.is_transport() => return Ok(false),
             other => other?,
         };
+        if self.turns != turns {
+            return Ok(true);
+        }
         let Some((page, mails)) = fetched else {
             self.watch.behind.remove(&log);
             self.watch.positions.leave(log);
@@ -315,23 +328,34 @@ impl Session {
         if !page.more {
             self.watch.behind.remove(&log);
         }
+        let known = self.known_of(&mails)?;
         if !self.options.no_ack {
             self.store_page(&page, &mails)?;
         }
         self.watch.positions.pass(log, page.through);
-        self.tell_page(mark.is_some(), &page, mails);
+        let news = mails
+            .into_iter()
+            .filter(|mail| !known.contains(&mail.envelope.id));
+        self.tell_page(mark.is_some(), &page, news.collect());
         Ok(true)
     }
 
     /// Tells a watcher in this same session what a refresh fetched.
-    pub(super) fn pass_on(&mut self, page: &reply::Page, mails: Vec<Mail>) {
+    pub(super) fn pass_on(
+        &mut self,
+        page: &reply::Page,
+        mails: Vec<Mail>,
+        known: &BTreeSet<MailId>,
+    ) {
         let Some(at) = self.watch.positions.at(page.log) else {
             return;
         };
         if !self.watch.active || page.after > at {
             return;
         }
-        let fresh = mails.into_iter().filter(|mail| mail.envelope.id > at);
+        let fresh = mails
+            .into_iter()
+            .filter(|mail| mail.envelope.id > at && !known.contains(&mail.envelope.id));
         self.watch.events.extend(fresh.map(Event::Mail));
         self.watch.positions.pass(page.log, page.through);
         if !page.more {
