@@ -97,6 +97,10 @@ struct Arriving {
     said: Option<Arc<Said>>,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent states of a run, each asked by its name"
+)]
 struct Sim {
     rng: Rng,
     /// The simulator's own clock.
