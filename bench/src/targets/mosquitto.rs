@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use std::collections::{HashMap, VecDeque};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -136,7 +136,11 @@ impl Target for Mosquitto {
             loop {
                 match events.poll().await {
                     Ok(Event::Outgoing(Outgoing::Publish(id))) => {
-                        if let Some(done) = waiting.lock().unwrap().pop_front() {
+                        if let Some(done) = waiting
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .pop_front()
+                        {
                             by_id.insert(id, done);
                         }
                     }
@@ -147,7 +151,10 @@ impl Target for Mosquitto {
                     }
                     Ok(_) => {}
                     Err(_) => {
-                        waiting.lock().unwrap().clear();
+                        waiting
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .clear();
                         return;
                     }
                 }
@@ -215,7 +222,7 @@ impl Sender for MosquittoSender {
         let (tx, rx) = oneshot::channel();
         // Both queues must be in the same order.
         let queued = {
-            let mut queue = self.queue.lock().unwrap();
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.push_back(tx);
             self.client
                 .try_publish(name(to), QoS::AtLeastOnce, false, &body[..])

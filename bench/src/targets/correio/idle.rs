@@ -37,7 +37,7 @@ fn written(clients: &Clients, users: &[String]) -> Result<String> {
     let mut text = String::new();
     for user in users {
         let keys = clients.key_of(user)?;
-        let [public, secret] = [&keys.public, keys.secret()].map(|half| hex(half));
+        let [public, secret] = [&keys.public, keys.secret()].map(hex);
         writeln!(text, "{user} {public} {secret}")?;
     }
     Ok(text)
