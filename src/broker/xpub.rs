@@ -4,7 +4,7 @@
 //! a grant applies to the connection whose subscription was *received last*: so receive, decide,
 //! grant, and only then receive again. This file never decides; the core does.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
 
@@ -31,6 +31,10 @@ const RECEIVE_QUEUE_MAX: i32 = 64;
 
 /// Notices held back while subscriptions wait; more are lost, as to a slow reader.
 const HELD_MAX: usize = 1_024;
+
+/// Messages that are taken for what was left of a connection that was ended: about what its socket's
+/// buffers hold.
+const LEFT_MAX: u32 = 16_384;
 
 /// What tells the two server sockets apart.
 #[derive(Debug, Clone, Copy)]
@@ -91,10 +95,30 @@ pub struct LiveSocket {
     astray: bool,
     /// Published under young keys: goes out when nothing waits.
     held: Vec<(NoticeKey, Frame, Option<Frame>)>,
-    /// The file handle of the connection whose message was received last.
-    last: Option<RawFd>,
-    /// Those ended since nothing waited: what else waits from them must not end who has the handle next.
-    ended: HashSet<RawFd>,
+    /// The file handle of the connection whose message was received last, and its key.
+    last: Option<(RawFd, PublicKey)>,
+    ended: Ended,
+}
+
+/// The connections that were ended since nothing waited: what else waits from them must not end who has
+/// the handle next.
+#[derive(Debug, Default)]
+struct Ended(HashMap<RawFd, (PublicKey, u32)>);
+
+impl Ended {
+    /// Says whether a message is one for which its connection must be ended, and not what was left of one
+    /// that was.
+    ///
+    /// A message with another key is of another connection. With the same key it may be of the next: who
+    /// comes back at once and goes on, so that always something waits, gets the same handle.
+    fn is_new(&mut self, handle: RawFd, key: PublicKey) -> bool {
+        let (whose, left) = self.0.entry(handle).or_insert((key, 0));
+        if *whose != key || *left == LEFT_MAX {
+            (*whose, *left) = (key, 0);
+        }
+        *left += 1;
+        *left == 1
+    }
 }
 
 impl std::fmt::Debug for LiveSocket {
@@ -142,7 +166,7 @@ impl LiveSocket {
             astray: false,
             held: Vec::new(),
             last: None,
-            ended: HashSet::new(),
+            ended: Ended::default(),
         })
     }
 
@@ -159,7 +183,7 @@ impl LiveSocket {
             return self.nothing_waits().map(|()| None);
         };
         let key = user_id(&mut frame);
-        self.last = file_handle(&mut frame);
+        self.last = file_handle(&mut frame).zip(key);
         let heard = match (frame.split_first(), key) {
             (Some((1, topic)), Some(key)) => Heard::Subscription {
                 key,
@@ -196,7 +220,7 @@ impl LiveSocket {
     fn nothing_waits(&mut self) -> zmq::Result<()> {
         self.astray = false;
         self.young.clear();
-        self.ended.clear();
+        self.ended.0.clear();
         for (key, header, body) in std::mem::take(&mut self.held) {
             self.put(key, &header, body.as_deref())?;
         }
@@ -212,10 +236,10 @@ impl LiveSocket {
     /// Ends the connection whose message was received last, and it alone: what libzmq kept for it goes with
     /// it. A client comes back by itself, if ZAP lets it.
     pub fn cut(&mut self) {
-        let Some(handle) = self.last else {
+        let Some((handle, key)) = self.last else {
             return tracing::warn!("libzmq does not say whose connection to end");
         };
-        if self.ended.insert(handle) {
+        if self.ended.is_new(handle, key) {
             shut_down(handle);
         }
     }
@@ -521,9 +545,20 @@ mod tests {
         reader.set_rcvtimeo(10_000).unwrap();
         assert_eq!(reader.recv_multipart(0).unwrap()[1], b"undisturbed");
         assert!(
-            live.ended.is_empty(),
+            live.ended.0.is_empty(),
             "the next who has the handle may be cut"
         );
+    }
+
+    #[test]
+    fn p09_who_comes_back_with_the_same_handle_and_goes_on_is_cut_again() {
+        let (eve, bob) = ([1; 32], [2; 32]);
+        let mut ended = Ended::default();
+        let cut = (0..2 * LEFT_MAX).filter(|_| ended.is_new(7, eve)).count();
+        assert_eq!(cut, 2, "what is left of a connection ends nobody");
+        assert!(ended.is_new(8, eve), "each of hers");
+        assert!(ended.is_new(7, bob), "this is not hers");
+        assert!(!ended.is_new(7, bob));
     }
 
     #[test]

@@ -63,16 +63,32 @@ impl Memory {
     fn held(&self) -> Option<u64> {
         let mut text = [0; 4_096];
         let length = self.status.as_ref()?.read_at(&mut text, 0).ok()?;
-        let text = str::from_utf8(&text[..length]).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        held_in(str::from_utf8(&text[..length]).ok()?)
+    }
+}
+
+/// Reads what the system says of a process: what lies in memory and what was swapped out, which is what
+/// a flood has queued before anything else.
+fn held_in(status: &str) -> Option<u64> {
+    let bytes_of = |label| {
+        let line = status.lines().find_map(|line| line.strip_prefix(label))?;
         let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
         kib.checked_mul(1_024)
-    }
+    };
+    bytes_of("VmRSS:")?.checked_add(bytes_of("VmSwap:").unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p08_what_is_swapped_out_is_held() {
+        let status = "Name:\tmailctl\nVmRSS:\t      3 kB\nVmSwap:\t      4 kB\n";
+        assert_eq!(held_in(status), Some(7 * 1_024));
+        assert_eq!(held_in("VmRSS: 3 kB\n"), Some(3 * 1_024));
+        assert_eq!(held_in("VmSwap: 3 kB\n"), None);
+    }
 
     #[test]
     fn p08_what_a_chat_makes_this_machine_hold_is_looked_at_anew_each_time() {

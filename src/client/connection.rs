@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use zmq::{PollEvents, PollItem, Socket, SocketEvent};
 
-use super::core::{Link, LinkEvent, RequestNumber, Requests, Verdict};
+use super::core::{Link, LinkEvent, REPEAT_AFTER_MS, RequestNumber, Requests, Verdict};
 use super::error::ClientError;
 use super::home::Place;
 use super::monitor;
@@ -269,8 +269,11 @@ impl Connection {
     fn put_out(&mut self) -> Result<u64, ClientError> {
         self.reread_place()?;
         let now_ms = self.now_ms();
-        let wake_ms = self.requests.tick(now_ms).unwrap_or(u64::MAX);
-        self.transmit()?;
+        let mut wake_ms = self.requests.tick(now_ms).unwrap_or(u64::MAX);
+        if self.transmit()? {
+            // What went out may be due again.
+            wake_ms = wake_ms.min(now_ms + REPEAT_AFTER_MS);
+        }
         let reread = if self.link.is_up() {
             u64::MAX
         } else {
@@ -435,8 +438,10 @@ impl Connection {
         Ok(())
     }
 
-    fn transmit(&mut self) -> Result<(), ClientError> {
+    /// Returns whether anything went out.
+    fn transmit(&mut self) -> Result<bool, ClientError> {
         let now_ms = self.now_ms();
+        let mut any = false;
         while self.link.is_up() {
             let Some((number, outgoing)) = self.requests.poll_transmit() else {
                 break;
@@ -449,8 +454,9 @@ impl Connection {
                 Err(zmq::Error::EAGAIN) => break,
                 Err(source) => return Err(zmq_failed("send")(source)),
             }
+            any = true;
         }
-        Ok(())
+        Ok(any)
     }
 
     fn wants_to_write(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::protocol::{LogNumber, MailId};
 
 /// Milliseconds without an answer after which a request is repeated on the same connection. Long,
 /// since TCP loses nothing: only a server that dropped the reply is helped by it.
-const REPEAT_AFTER_MS: u64 = 5_000;
+pub(super) const REPEAT_AFTER_MS: u64 = 5_000;
 
 /// Handshakes in a row that fail before it is said that this is another server. One can fail because
 /// the server is just going down.
@@ -36,6 +36,8 @@ struct Pending {
     outgoing: Outgoing,
     /// May be repeated on one connection. A send may not: it is repeated on a new one only.
     repeat: bool,
+    /// Goes before everything else, each time.
+    first: bool,
     sent_ms: Option<u64>,
     tries: u32,
 }
@@ -81,15 +83,12 @@ impl Requests {
             Pending {
                 outgoing,
                 repeat,
+                first,
                 sent_ms: None,
                 tries: 0,
             },
         );
-        if first {
-            self.ready.push_front(self.newest);
-        } else {
-            self.ready.push_back(self.newest);
-        }
+        enqueue(&mut self.ready, self.newest, first);
         self.newest
     }
 
@@ -127,7 +126,8 @@ impl Requests {
                 next = Some(next.map_or(due_ms, |at: u64| at.min(due_ms)));
             } else if !self.ready.contains(number) {
                 pending.sent_ms = None;
-                self.ready.push_back(*number);
+                // What waits may wait for this one: behind it, neither would ever go out.
+                enqueue(&mut self.ready, *number, pending.first);
             }
         }
         next
@@ -174,6 +174,14 @@ impl Requests {
     fn number_of(&self, id: &[u8]) -> Option<RequestNumber> {
         let rest = id.strip_prefix(&self.prefix)?;
         Some(u64::from_be_bytes(rest.try_into().ok()?))
+    }
+}
+
+fn enqueue(ready: &mut VecDeque<RequestNumber>, number: RequestNumber, first: bool) {
+    if first {
+        ready.push_front(number);
+    } else {
+        ready.push_back(number);
     }
 }
 
@@ -392,6 +400,16 @@ mod tests {
         requests.reconnected();
         let hello = requests.submit(b"hello".to_vec(), None, true, true);
         assert_eq!(transmit_all(&mut requests, 9_001), [hello, send, fetch]);
+    }
+
+    #[test]
+    fn a_hello_without_an_answer_is_repeated_before_what_waits_for_it() {
+        let mut requests = requests();
+        let hello = requests.submit(b"hello".to_vec(), None, true, true);
+        transmit_all(&mut requests, 0);
+        let send = requests.submit(b"send".to_vec(), None, false, false);
+        requests.tick(REPEAT_AFTER_MS);
+        assert_eq!(transmit_all(&mut requests, REPEAT_AFTER_MS), [hello, send]);
     }
 
     #[test]

@@ -35,8 +35,7 @@ impl Watch {
 
     /// Returns the bytes this process holds; nothing where the system does not tell.
     fn held(&self) -> Option<u64> {
-        let text = text_of(self.status.as_ref()?).ok()?;
-        bytes_in(&text, "VmRSS:")
+        held_in(&text_of(self.status.as_ref()?).ok()?)
     }
 
     fn tell(&self, free: u64) {
@@ -47,6 +46,13 @@ impl Watch {
             tracing::info!(%folder, free, "the disk has room again");
         }
     }
+}
+
+/// Reads what the system says of a process: what lies in memory and what was swapped out, which is what
+/// a flood has queued before anything else.
+fn held_in(status: &str) -> Option<u64> {
+    let swapped = bytes_in(status, "VmSwap:").unwrap_or(0);
+    bytes_in(status, "VmRSS:")?.checked_add(swapped)
 }
 
 /// Reads a line such as `VmRSS:   1234 kB`.
@@ -117,6 +123,13 @@ mod tests {
         if tight.held().is_some() {
             assert!(matches!(tight.memory(), Err(ServerError::Memory { .. })));
         }
+    }
+
+    #[test]
+    fn p08_what_is_swapped_out_is_held_too() {
+        let status = "Name:\tmailserver\nVmRSS:\t      3 kB\nVmSwap:\t      4 kB\n";
+        assert_eq!(held_in(status), Some(7 * 1024));
+        assert_eq!(held_in("VmRSS: 3 kB\n"), Some(3 * 1024));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::client::home::Place;
 /// Connections in one context: each has four sockets, and libzmq gives a context 1,023.
 const CONNECTIONS_PER_CONTEXT: usize = 250;
 
+/// Milliseconds until a turn is due again that left something to go out.
+const AGAIN_MS: u64 = 5;
+
 /// Sockets and the threads behind them, for any number of connections. A [`Connection::open`] has two
 /// threads of its own; with these 250 connections share two.
 #[derive(Clone, Default)]
@@ -61,7 +64,8 @@ impl Connection {
 
     /// Returns what to poll for input; then [`Connection::turn`] is due. libzmq tells of input once: a
     /// turn is due as well after each [`Connection::submit`], before the next poll. The live socket's
-    /// descriptor is among them once [`Connection::open_live`] made it.
+    /// descriptor is among them once [`Connection::open_live`] made it, and is another one when the server
+    /// came back with another live port: ask again when [`Connection::generation`] has grown.
     ///
     /// # Errors
     /// libzmq has no descriptor for a socket.
@@ -88,6 +92,10 @@ impl Connection {
         if self.wants_to_write() {
             due_ms = self.put_out()?;
             self.take_in()?;
+        }
+        // That may have happened again just now, or the socket could not take it: nothing tells of either.
+        if self.wants_to_write() {
+            due_ms = due_ms.min(self.now_ms() + AGAIN_MS);
         }
         Ok(due_ms)
     }

@@ -207,6 +207,10 @@ fn polled_connections_share_their_sockets_and_never_wait() {
         .collect();
     for (connection, number) in connections.iter_mut().zip(asked) {
         let mut due_ms = connection.turn().unwrap();
+        assert!(
+            due_ms <= connection.now_ms() + REPEAT_AFTER_MS,
+            "without a reply it is asked again"
+        );
         while connection.answered().is_none() {
             let fds = connection.fds().unwrap();
             let mut items: Vec<_> = fds
