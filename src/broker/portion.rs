@@ -48,10 +48,12 @@ impl Portion {
 
     /// Learns how long a commit of so many bytes took.
     pub(super) fn took(&mut self, bytes: usize, time: Duration) {
-        if bytes <= LONE_BYTES {
+        // Under a load that never rests no commit is a lone one: the smallest portions stand for them.
+        if bytes <= LONE_BYTES || self.bytes == LEAST {
             let known = self.lone.unwrap_or(time);
             self.lone = Some(time.min(known + known / RISE));
-        } else if bytes >= self.bytes {
+        }
+        if bytes >= self.bytes {
             self.bytes = self.next(time);
         }
     }
@@ -96,6 +98,19 @@ mod tests {
     fn a_disk_that_syncs_slowly_takes_large_portions() {
         let slow = settled(Duration::from_millis(10), Duration::from_micros(10));
         assert_eq!(slow, MOST);
+    }
+
+    #[test]
+    fn a_disk_that_becomes_slow_under_load_gets_larger_portions() {
+        let mut portion = Portion::new();
+        portion.took(100, Duration::from_micros(200));
+        for _ in 0..300 {
+            let bytes = portion.bytes();
+            let written = Duration::from_micros(6) * u32::try_from(bytes >> 10).unwrap();
+            portion.took(bytes, Duration::from_millis(10) + written);
+        }
+        // It would be 16 KiB if only lone commits told how slow the disk is.
+        assert!(portion.bytes() > 4 * LEAST, "{}", portion.bytes());
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Core {
                 self.tell_body(&asked.call(), &body, size, bytes);
             }
             (Pending::Ack(asked, who, log, rest), Answer::Mark(mark)) => {
-                self.ack_at(who, log, mark);
+                self.ack_at(who, log, self.not_below_floor(log, mark));
                 self.ack_on(asked, who, rest);
             }
             (Pending::Join(asked, who, pattern, log), Answer::Mark(mark)) => {
@@ -400,6 +400,12 @@ impl Core {
         (id <= record.floor.id).then_some(record.floor)
     }
 
+    /// Returns the floor for a mark below it: what the mark was looked up by was trimmed meanwhile.
+    pub(super) fn not_below_floor(&self, log: LogNumber, mark: Mark) -> Mark {
+        let floor = self.logs.record(log).floor;
+        if mark.id < floor.id { floor } else { mark }
+    }
+
     /// Moves one cursor, forward only (P3), and only one that is still there.
     fn ack_at(&mut self, who: Who, log: LogNumber, mark: Mark) {
         let Some(cursor) = self.logs.cursor(who.device, log) else {
@@ -451,8 +457,7 @@ impl Core {
     }
 
     fn restore_cursor(&mut self, device: u64, log: LogNumber, mark: Mark) {
-        let floor = self.logs.record(log).floor;
-        let mark = if mark.id < floor.id { floor } else { mark };
+        let mark = self.not_below_floor(log, mark);
         let is_untouched = self
             .logs
             .cursor(device, log)

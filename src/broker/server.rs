@@ -334,7 +334,6 @@ impl Server {
         };
         server.drain()?;
         server.hand_over();
-        server.begin()?;
         Ok(server)
     }
 
@@ -361,6 +360,7 @@ impl Server {
 
     /// Serves until it is asked to stop, then finishes what was begun.
     pub fn run(mut self) -> Result<(), ServerError> {
+        self.begin()?;
         while !self.is_over() {
             self.wait()?;
             self.turn()?;

@@ -47,8 +47,7 @@ impl Core {
         mark: Mark,
     ) {
         // The caller may have left again, or be gone, while the mark was looked up.
-        let floor = self.logs.record(log).floor;
-        let mark = if mark.id < floor.id { floor } else { mark };
+        let mark = self.not_below_floor(log, mark);
         let is_here = self.directory.device(who.device).is_some();
         if is_here && self.directory.has_pattern(who.user, pattern) {
             self.logs

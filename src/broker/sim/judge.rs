@@ -39,6 +39,14 @@ pub(super) struct Handled {
 /// Requests that were taken and not answered yet, by connection and number.
 pub(super) type Waiting = HashMap<(u64, u64), VecDeque<Handled>>;
 
+/// Takes the request that a reply is to. A copy that came when its key was nobody's is refused at once,
+/// while an earlier one may still wait for the disk.
+pub(super) fn take(waiting: &mut VecDeque<Handled>, header: &[u8]) -> Option<Handled> {
+    let is_unknown = refusal(header).is_some_and(|error| error.code == Code::NotRegistered);
+    let fits = |asked: &Handled| asked.device.is_none() == is_unknown;
+    waiting.remove(waiting.iter().position(fits).unwrap_or(0))
+}
+
 impl Model {
     /// A request reaches the server: what it may mean later is noted now.
     pub(super) fn taken(&mut self, request: &Arc<Request>, key: PublicKey, serial: u64) {
@@ -520,7 +528,9 @@ impl Model {
 
     fn judge_logout(&mut self, asked: &Handled, forget: bool, synced: &Ledger) {
         self.faults.logouts += 1;
-        let Some((device, _)) = synced.device_of(&asked.key) else {
+        // The key may have been registered anew since.
+        let found = synced.device_of(&asked.key);
+        let Some((device, _)) = found.filter(|(device, _)| asked.device == Some(*device)) else {
             return;
         };
         assert!(!forget, "P1: device {device} is forgotten and on disk");

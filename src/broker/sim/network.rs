@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::device::{Device, Sends};
-use super::{Arriving, Event, Sim, admin};
+use super::{Arriving, Event, Sim, admin, judge};
 use crate::broker::io::Output;
 use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::{LogNumber, PublicKey, reply};
@@ -84,7 +84,7 @@ impl Sim {
         let conn = u64::from_be_bytes(routing.try_into().expect("routing ids are the simulator's"));
         let id = u64::from_be_bytes(frames[0].as_slice().try_into().expect("a number"));
         let waiting = self.waiting.get_mut(&(conn, id));
-        let asked = waiting.and_then(std::collections::VecDeque::pop_front);
+        let asked = waiting.and_then(|waiting| judge::take(waiting, &frames[1]));
         let asked = asked.expect("a reply answers a request, once");
         let synced = &self.disk.synced;
         assert!(
