@@ -171,6 +171,12 @@ pub(super) enum WayEvent {
     Failed,
 }
 
+impl Drop for Way {
+    fn drop(&mut self) {
+        monitor::unwatch(&self.push);
+    }
+}
+
 impl Way {
     fn open(context: &zmq::Context, peer: &Peer, host: &str, keys: &KeyPair) -> zmq::Result<Self> {
         let endpoint = endpoint(host, peer.port).ok_or(zmq::Error::EINVAL)?;

@@ -89,6 +89,12 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        monitor::unwatch(&self.requests_socket);
+    }
+}
+
 /// A request that got no usable answer.
 #[derive(Debug)]
 pub struct Failure {

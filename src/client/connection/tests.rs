@@ -243,3 +243,17 @@ fn sockets_open_another_context_when_one_is_full() {
         "room is used again"
     );
 }
+
+#[test]
+fn a_connection_that_is_given_up_stops_none_that_shares_its_sockets() {
+    let fake = Fake::new("2001-01-01T00:00:00Z");
+    let (place, mut nobody) = (fake.place.clone(), fake.place.clone());
+    nobody.url.port = 1;
+    std::thread::spawn(move || fake.serve());
+    let sockets = Sockets::default();
+    let keys = KeyPair::generate().unwrap();
+    for _ in 0..300 {
+        Connection::open_on(&sockets, &nobody, &keys, Duration::ZERO).unwrap_err();
+    }
+    Connection::open_on(&sockets, &place, &keys, Duration::from_secs(20)).unwrap();
+}
