@@ -271,6 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_goes_takes_no_other_logs_cursors() {
+        let mut logs = with_three_mails();
+        let (_, mark) = logs.append(2, 11, 10);
+        logs.place_cursor(1, 1, logs.head(1));
+        logs.place_cursor(1, 2, mark);
+        logs.remove(1, &mut Vec::new());
+        assert_eq!(logs.cursor(1, 1), None);
+        assert_eq!(logs.cursor(1, 2), Some(mark));
+    }
+
+    #[test]
     fn the_slowest_cursor_holds_and_a_stale_device_does_not() {
         let mut logs = with_three_mails();
         let mut changes = Vec::new();
