@@ -159,7 +159,7 @@ impl Committer {
         self.queued
     }
 
-    /// Returns about how many bytes a commit should have at most ([`super::portion`]).
+    /// Returns about how many bytes a commit should have at most, as `portion` has learned.
     pub fn portion(&self) -> usize {
         self.portion
     }

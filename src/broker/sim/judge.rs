@@ -43,7 +43,7 @@ pub(super) type Waiting = HashMap<(u64, u64), VecDeque<Handled>>;
 /// while an earlier one may still wait for the disk.
 pub(super) fn take(waiting: &mut VecDeque<Handled>, header: &[u8]) -> Option<Handled> {
     let is_unknown = refusal(header).is_some_and(|error| error.code == Code::NotRegistered);
-    let fits = |asked: &Handled| asked.device.is_none() == is_unknown;
+    let fits = |asked: &Handled| !is_unknown || asked.device.is_none();
     waiting.remove(waiting.iter().position(fits).unwrap_or(0))
 }
 
