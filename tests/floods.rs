@@ -414,15 +414,20 @@ fn busy_for(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// A server that may have as many files open as one must at least.
+fn with_few_handles(folder: &std::path::Path) -> Server {
+    let mut plan = common::server::Plan::loopback(folder.join("data"), 4);
+    plan.wrapper = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""]
+        .map(str::to_owned)
+        .to_vec();
+    Server::planned(plan)
+}
+
 #[test]
 fn p09_without_a_file_handle_left_the_server_serves_who_is_there() {
     let _timed = Timed::start("p09_without_a_file_handle_left_the_server_serves_who_is_there");
     let folder = tempfile::tempdir().expect("a folder");
-    let mut plan = common::server::Plan::loopback(folder.path().join("data"), 4);
-    plan.wrapper = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""]
-        .map(str::to_owned)
-        .to_vec();
-    let mut server = Server::planned(plan);
+    let mut server = with_few_handles(folder.path());
     let mut ana = RawClient::user(&server, "ana");
     let port = server.url().port;
     let held: Vec<_> = (0..400)
@@ -453,11 +458,7 @@ fn p09_without_a_file_handle_left_the_server_serves_who_is_there() {
 #[test]
 fn p09_a_live_socket_that_must_be_opened_anew_waits_for_a_file_handle() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut plan = common::server::Plan::loopback(folder.path().join("data"), 4);
-    plan.wrapper = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""]
-        .map(str::to_owned)
-        .to_vec();
-    let mut server = Server::planned(plan);
+    let mut server = with_few_handles(folder.path());
     let mut ana = RawClient::user(&server, "ana");
     // Together they are denied more than the live socket keeps, one alone would only lose his connection.
     let eves: Vec<_> = (0..24)

@@ -323,7 +323,7 @@ impl Connection {
             Some(live) => live.subscribed,
             None => Vec::new(),
         };
-        let socket = subscriber(&self.context, &self.keys, &self.place.url.key)?;
+        let socket = self.subscriber().map_err(zmq_failed("make a socket"))?;
         for key in &subscribed {
             socket.set_subscribe(key).map_err(zmq_failed("subscribe"))?;
         }
@@ -336,6 +336,16 @@ impl Connection {
             subscribed,
         });
         Ok(())
+    }
+
+    fn subscriber(&self) -> zmq::Result<Socket> {
+        match subscriber(&self.context, &self.keys, &self.place.url.key) {
+            // The context is shared, and others' closed sockets are not yet cleared away.
+            Err(zmq::Error::EMFILE) => {
+                subscriber(&zmq::Context::new(), &self.keys, &self.place.url.key)
+            }
+            made => made,
+        }
     }
 
     /// Subscribes to a notice key. Returns whether that is new.
@@ -599,19 +609,12 @@ fn dealer(
     make().map_err(zmq_failed("make a socket"))
 }
 
-fn subscriber(
-    context: &zmq::Context,
-    keys: &KeyPair,
-    server: &PublicKey,
-) -> Result<Socket, ClientError> {
-    let make = || {
-        let socket = context.socket(zmq::SUB)?;
-        secure(&socket, keys, server)?;
-        // Above the most subscriptions a user may have: a burst over it is dropped in silence.
-        socket.set_sndhwm(0)?;
-        Ok(socket)
-    };
-    make().map_err(zmq_failed("make a socket"))
+fn subscriber(context: &zmq::Context, keys: &KeyPair, server: &PublicKey) -> zmq::Result<Socket> {
+    let socket = context.socket(zmq::SUB)?;
+    secure(&socket, keys, server)?;
+    // Above the most subscriptions a user may have: a burst over it is dropped in silence.
+    socket.set_sndhwm(0)?;
+    Ok(socket)
 }
 
 fn secure(socket: &Socket, keys: &KeyPair, server: &PublicKey) -> zmq::Result<()> {

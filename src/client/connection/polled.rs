@@ -42,10 +42,20 @@ impl Sockets {
         if let Some(context) = with_room {
             return Arc::clone(context);
         }
-        let context = Arc::new(zmq::Context::new());
-        contexts.push(Arc::clone(&context));
-        context
+        opened(&mut contexts)
     }
+
+    /// Returns a new context, for when the one with room has no place left: a closed socket keeps its
+    /// place until libzmq's thread has cleared it away.
+    fn another(&self) -> Arc<zmq::Context> {
+        opened(&mut self.contexts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn opened(contexts: &mut Vec<Arc<zmq::Context>>) -> Arc<zmq::Context> {
+    let context = Arc::new(zmq::Context::new());
+    contexts.push(Arc::clone(&context));
+    context
 }
 
 impl Connection {
@@ -59,7 +69,13 @@ impl Connection {
         keys: &KeyPair,
         patience: Duration,
     ) -> Result<Self, ClientError> {
-        Self::open_in(sockets.seat(), place, keys, patience)
+        match Self::open_in(sockets.seat(), place, keys, patience) {
+            Err(ClientError::Zmq {
+                source: zmq::Error::EMFILE,
+                ..
+            }) => Self::open_in(sockets.another(), place, keys, patience),
+            other => other,
+        }
     }
 
     /// Returns what to poll for input; then [`Connection::turn`] is due. libzmq tells of input once: a

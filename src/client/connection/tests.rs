@@ -257,3 +257,32 @@ fn a_connection_that_is_given_up_stops_none_that_shares_its_sockets() {
     }
     Connection::open_on(&sockets, &place, &keys, Duration::from_secs(20)).unwrap();
 }
+
+/// Takes every place a context has left.
+fn fill(context: &zmq::Context) -> Vec<Socket> {
+    let mut taken = Vec::new();
+    loop {
+        match context.socket(zmq::PAIR) {
+            Ok(socket) => taken.push(socket),
+            Err(error) => {
+                assert_eq!(error, zmq::Error::EMFILE);
+                return taken;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_context_without_a_place_left_makes_room_in_another() {
+    let fake = Fake::new("2001-01-01T00:00:00Z");
+    let place = fake.place.clone();
+    std::thread::spawn(move || fake.serve());
+    let sockets = Sockets::default();
+    let keys = KeyPair::generate().unwrap();
+    let _taken = fill(&sockets.seat());
+    let mut connection =
+        Connection::open_on(&sockets, &place, &keys, Duration::from_secs(20)).unwrap();
+    let _taken = fill(&connection.context);
+    connection.open_live().unwrap();
+    assert!(connection.subscribe([1; KEY_BYTES]).unwrap());
+}
