@@ -1,5 +1,5 @@
 //! P2 and P3 at a server whose folder was replaced by an older copy of itself: it knows of nothing and gives
-//! ids out again, and its clients say so and hide no mail.
+//! ids out again, and its clients say so and hide no mail. And at one that did not: they do not say so.
 
 mod common;
 
@@ -9,8 +9,9 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{self, Receiver};
 
 use common::ctl::{Ctl, Run};
+use common::faults::{can_trace, killing};
 use common::server::Server;
-use common::{PATIENCE, Timed, eventually};
+use common::{PATIENCE, Timed, eventually, skip};
 use serde_json::Value;
 
 const LINE: &str = "went back to an older copy";
@@ -154,6 +155,89 @@ fn p10_a_watch_over_the_going_back_shows_what_is_new_once_and_says_it() {
     let shown = post.bob.ok(&["refresh", "--json"]);
     assert_eq!(bodies(&shown), [lost, news].concat());
     assert!(!shown.err.contains(LINE), "once: {}", shown.err);
+}
+
+/// Runs `mailctl` again and again, killed at the first step, the second ... until one run lives to its end; looks at
+/// each that was killed.
+fn at_each_step(post: &mut Post, args: &[&str], mut look: impl FnMut(&mut Post, &str)) {
+    for call in ["fsync", "rename"] {
+        for nth in 1.. {
+            let bob = post.bob.clone().wrapped(&killing(call, nth));
+            let run = bob.run(args);
+            if run.code == 0 {
+                break;
+            }
+            look(post, &format!("killed at {call} {nth}"));
+        }
+    }
+}
+
+/// Removes what lies in bob's Maildir, as a mail program does.
+fn remove_files(post: &Post) {
+    let mut folders = vec![post.bob.home().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().contains(".mail") {
+                std::fs::remove_file(&path).expect("it goes");
+            }
+        }
+    }
+}
+
+#[test]
+fn p02_a_rewind_killed_at_any_step_is_done_or_not_and_no_going_back() {
+    let name = "p02_a_rewind_killed_at_any_step_is_done_or_not_and_no_going_back";
+    if !can_trace() {
+        return skip(name, "strace cannot trace here");
+    }
+    let _timed = Timed::start(name);
+    let mut post = Post::open();
+    post.ana.ok(&["topic", "join", "old"]);
+    let said = ["one", "two", "three"];
+    for body in said {
+        post.ana.ok(&["send", "old", "-b", body]);
+    }
+    post.bob.ok(&["topic", "join", "old"]);
+    post.ana.ok(&["send", "old", "-b", "four"]);
+    assert_eq!(bodies(&post.bob.ok(&["refresh", "--json"])), ["four"]);
+    let mut kills = 0;
+    let join = ["topic", "join", "old", "--from", "start"];
+    at_each_step(&mut post, &join, |post, when| {
+        kills += 1;
+        let shown = post.bob.ok(&["refresh", "--json"]);
+        assert!(!shown.err.contains(LINE), "{when}: {}", shown.err);
+        let shown = bodies(&shown);
+        assert!(shown.is_empty() || shown[..3] == said, "{when}: {shown:?}");
+        remove_files(post);
+    });
+    assert!(kills > 5, "{kills} kills");
+    let mut all = said.to_vec();
+    all.push("four");
+    assert_eq!(bodies(&post.bob.ok(&["refresh", "--json"])), all);
+}
+
+#[test]
+fn p02_unacknowledged_mail_that_was_removed_is_no_going_back() {
+    let name = "p02_unacknowledged_mail_that_was_removed_is_no_going_back";
+    if !can_trace() {
+        return skip(name, "strace cannot trace here");
+    }
+    let _timed = Timed::start(name);
+    let mut post = Post::open();
+    post.send(2);
+    let mut kills = 0;
+    at_each_step(&mut post, &["refresh"], |post, when| {
+        kills += 1;
+        // What was stored counts as seen, what was not comes now.
+        remove_files(post);
+        let shown = post.bob.ok(&["refresh", "--json"]);
+        assert!(!shown.err.contains(LINE), "{when}: {}", shown.err);
+        post.send(2);
+    });
+    assert!(kills > 5, "{kills} kills");
 }
 
 /// A `mailctl watch --json`.

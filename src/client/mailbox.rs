@@ -17,7 +17,7 @@
 //! this device stands, and what comes then is told apart by its file's name (`<id>.<log>-<round>.mail`), since ids are
 //! given out again. A mail of before that comes once more is known by what is in it.
 //!
-//! Other programs (mutt, aerc, notmuch) may read and move the files. This module opens no sockets.
+//! Other programs (mutt, aerc, notmuch) may read, move and remove the files: that one is missing says nothing. This module opens no sockets.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -118,6 +118,8 @@ pub struct Mailbox {
     server: String,
     /// The round of the session that stores here.
     round: Option<Round>,
+    /// What the server has said is acknowledged.
+    acked: BTreeMap<LogNumber, Acked>,
 }
 
 /// How often the server was found to have gone back.
@@ -190,6 +192,12 @@ struct LogMark {
     /// This user does not read it any more: should he again, that starts where the server says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     left: bool,
+    /// Sums of the mails that are stored and, for all that is known here, not acknowledged.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pending: BTreeMap<MailId, u32>,
+    /// How often a rewind was begun or done: odd while one may be under way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    rewinds: u32,
 }
 
 impl LogMark {
@@ -220,6 +228,7 @@ impl Mailbox {
             mail,
             server: server.to_owned(),
             round: None,
+            acked: BTreeMap::new(),
         })
     }
 
@@ -276,18 +285,6 @@ impl Mailbox {
         self.write_marks(&marks)
     }
 
-    /// Moves a log's mark back, so that older mail is fetched again (`join --from`). Mails that are
-    /// in the mailbox already are not stored twice.
-    pub fn rewind(&self, log: LogNumber, to: Mark) -> Result<(), FileError> {
-        let _lock = self.lock()?;
-        let mut marks = self.read_marks()?;
-        match marks.logs.get_mut(&log) {
-            Some(at) if at.id > to.id => at.advance(to),
-            _ => return Ok(()),
-        }
-        self.write_marks(&marks)
-    }
-
     /// Stores a piece of a page: at most [`BATCH_MAILS_MAX`] mails. When it returns
     /// [`Stored::Upto`], everything up to there survives a power cut.
     pub fn store_page(&self, piece: &Piece<'_>) -> Result<Stored, FileError> {
@@ -295,6 +292,7 @@ impl Mailbox {
         let mut marks = self.read_marks()?;
         let is_of_now = self.is_of(&marks);
         let before = marks.clone();
+        marks.drop_acknowledged(&self.acked);
         let at = marks.logs.entry(piece.log).or_default();
         let mark = at.mark();
         if piece.through.id <= mark.id {
@@ -315,6 +313,9 @@ impl Mailbox {
         at.advance(piece.through);
         let newest = piece.mails.last().map_or(0, |mail| mail.envelope.id);
         at.head = at.head.max(newest);
+        for mail in &fresh {
+            at.pend(mail);
+        }
         marks
             .trimmed
             .extend(piece.trimmed.map(|trimmed| TrimmedNotice {
@@ -338,6 +339,7 @@ impl Mailbox {
             return Ok(moved);
         }
         let before = marks.clone();
+        marks.drop_acknowledged(&self.acked);
         for mail in mails {
             let Some(at) = marks.logs.get_mut(&mail.log) else {
                 continue;
@@ -351,6 +353,7 @@ impl Mailbox {
             };
             at.advance(to);
             at.head = at.head.max(to.id);
+            at.pend(mail);
             moved.insert(mail.log, to);
             fresh.push(mail);
         }
@@ -560,9 +563,7 @@ fn starting(info: &LogInfo) -> LogMark {
         id: info.cursor,
         n: Some(info.n),
         highest: info.cursor,
-        head: 0,
-        past: BTreeMap::new(),
-        left: false,
+        ..LogMark::default()
     }
 }
 
@@ -601,7 +602,9 @@ fn read_mail(path: &Path) -> Result<Mail, FileError> {
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
 }
 
+mod pending;
 mod rounds;
+use pending::Acked;
 use rounds::is_zero;
 #[cfg(test)]
 mod tests;

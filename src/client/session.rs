@@ -211,6 +211,9 @@ impl Session {
 
     /// Joins a topic or prefix. Returns the logs that this adds or, with `from`, rewinds.
     pub fn join(&mut self, topic: &Pattern, from: From) -> Result<Vec<LogInfo>, ClientError> {
+        if from != From::Now {
+            self.mailbox.will_rewind(topic.as_str())?;
+        }
         let (reply, _) = self.call::<reply::Logs>(|session| {
             Request::Join(request::Join {
                 session,

@@ -68,6 +68,16 @@ pub fn watching(trace: &Path) -> Vec<String> {
     all
 }
 
+/// Words in front of a program that kill it where it enters a call for the `nth` time, from 1. With strace's
+/// `--seccomp-bpf` no signal would come.
+pub fn killing(call: &str, nth: usize) -> Vec<String> {
+    let mut all = words(&["strace", "-f", "-qq", "-o", "/dev/null", "-e"]);
+    all.push(format!("trace={call}"));
+    all.push("-e".to_owned());
+    all.push(format!("inject={call}:signal=SIGKILL:when={nth}"));
+    all
+}
+
 impl Fault {
     /// Words in front of a program that make it meet this fault on these paths.
     pub fn words(&self, paths: &BTreeSet<String>, trace: &Path) -> Vec<String> {

@@ -43,7 +43,9 @@ impl Mailbox {
     ) -> Result<bool, FileError> {
         let before = self.round;
         let is_known = back.is_none() && seen.0.incarnation == incarnation;
+        self.acknowledged_at_login(rows, seen);
         if is_known {
+            self.finish_rewinds(rows, seen)?;
             self.round = Some(self.read_marks()?.round);
             return Ok(before.is_some() && before != self.round);
         }
@@ -143,6 +145,7 @@ impl MarksFile {
         for (log, at) in &mut self.logs {
             at.past.insert(self.round, at.id);
             at.head = 0;
+            at.pending.clear();
             let row = rows.iter().find(|row| row.log == *log);
             let now = row.map_or(Mark::default(), |row| Mark {
                 id: row.cursor,

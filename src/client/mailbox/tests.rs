@@ -277,6 +277,52 @@ fn a_session_of_before_stores_nothing_in_a_later_round() {
 }
 
 #[test]
+fn a_missing_file_is_no_proof_and_another_mail_is() {
+    let (folder, mut mailbox) = mailbox();
+    login(&mut mailbox, row(0, 0), 1);
+    mailbox.store_live(&[mail(1), mail(2), mail(3)]).unwrap();
+    let seen = mailbox.seen().unwrap();
+    fs::remove_file(folder.path().join("mail/new").join(name_of(name(2)))).unwrap();
+    let contradicts =
+        |mailbox: &Mailbox, mail: &Mail, seen: &Seen| mailbox.contradicts(&[mail], seen).unwrap();
+    assert!(
+        !contradicts(&mailbox, &mail(2), &seen),
+        "stored and removed"
+    );
+    assert!(contradicts(&mailbox, &other(2), &seen));
+    assert!(contradicts(&mailbox, &other(1), &seen));
+    // Acknowledged, and the next store forgets what it was.
+    mailbox.acknowledged(&[(LOG, 30)], &seen);
+    mailbox.store_live(&[mail(4)]).unwrap();
+    let seen = mailbox.seen().unwrap();
+    assert_eq!(seen.0.logs[&LOG].pending.len(), 1);
+    assert!(
+        contradicts(&mailbox, &mail(2), &seen),
+        "the cursor went back"
+    );
+    // A rewind explains that they come again, not that they are others.
+    mailbox.will_rewind("news").unwrap();
+    for seen in [seen, mailbox.seen().unwrap()] {
+        assert!(!contradicts(&mailbox, &mail(2), &seen));
+        assert!(contradicts(&mailbox, &other(3), &seen));
+    }
+}
+
+#[test]
+fn an_acknowledgement_of_before_a_rewind_does_not_count_after_it() {
+    let (_folder, mut mailbox) = mailbox();
+    mailbox.store_live(&[mail(1), mail(2)]).unwrap();
+    let seen = mailbox.seen().unwrap();
+    mailbox.acknowledged(&[(LOG, 20)], &seen);
+    mailbox.will_rewind("news").unwrap();
+    mailbox.rewind(LOG, mark(0)).unwrap();
+    mailbox.store_page(&piece(0, 1, &[mail(1)])).unwrap();
+    mailbox.store_page(&piece(1, 2, &[mail(2)])).unwrap();
+    let marks = mailbox.read_marks().unwrap();
+    assert_eq!(marks.logs[&LOG].pending.len(), 2);
+}
+
+#[test]
 fn a_restored_server_says_so_and_its_marks_count() {
     let (_folder, mut mailbox) = mailbox();
     login(&mut mailbox, row(0, 0), 1);

@@ -292,7 +292,10 @@ impl Session {
             self.logs.get(log).is_none_or(|info| info.cursor < *id)
         };
         let logs: Vec<_> = logs.iter().filter(fresh).copied().collect();
-        let turns = self.turns;
+        if logs.is_empty() {
+            return Ok(());
+        }
+        let (turns, seen) = (self.turns, self.mailbox.seen()?);
         for chunk in logs.chunks(limits::ACKS_MAX) {
             let acked = self.done(|session| {
                 Request::Ack(request::Ack {
@@ -305,6 +308,7 @@ impl Session {
                 Err(error) if !lost_access(&error) => return Err(error),
                 _ => {}
             }
+            self.mailbox.acknowledged(chunk, &seen);
             for (log, id) in chunk {
                 if let Some(info) = self.logs.get_mut(log) {
                     info.cursor = info.cursor.max(*id);

@@ -14,7 +14,7 @@ impl Session {
     pub(super) fn take_round(&mut self, rows: &[LogInfo], seen: &Seen) -> Result<(), ClientError> {
         let incarnation = self.connection.hello().incarnation;
         let mut back = self.mailbox.is_back(rows, incarnation, seen);
-        if back.is_none() && self.has_other_mails(rows)? {
+        if back.is_none() && self.has_other_mails(rows, seen)? {
             back = Some(Back::Older);
         }
         if self.options.no_ack {
@@ -36,21 +36,19 @@ impl Session {
         self.watch.start_over(rows, self.login.through);
     }
 
-    /// Reads again what is stored here and was not acknowledged, and says whether something of it is another
-    /// mail by now. There is none as long as no process dies before it could acknowledge.
-    fn has_other_mails(&mut self, rows: &[LogInfo]) -> Result<bool, ClientError> {
-        let marks = self.mailbox.marks()?;
+    /// Reads again what is stored here and was not acknowledged, and says whether it is something else by
+    /// now. There is none as long as no process dies before it could acknowledge.
+    fn has_other_mails(&mut self, rows: &[LogInfo], seen: &Seen) -> Result<bool, ClientError> {
         for row in rows {
-            let mark = marks.get(&row.log).map_or(0, |mark| mark.id);
-            let upto = mark.min(row.head);
-            if upto > row.cursor && self.differs(row, upto)? {
+            let upto = seen.mark(row.log).id.min(row.head);
+            if upto > row.cursor && self.differs(row, upto, seen)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn differs(&mut self, row: &LogInfo, upto: MailId) -> Result<bool, ClientError> {
+    fn differs(&mut self, row: &LogInfo, upto: MailId, seen: &Seen) -> Result<bool, ClientError> {
         let mut at = Mark {
             id: row.cursor,
             n: Some(row.n),
@@ -61,7 +59,7 @@ impl Session {
             };
             let due = mails.iter().filter(|mail| mail.envelope.id <= upto);
             let due: Vec<&Mail> = due.collect();
-            if !self.mailbox.not_here(&due)?.is_empty() {
+            if self.mailbox.contradicts(&due, seen)? {
                 return Ok(true);
             }
             if page.through <= at.id {
