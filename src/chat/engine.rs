@@ -11,6 +11,7 @@ use super::bundle;
 use super::core::Core;
 use super::frame::Seq;
 use super::io::{End, Event, Input, Output, Packet, Peer};
+use super::memory::{self, Memory};
 use super::peer::{self, Door, Way, WayEvent};
 use super::shared::Shared;
 use super::{ChatError, Undelivered};
@@ -67,6 +68,8 @@ pub(super) struct Parts {
     pub(super) server_host: String,
     /// Where this side listens, for people.
     pub(super) own_place: String,
+    /// What watches how much this process holds.
+    pub(super) memory: Option<Memory>,
 }
 
 impl Engine {
@@ -131,6 +134,7 @@ struct Carrier {
     keys: KeyPair,
     server_host: String,
     own_place: String,
+    memory: Option<Memory>,
     shared: Arc<Shared>,
     waker: Waker,
     sleeper: Sleeper,
@@ -144,7 +148,8 @@ struct Carrier {
     is_up: bool,
     passed: Passed,
     naps: bool,
-    failed: bool,
+    /// Why it cannot go on.
+    failed: Option<End>,
 }
 
 /// What the core was told of what the other threads said.
@@ -169,6 +174,7 @@ impl Carrier {
             keys: parts.keys,
             server_host: parts.server_host,
             own_place: parts.own_place,
+            memory: parts.memory,
             shared,
             waker,
             sleeper,
@@ -179,7 +185,7 @@ impl Carrier {
             is_up: false,
             passed: Passed::default(),
             naps: false,
-            failed: false,
+            failed: None,
         }
     }
 
@@ -187,9 +193,9 @@ impl Carrier {
         self.shared.set_tried(self.tried(None));
         self.drain();
         let mut drowsy = false;
-        while !self.core.is_over() && !self.shared.is_stopped() && !self.failed {
+        while !self.core.is_over() && !self.shared.is_stopped() && self.failed.is_none() {
             let busy = self.turn().unwrap_or_else(|_| {
-                self.failed = true;
+                self.failed = Some(End::Lost);
                 true
             });
             if !busy && drowsy {
@@ -221,6 +227,14 @@ impl Carrier {
     /// Does once whatever there is to do. Returns whether there was anything.
     fn turn(&mut self) -> zmq::Result<bool> {
         self.look_at_clock();
+        if self
+            .memory
+            .as_mut()
+            .is_some_and(|memory| memory.is_over(self.now_ms))
+        {
+            self.failed = Some(End::Flooded);
+            return Ok(true);
+        }
         self.door.answer(&self.invited)?;
         let mut busy = self.watch_way()?;
         busy |= self.take_in()?;
@@ -428,7 +442,11 @@ impl Carrier {
 
     fn sleep(&mut self) {
         let wait_ms = self.core.wake_at_ms().saturating_sub(self.now_ms);
-        let most_ms = if self.naps { NAP_MS } else { 60_000 };
+        let most_ms = match (self.naps, &self.memory) {
+            (true, _) => NAP_MS,
+            (false, Some(_)) => memory::LOOK_EVERY_MS,
+            (false, None) => 60_000,
+        };
         self.wait(self.wants_in(), wait_ms.min(most_ms));
     }
 
@@ -438,28 +456,33 @@ impl Carrier {
         let fd = self.sleeper.fd();
         let way = self.way.as_ref();
         let waited = self.door.wait(way, wants_in, wants_out, fd, wait_ms);
-        self.failed |= waited.is_err();
+        if waited.is_err() {
+            self.failed = Some(End::Lost);
+        }
         self.sleeper.clear();
     }
 
     /// Says goodbye, tells the end, and takes stock.
     fn wind_up(&mut self) -> Vec<Undelivered> {
         self.look_at_clock();
-        if !self.core.is_over() && !self.failed {
+        if !self.core.is_over() && self.failed.is_none() {
             self.handle(Input::Leave);
         }
         // Who hears of the end says nothing more that would be taken.
         for input in self.shared.close() {
             self.handle(input);
         }
-        if self.failed && !self.core.is_over() {
-            self.events.push(Event::Ended(End::Lost));
+        if let Some(end) = self.failed.clone().filter(|_| !self.core.is_over()) {
+            self.events.push(Event::Ended(end));
         }
         self.tell();
         let until_ms = self.now_ms + LAST_MS;
-        while !self.failed && self.is_up && !self.out.is_empty() && self.now_ms < until_ms {
+        while self.failed.is_none() && self.is_up && !self.out.is_empty() && self.now_ms < until_ms
+        {
             self.wait(false, until_ms - self.now_ms);
-            self.failed |= self.flush().is_err();
+            if self.flush().is_err() {
+                break;
+            }
             self.look_at_clock();
         }
         let lines = self.core.undelivered().into_iter();

@@ -228,4 +228,6 @@ pub enum End {
     Withdrawn,
     /// Nobody answered in time.
     Expired,
+    /// The other side made this machine hold more than [`Options::held_max`](super::Options::held_max).
+    Flooded,
 }

@@ -14,6 +14,7 @@ pub mod fingerprint;
 pub mod frame;
 pub mod io;
 mod keeper;
+mod memory;
 mod open;
 mod peer;
 mod queue;
@@ -44,6 +45,11 @@ pub struct Options {
     pub host: Option<String>,
     /// Gives up asking after this long; otherwise the invitation's own term counts.
     pub wait: Option<Duration>,
+    /// Bytes by which the memory of this process may grow before the chat is ended with [`io::End::Flooded`].
+    /// Nothing else bounds what the invited peer can make it hold: messages of ever more parts, or on ever more
+    /// connections. Without it the program looks itself: only it knows how much it grows by what it does besides.
+    /// `mailctl` sets [`limits::CHAT_HELD_BYTES_MAX`].
+    pub held_max: Option<u64>,
 }
 
 /// One chat, from asking to its end. Dropping it ends it like [`Chat::finish`] and closes the session.

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::engine::{Engine, Parts};
 use super::io::{Own, Peer, Role};
 use super::keeper::{Charge, Keeper};
+use super::memory::Memory;
 use super::peer::{self, Door};
 use super::shared::Shared;
 use super::{About, Chat, ChatError, Options, Refusal};
@@ -36,7 +37,7 @@ pub(super) fn ask(
         let plan = asked_plan(&session, lease, asked, options)?;
         Ok((plan, door))
     });
-    start(session, plan)
+    start(session, plan, options)
 }
 
 /// Accepts, and starts the threads.
@@ -55,7 +56,7 @@ pub(super) fn accept(
         let plan = met_plan(&session, lease, introduction, options)?;
         Ok((plan, door))
     });
-    start(session, plan)
+    start(session, plan, options)
 }
 
 /// What is known when the broker has spoken.
@@ -237,7 +238,11 @@ fn malformed(what: &'static str) -> ChatError {
     clippy::result_large_err,
     reason = "the session goes back, once a chat"
 )]
-fn start(session: Session, plan: Result<(Plan, Door), ChatError>) -> Result<Chat, Refusal> {
+fn start(
+    session: Session,
+    plan: Result<(Plan, Door), ChatError>,
+    options: &Options,
+) -> Result<Chat, Refusal> {
     let prepared = plan.and_then(|(plan, door)| {
         let pair = waker::pair().map_err(ChatError::system("make a pipe"))?;
         Ok((plan, door, pair))
@@ -255,6 +260,7 @@ fn start(session: Session, plan: Result<(Plan, Door), ChatError>) -> Result<Chat
         keys,
         server_host: session.server_host().to_owned(),
         own_place: plan.own_place,
+        memory: options.held_max.and_then(Memory::allow),
     };
     let keeper = Keeper::start(session, plan.charge, Arc::clone(&shared))?;
     match Engine::start(parts, Arc::clone(&shared), pair) {

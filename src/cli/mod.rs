@@ -25,7 +25,6 @@ pub mod args;
 pub mod commands;
 pub mod error;
 pub mod json;
-mod memory;
 pub mod shell;
 pub mod show;
 pub mod times;

@@ -36,6 +36,7 @@ use crate::cli::ui::{Table, Ui};
 use crate::cli::untrusted::visible;
 use crate::client::home::Account;
 use crate::client::session::{self, Session};
+use crate::limits;
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 use crate::protocol::reply::ChatRow;
@@ -163,6 +164,7 @@ fn options(args: &args::Talk) -> Options {
     Options {
         host: said(args.advertise.as_deref()).map(str::to_owned),
         wait: args.wait,
+        held_max: Some(limits::CHAT_HELD_BYTES_MAX),
     }
 }
 

@@ -177,6 +177,7 @@ fn ended(end: &End) -> (&'static str, Option<&'static str>) {
         End::Busy => ("declined", Some("busy")),
         End::Withdrawn => ("expired", Some("withdrawn")),
         End::Expired => ("expired", None),
+        End::Flooded => ("lost", Some("flooded")),
         _ => ("lost", None),
     }
 }

@@ -14,7 +14,6 @@ use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
 use crate::chat::{Chat, Told, Undelivered, Unsaid, Voice};
 use crate::cli::error::CliError;
-use crate::cli::memory::Memory;
 use crate::cli::untrusted::visible;
 use crate::client::ClientError;
 use crate::client::home::Account;
@@ -109,7 +108,6 @@ pub(crate) struct Talk {
     deaf: Option<CliError>,
     last_seq: Seq,
     server_down: bool,
-    memory: Memory,
 }
 
 /// A chat that is over.
@@ -149,7 +147,6 @@ impl Talk {
             deaf: None,
             last_seq: 0,
             server_down: false,
-            memory: Memory::of_chat(),
         })
     }
 
@@ -194,11 +191,6 @@ impl Talk {
                 None => {}
             }
             self.mind_files(listener);
-            if let Some(flooded) = self.memory.flooded(&self.party.peer) {
-                // Nothing is waited for, no goodbye either.
-                self.deaf = Some(flooded);
-                break End::Lost;
-            }
             if !stopped && (stop.load(Ordering::Relaxed) || self.deaf.is_some()) {
                 stopped = true;
                 self.mouth.stop();
@@ -376,6 +368,11 @@ pub(crate) fn verdict(end: &End, party: &Party, tried: &str) -> Result<(), CliEr
             "expired",
             exit::TEMPORARY,
             format!("{peer} did not answer in time"),
+        ),
+        End::Flooded => ended(
+            "flooded",
+            exit::UNAVAILABLE,
+            format!("{peer} sent more than a chat may make this machine hold: it was ended"),
         ),
         // Lost, and what a later version may add.
         _ => ended(

@@ -28,7 +28,6 @@ use crate::chat::{Chat, Options, Told, Undelivered, Unsaid, Voice};
 use crate::cli::args::ADVERTISE;
 use crate::cli::commands::chat::talk::{Over, Party, verdict};
 use crate::cli::error::CliError;
-use crate::cli::memory::Memory;
 use crate::cli::show::counted;
 use crate::cli::times;
 use crate::cli::ui::terminal_width;
@@ -37,6 +36,7 @@ use crate::client::home::Account;
 use crate::client::session;
 use crate::client::shown::Mark;
 use crate::client::waker::{self, Sleeper};
+use crate::limits;
 
 /// How long a stop, or a line that takes long, may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -55,6 +55,7 @@ pub(crate) fn options() -> Options {
     let host = std::env::var(ADVERTISE).ok();
     Options {
         host: host.filter(|host| !host.is_empty()),
+        held_max: Some(limits::CHAT_HELD_BYTES_MAX),
         ..Options::default()
     }
 }
@@ -91,7 +92,6 @@ struct Play<'a, 's> {
     /// Why nothing is acknowledged any more.
     deaf: Option<CliError>,
     end: Option<End>,
-    memory: Memory,
 }
 
 impl Stage<'_> {
@@ -122,7 +122,6 @@ impl Stage<'_> {
             stopped: false,
             deaf: None,
             end: None,
-            memory: Memory::of_chat(),
             stage: self,
         };
         let over = play.run();
@@ -163,11 +162,6 @@ impl Play<'_, '_> {
         self.perform(late);
         self.desk.tell(self.stage.terminal.above(), now_ms);
         self.screen.set_busy(self.desk.is_busy());
-        if let Some(flooded) = self.memory.flooded(&self.party.peer) {
-            // Nothing is waited for, no goodbye either.
-            self.deaf = Some(flooded);
-            self.end = Some(End::Lost);
-        }
     }
 
     fn now_ms(&self) -> u64 {

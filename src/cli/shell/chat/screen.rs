@@ -359,6 +359,7 @@ impl Screen {
             End::Bye { by_peer: true } if !own => format!("{peer} left"),
             End::Bye { .. } => format!("the chat with {peer} is over"),
             End::Lost => format!("{peer} is lost: no sign of life any more"),
+            End::Flooded => format!("{peer} sent more than this machine may hold"),
             End::Unreachable { connected: true } => {
                 format!(
                     "no direct way: {peer} was reached but does not get through to this machine"
