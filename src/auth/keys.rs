@@ -103,11 +103,13 @@ impl KeyPair {
                 mode,
             });
         }
-        let mut text = Zeroizing::new(String::new());
-        file.read_to_string(&mut text).map_err(io)?;
-        Self::parse(&text).ok_or_else(|| KeyError::Malformed {
-            path: path.to_owned(),
-        })
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.read_to_end(&mut bytes).map_err(io)?;
+        let text = std::str::from_utf8(&bytes).ok();
+        text.and_then(Self::parse)
+            .ok_or_else(|| KeyError::Malformed {
+                path: path.to_owned(),
+            })
     }
 
     /// Saves to a new file of mode 0600; both the file and its directory are synced. Fails if the
@@ -230,10 +232,12 @@ mod tests {
             Err(KeyError::Open { mode: 0o644, .. })
         ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, "not a key").unwrap();
-        assert!(matches!(
-            KeyPair::load(&path),
-            Err(KeyError::Malformed { .. })
-        ));
+        for bytes in [&b"not a key"[..], &[0xff; 80]] {
+            fs::write(&path, bytes).unwrap();
+            assert!(matches!(
+                KeyPair::load(&path),
+                Err(KeyError::Malformed { .. })
+            ));
+        }
     }
 }
