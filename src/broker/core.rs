@@ -20,7 +20,7 @@ use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
 use super::read::Pending;
-use super::sessions::{Session, Sessions};
+use super::sessions::{News, Session, Sessions};
 use super::streams::Streams;
 use super::upkeep::Upkeep;
 use crate::limits;
@@ -269,7 +269,7 @@ impl Core {
             seen_wall_ms: self.now.wall_ms,
             since_wall_ms: self.now.wall_ms,
             staging: None,
-            rekeyed: std::collections::BTreeSet::new(),
+            news: News::default(),
         });
     }
 
@@ -376,7 +376,7 @@ impl Core {
     ) -> Ruling {
         self.may_ask_to_read(call, &request)?;
         match request {
-            Request::Heartbeat(beat) => Ok(self.heartbeat(who, &beat)),
+            Request::Heartbeat(beat) => Ok(self.heartbeat(call, who, &beat)),
             Request::Logs(logs) => Ok(self.more_logs(who, logs.after)),
             Request::Send(send) => self.send(who, &send, body),
             Request::Part(part) => self.part(who, &part, body),

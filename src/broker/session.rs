@@ -137,7 +137,12 @@ impl Core {
     }
 
     /// Keeps a session, and says which of its logs have something new.
-    pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Option<Vec<u8>> {
+    pub(super) fn heartbeat(
+        &mut self,
+        call: &Call,
+        who: Who,
+        beat: &request::Heartbeat,
+    ) -> Option<Vec<u8>> {
         self.device_is_back(who.device);
         let lease = self
             .leases
@@ -146,13 +151,13 @@ impl Core {
         let chats = self.chat_rows(who);
         // All rows share the reply's frame.
         let room = limits::ROWS_MAX - chats.len();
-        let mut rekeyed = self.take_rekeyed(&who.session, room);
+        let mut news = self.take_news(&call.peer.routing, &who.session, room);
         // What was left since it was joined is none of the caller's logs any more.
-        rekeyed.retain(|log| self.directory.reads(who.user, *log));
-        let is_other = |log: &&LogNumber| !rekeyed.contains(log);
-        let room = room - rekeyed.len();
+        news.retain(|log| self.directory.reads(who.user, *log));
+        let is_other = |log: &&LogNumber| !news.contains(log);
+        let room = room - news.len();
         let (rows, through) = self.behind(who.user, beat.known, room);
-        let rows = rekeyed.iter().chain(rows.iter().filter(is_other));
+        let rows = news.iter().chain(rows.iter().filter(is_other));
         let behind = rows
             .filter_map(|log| self.log_info(who.device, *log))
             .collect();
@@ -191,15 +196,15 @@ impl Core {
         (heads.into_iter().map(|(_, log)| log).collect(), through)
     }
 
-    /// Takes as many logs as there is room for whose row this session must see although they have nothing
-    /// new.
-    fn take_rekeyed(&mut self, session: &SessionKey, room: usize) -> BTreeSet<LogNumber> {
-        let Some(session) = self.sessions.get_mut(session) else {
-            return BTreeSet::new();
-        };
-        let next = session.rekeyed.iter().nth(room).copied();
-        let rest = next.map(|next| session.rekeyed.split_off(&next));
-        std::mem::replace(&mut session.rekeyed, rest.unwrap_or_default())
+    /// Takes the logs whose row this session must see although they may have nothing new.
+    fn take_news(
+        &mut self,
+        connection: &[u8],
+        session: &SessionKey,
+        room: usize,
+    ) -> BTreeSet<LogNumber> {
+        let session = self.sessions.get_mut(session);
+        session.map_or_else(BTreeSet::new, |session| session.news.take(connection, room))
     }
 
     /// Lists a caller's logs above a number, as many as a page holds. A user's own log stands among

@@ -46,10 +46,12 @@ impl Core {
         log: LogNumber,
         mark: Mark,
     ) {
-        // The caller may have left again, or be gone, while the mark was looked up.
+        // The caller may have left again, or he or the topic be gone, while the mark was looked up.
         let mark = self.not_below_floor(log, mark);
         let is_here = self.directory.device(who.device).is_some();
-        if is_here && self.directory.has_pattern(who.user, pattern) {
+        let is_joined =
+            self.directory.has_pattern(who.user, pattern) && self.directory.reads(who.user, log);
+        if is_here && is_joined {
             self.logs
                 .put_cursor(who.device, log, mark, &mut self.changes);
         }

@@ -24,7 +24,9 @@ pub(super) fn key_file(bytes: &[u8]) {
         let mut lines = text.trim_end().splitn(3, '\n');
         let keys = [lines.next(), lines.next()].map(Option::unwrap_or_default);
         assert_eq!(again, keys.join("\n").to_ascii_lowercase());
-        assert!(!format!("{pair:?}").contains(&hex::encode(pair.secret())));
+        // Nobody's keys are the same, but a file may say so.
+        let shown = format!("{pair:?}").replace(&hex::encode(pair.public), "");
+        assert!(!shown.contains(&hex::encode(pair.secret())));
     }
 }
 
