@@ -256,9 +256,9 @@ pub struct Rate {
     pub micros: u64,
 }
 
-/// Failed requests of a user, or of all unknown keys of an address, wrong codes among them (a code has 80
-/// random bits: at this pace nobody finds one, so nobody need be kept from trying a right one): a client with a fault is told of it
-/// 500 times at once and 50 times a second; then all it asks is answered `busy`.
+/// Failed requests of a user, or of all unknown keys of an address: a client with a fault is told of it
+/// 500 times at once and 50 times a second; then all it asks is answered `busy`. Wrong codes are not among them: a code has 80
+/// random bits, so at the pace of [`STRANGERS_REQUESTS`] nobody finds one, and nobody need be kept from trying a right one.
 pub const FAILED_REQUESTS: Rate = Rate {
     burst: 500,
     micros: 20_000,
@@ -270,7 +270,8 @@ pub const BUSY_ANSWERS: Rate = Rate {
     micros: 100_000,
 };
 
-/// Requests of all unknown keys of an address: enough for 10,000 devices that register at once.
+/// Requests of all unknown keys of an address: enough for 10,000 devices that register at once. A key costs nothing, so
+/// the address has to answer for all of them: who asks faster keeps its neighbours waiting.
 pub const STRANGERS_REQUESTS: Rate = Rate {
     burst: 10_000,
     micros: 1_000,
@@ -282,11 +283,19 @@ pub const LOGINS: Rate = Rate {
     micros: 5_000,
 };
 
-/// What a user's denied subscriptions may cost, in units of [`denied_cost`]: some 2,000 of a notice
-/// key's size. libzmq keeps them for as long as the connection lasts.
+/// What a user's denied subscriptions may cost, in units of [`denied_cost`]: some 4,000 of a notice
+/// key's size, which is what three devices ask for that come back with the old keys of 1,024 logs each. libzmq keeps them
+/// for as long as the connection lasts.
 pub const DENIED_SUBSCRIPTIONS: Rate = Rate {
-    burst: 65_536,
+    burst: 131_072,
     micros: 31_250,
+};
+
+/// What of [`DENIED_KEPT_MAX`] one user may fill in the long run, on connections that last: a quarter, which comes back in a
+/// week.
+pub const DENIED_SHARE: Rate = Rate {
+    burst: DENIED_KEPT_MAX / 4,
+    micros: 7 * 86_400_000_000 / (DENIED_KEPT_MAX / 4),
 };
 
 /// Subscriptions and ends of subscriptions of a user, granted or not: each takes the server's time. Twice
@@ -298,7 +307,7 @@ pub const LIVE_FRAMES: Rate = Rate {
 
 /// What a frame costs that is no subscription, in units of [`denied_cost`]: 16 of them are a whole
 /// budget, for no client's library sends one.
-pub const STRAY_COST: u64 = 4_096;
+pub const STRAY_COST: u64 = 8_192;
 
 /// Denied subscriptions that all connections together may make libzmq keep, in units of
 /// [`denied_cost`], before the live socket is opened anew: about 50 MB. Whoever has one more denied while it

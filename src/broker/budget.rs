@@ -109,6 +109,7 @@ pub(super) struct Budgets {
     own_registrations: Table<Origin>,
     logins: Table<LogNumber>,
     denied: Table<LogNumber>,
+    kept: Table<LogNumber>,
     live_frames: Table<LogNumber>,
     swept_ms: u64,
 }
@@ -125,6 +126,7 @@ impl Budgets {
             own_registrations: Table::of_addresses(hourly(registrations.1)),
             logins: Table::of_users(limits::LOGINS),
             denied: Table::of_users(limits::DENIED_SUBSCRIPTIONS),
+            kept: Table::of_users(limits::DENIED_SHARE),
             live_frames: Table::of_users(limits::LIVE_FRAMES),
             swept_ms: 0,
         }
@@ -187,6 +189,16 @@ impl Budgets {
         self.denied.charge(user, cost, mono_ms);
     }
 
+    /// Takes a user's share of what the live socket keeps of all users, or says that it is full.
+    pub(super) fn take_kept(&mut self, user: LogNumber, cost: u64, mono_ms: u64) -> bool {
+        self.kept.take(user, cost, mono_ms).is_ok()
+    }
+
+    /// Gives everybody's share back: the live socket keeps nothing any more.
+    pub(super) fn keep_nothing(&mut self) {
+        self.kept.whole_at.clear();
+    }
+
     /// Says whether a user's devices may connect to the live socket.
     pub(super) fn may_connect_live(&self, user: LogNumber, mono_ms: u64) -> bool {
         self.denied.has(user, mono_ms).is_ok()
@@ -205,6 +217,7 @@ impl Budgets {
         self.own_registrations.sweep(mono_ms);
         self.logins.sweep(mono_ms);
         self.denied.sweep(mono_ms);
+        self.kept.sweep(mono_ms);
         self.live_frames.sweep(mono_ms);
     }
 }
@@ -233,7 +246,6 @@ fn is_blame(code: Code) -> bool {
             | Code::NotRegistered
             | Code::Denied
             | Code::NeedsCode
-            | Code::BadCode
             | Code::RegistrationClosed
             | Code::WrongUser
             | Code::NameTaken

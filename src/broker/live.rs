@@ -3,8 +3,8 @@
 //! libzmq cannot take a grant back from a live connection, so an address gets a new notice key whenever
 //! somebody lost the right to the old one, or may have got it by mistake (`xpub`). Denied subscriptions
 //! stay in libzmq for as long as their connection lasts: what they cost is charged (`budget`), and who is
-//! over it loses that connection. The others never notice, but where many users together fill the socket,
-//! which is then opened anew, rarely.
+//! over it, or over his share of what all may make it keep, loses that connection. The others never notice, but where many
+//! users together fill the socket, which is then opened anew, rarely.
 
 use super::core::Core;
 use super::io::Output;
@@ -78,7 +78,7 @@ impl Core {
     /// meanwhile whoever has something denied loses his connection at once.
     fn denied(&mut self, key: &PublicKey, cost: u64) {
         self.charge_denied(key, cost);
-        if !self.may_connect_live(key) {
+        if !self.may_connect_live(key) || !self.may_keep(key, cost) {
             return self.outputs.push_back(Output::Cut);
         }
         self.denied_kept += cost;
@@ -87,12 +87,20 @@ impl Core {
         }
         let told = if self.now.mono_ms >= self.renew_from_ms {
             self.denied_kept = 0;
+            self.budgets.keep_nothing();
             self.renew_from_ms = self.now.mono_ms + limits::LIVE_RENEWAL_MS;
             Output::RenewLive
         } else {
             Output::Cut
         };
         self.outputs.push_back(told);
+    }
+
+    /// Takes from the share that a key's user has of what is kept: without, one who waits for his budget again and
+    /// again, on a connection that lasts, would fill the socket by himself in hours.
+    fn may_keep(&mut self, key: &PublicKey, cost: u64) -> bool {
+        let device = self.directory.device_of_key(key);
+        device.is_some_and(|device| self.budgets.take_kept(device.user, cost, self.now.mono_ms))
     }
 
     fn charge_denied(&mut self, key: &PublicKey, cost: u64) {

@@ -124,7 +124,7 @@ fn p05_a_code_is_beyond_guessing_and_a_neighbours_guesses_keep_nobody_out() {
     assert_eq!(codes.len(), limits::CODES_PER_USER_MAX);
     let all = |code: &String| code.len() == 20 && code.bytes().all(|c| c.is_ascii_hexdigit());
     assert!(codes.iter().all(all), "80 bits each: {codes:?}");
-    for nth in 0..limits::FAILED_REQUESTS.burst - 1 {
+    for nth in 0..2 * limits::FAILED_REQUESTS.burst {
         let wrong = register("ana", Some(&format!("{nth:020x}")));
         let error = refusal(&mut world, "eve", &wrong).unwrap();
         assert_eq!(error.code, Code::BadCode);
@@ -132,9 +132,12 @@ fn p05_a_code_is_beyond_guessing_and_a_neighbours_guesses_keep_nobody_out() {
     let right = register("ana", codes.iter().next().map(String::as_str));
     assert_eq!(refusal(&mut world, "phone", &right), None);
     let wrong = register("ana", Some("wrong"));
-    let fails = (0..2)
+    let busy = (0..=limits::STRANGERS_REQUESTS.burst)
         .find_map(|_| refusal(&mut world, "eve", &wrong).filter(|error| error.code == Code::Busy));
-    assert!(fails.is_some(), "guessing has the pace of all that fails");
+    assert!(
+        busy.is_some(),
+        "guessing has the pace of all that strangers ask"
+    );
 }
 
 #[test]
@@ -189,6 +192,35 @@ fn p08_who_has_too_much_denied_loses_the_live_socket_and_nobody_else_does() {
     let most_ms = 2 * limits::DENIED_SUBSCRIPTIONS.burst * limits::DENIED_SUBSCRIPTIONS.micros;
     world.pass(most_ms / 1_000);
     assert!(may_listen(&world, "eve"), "it passes");
+}
+
+#[test]
+fn p09_one_user_has_the_live_socket_opened_anew_in_no_time() {
+    let mut world = World::new();
+    Device::register(&mut world, "eve");
+    let topic = [7; 390];
+    let pause_ms = limits::denied_cost(topic.len()) * limits::DENIED_SUBSCRIPTIONS.micros / 1_000;
+    let days_ms = 2 * 86_400_000;
+    for _ in 0..days_ms / pause_ms {
+        world.pass(pause_ms + 1);
+        world.subscribe("eve", &topic);
+    }
+    assert_eq!(world.renewed, 0);
+    assert!(world.cut > 0, "she loses her own connection");
+}
+
+#[test]
+fn devices_that_come_back_with_old_keys_are_not_kept_out() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let own = live_key(&mut world, &ana);
+    for nth in 0..3 * limits::SUBSCRIPTIONS_MAX as u64 {
+        let mut stale = own;
+        stale[8..].copy_from_slice(&(1 << 40 | nth).to_be_bytes());
+        assert!(!world.subscribe("ana", &stale));
+    }
+    assert_eq!(world.cut, 0);
+    assert!(may_listen(&world, "ana"));
 }
 
 /// Has so many new users denied as much as one may.
