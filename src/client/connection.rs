@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
-use zmq::{PollEvents, PollItem, Socket, SocketEvent};
+use zmq::{Message, PollEvents, PollItem, Socket, SocketEvent};
 
 use super::core::{Link, LinkEvent, REPEAT_AFTER_MS, RequestNumber, Requests, Verdict};
 use super::error::ClientError;
@@ -29,6 +29,7 @@ use crate::protocol::reply::{self, DecodeError};
 use crate::protocol::request::{self, Request};
 use crate::protocol::{FEATURES, MAGIC, PublicKey, VERSION, VERSION_OLDEST};
 
+use polled::Ready;
 pub use polled::Sockets;
 
 /// Notices kept while a request is waited for. More are dropped: they are hints, and the gap they
@@ -72,6 +73,9 @@ pub struct Connection {
     waker: Waker,
     sleeper: Sleeper,
     woken: bool,
+    /// Something was asked of a socket since all of them were read: libzmq may have taken in on the way
+    /// what came, and then the socket's descriptor says nothing of it.
+    stirred: bool,
 }
 
 struct LiveSocket {
@@ -154,6 +158,7 @@ impl Connection {
             waker,
             sleeper,
             woken: false,
+            stirred: true,
         };
         connection.connect()?;
         connection.greet(patience)?;
@@ -267,8 +272,8 @@ impl Connection {
     pub fn pump(&mut self, until_ms: u64) -> Result<(), ClientError> {
         let due_ms = self.put_out()?;
         let wait_ms = until_ms.min(due_ms).saturating_sub(self.now_ms());
-        self.poll(i64::try_from(wait_ms.min(60_000)).unwrap_or(60_000))?;
-        self.take_in()
+        let ready = self.poll(i64::try_from(wait_ms.min(60_000)).unwrap_or(60_000))?;
+        self.take_in(ready)
     }
 
     /// Hands to the socket what can go out. Returns when something is due without any input.
@@ -288,12 +293,19 @@ impl Connection {
         Ok(wake_ms.min(reread))
     }
 
-    /// Reads everything there is to read.
-    fn take_in(&mut self) -> Result<(), ClientError> {
-        self.read_monitor()?;
-        self.read_replies()?;
-        self.read_notices()?;
-        self.woken |= self.sleeper.clear();
+    /// Reads everything there is to read where there may be something.
+    fn take_in(&mut self, ready: Ready) -> Result<(), ClientError> {
+        self.stirred = false;
+        if ready.monitor {
+            self.read_monitor()?;
+        }
+        if ready.requests {
+            self.read_replies()?;
+        }
+        if ready.live {
+            self.read_notices()?;
+        }
+        self.woken |= ready.woken && self.sleeper.clear();
         if self.link.is_wrong() {
             let endpoint = self.endpoint.clone();
             return Err(ClientError::WrongServer { endpoint });
@@ -335,6 +347,7 @@ impl Connection {
             endpoint,
             subscribed,
         });
+        self.stirred = true;
         Ok(())
     }
 
@@ -360,6 +373,7 @@ impl Connection {
             .set_subscribe(&key)
             .map_err(zmq_failed("subscribe"))?;
         live.subscribed.push(key);
+        self.stirred = true;
         Ok(true)
     }
 
@@ -372,6 +386,7 @@ impl Connection {
             return Ok(());
         };
         live.subscribed.swap_remove(at);
+        self.stirred = true;
         live.socket
             .set_unsubscribe(key)
             .map_err(zmq_failed("unsubscribe"))
@@ -393,6 +408,7 @@ impl Connection {
     }
 
     fn connect(&mut self) -> Result<(), ClientError> {
+        self.stirred = true;
         self.requests_socket
             .connect(&self.endpoint)
             .map_err(zmq_failed("connect"))
@@ -472,6 +488,7 @@ impl Connection {
             }
             any = true;
         }
+        self.stirred |= any;
         Ok(any)
     }
 
@@ -484,7 +501,7 @@ impl Connection {
                 .is_some_and(|(number, _)| !blocked(number))
     }
 
-    fn poll(&self, wait_ms: i64) -> Result<(), ClientError> {
+    fn poll(&self, wait_ms: i64) -> Result<Ready, ClientError> {
         let wanted = if self.wants_to_write() {
             PollEvents::POLLIN | PollEvents::POLLOUT
         } else {
@@ -498,7 +515,8 @@ impl Connection {
         if let Some(live) = &self.live_socket {
             items.push(live.socket.as_poll_item(PollEvents::POLLIN));
         }
-        wait(&mut items, wait_ms)
+        wait(&mut items, wait_ms)?;
+        Ok(Ready::of(&items))
     }
 
     fn read_monitor(&mut self) -> Result<(), ClientError> {
@@ -560,16 +578,20 @@ impl Connection {
         let Some(live) = &self.live_socket else {
             return Ok(());
         };
-        while let Some(mut frames) = receive(&live.socket)? {
-            if frames.len() < 2 || self.notices.len() >= NOTICES_MAX {
-                continue;
+        loop {
+            let (mut notice, mut body) = (None, None);
+            let has_room = self.notices.len() < NOTICES_MAX;
+            let came = receive_each(&live.socket, |at, frame| match at {
+                1 if has_room => notice = Notice::decode(frame),
+                2 if notice.is_some() => body = Some(frame.to_vec()),
+                _ => {}
+            })?;
+            if !came {
+                return Ok(());
             }
-            if let Some(notice) = Notice::decode(&frames[1]) {
-                let body = (frames.len() > 2).then(|| frames.swap_remove(2));
-                self.notices.push_back(Live { notice, body });
-            }
+            self.notices
+                .extend(notice.map(|notice| Live { notice, body }));
         }
-        Ok(())
     }
 }
 
@@ -682,11 +704,29 @@ fn send_request(socket: &Socket, outgoing: &super::core::Outgoing) -> zmq::Resul
 }
 
 fn receive(socket: &Socket) -> Result<Option<Vec<Vec<u8>>>, ClientError> {
-    match socket.recv_multipart(zmq::DONTWAIT) {
-        Ok(frames) => Ok(Some(frames)),
-        Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => Ok(None),
-        Err(source) => Err(zmq_failed("receive")(source)),
+    let mut frames = Vec::new();
+    let came = receive_each(socket, |_, frame| frames.push(frame.to_vec()))?;
+    Ok(came.then_some(frames))
+}
+
+/// Receives one message and shows its frames, each with its place. Says whether there was one.
+fn receive_each(
+    socket: &Socket,
+    mut show: impl FnMut(usize, &Message),
+) -> Result<bool, ClientError> {
+    for at in 0.. {
+        match socket.recv_msg(zmq::DONTWAIT) {
+            Ok(frame) => {
+                show(at, &frame);
+                if !frame.get_more() {
+                    return Ok(true);
+                }
+            }
+            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => break,
+            Err(source) => return Err(zmq_failed("receive")(source)),
+        }
     }
+    Ok(false)
 }
 
 fn zmq_failed(deed: &'static str) -> impl Fn(zmq::Error) -> ClientError {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use zmq::{PollEvents, PollItem};
 
 use super::{Answer, Connection, decode, zmq_failed};
 use crate::auth::keys::KeyPair;
@@ -58,6 +59,44 @@ fn opened(contexts: &mut Vec<Arc<zmq::Context>>) -> Arc<zmq::Context> {
     context
 }
 
+/// Which of a connection's sockets may have something to read.
+#[expect(clippy::struct_excessive_bools, reason = "one for each socket")]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ready {
+    pub(super) requests: bool,
+    pub(super) monitor: bool,
+    pub(super) woken: bool,
+    pub(super) live: bool,
+}
+
+impl Ready {
+    const ALL: Self = Self {
+        requests: true,
+        monitor: true,
+        woken: true,
+        live: true,
+    };
+
+    /// Reads what polling said of requests, monitor, sleeper and, where there is one, the live socket.
+    pub(super) fn of(items: &[PollItem<'_>]) -> Self {
+        let is_ready = |at: usize| items.get(at).is_some_and(PollItem::is_readable);
+        Self {
+            requests: is_ready(0),
+            monitor: is_ready(1),
+            woken: is_ready(2),
+            live: is_ready(3),
+        }
+    }
+}
+
+fn looked<const N: usize>(mut items: [PollItem<'_>; N]) -> Result<Ready, ClientError> {
+    match zmq::poll(&mut items, 0) {
+        Ok(_) => Ok(Ready::of(&items)),
+        Err(zmq::Error::EINTR) => Ok(Ready::ALL),
+        Err(source) => Err(zmq_failed("wait")(source)),
+    }
+}
+
 impl Connection {
     /// As [`Connection::open`], on sockets shared with other connections.
     ///
@@ -103,17 +142,43 @@ impl Connection {
     /// The server is another one, or libzmq failed.
     pub fn turn(&mut self) -> Result<u64, ClientError> {
         let mut due_ms = self.put_out()?;
-        self.take_in()?;
+        let ready = self.look()?;
+        self.take_in(ready)?;
         // What came may have let go of something: a hello's answer lets everything else out.
         if self.wants_to_write() {
             due_ms = self.put_out()?;
-            self.take_in()?;
+            let ready = self.look()?;
+            self.take_in(ready)?;
         }
         // That may have happened again just now, or the socket could not take it: nothing tells of either.
         if self.wants_to_write() {
             due_ms = due_ms.min(self.now_ms() + AGAIN_MS);
         }
         Ok(due_ms)
+    }
+
+    /// Looks which sockets may have something, with one system call for all: libzmq itself makes one for
+    /// each that has nothing.
+    fn look(&self) -> Result<Ready, ClientError> {
+        if self.stirred {
+            return Ok(Ready::ALL);
+        }
+        let socket = |socket: &zmq::Socket| {
+            let fd = socket.get_fd().map_err(zmq_failed("poll a socket"))?;
+            Ok::<_, ClientError>(PollItem::from_fd(fd, PollEvents::POLLIN))
+        };
+        let fixed = [
+            socket(&self.requests_socket)?,
+            socket(&self.monitor)?,
+            PollItem::from_fd(self.sleeper.fd(), PollEvents::POLLIN),
+        ];
+        match &self.live_socket {
+            Some(live) => {
+                let [requests, monitor, sleeper] = fixed;
+                looked([requests, monitor, sleeper, socket(&live.socket)?])
+            }
+            None => looked(fixed),
+        }
     }
 
     /// Returns the oldest request whose reply is here: take it with [`Connection::answer`].
