@@ -12,6 +12,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::block::Blocks;
 use super::budget::{Admission, Asker, Budgets, Origin, busy};
 use super::directory::Directory;
@@ -62,6 +63,7 @@ pub struct Core {
     pub(super) outputs: VecDeque<Output>,
     tickets: Tickets,
     loads: HashMap<Ticket, Pending>,
+    pub(super) ahead: Ahead,
     /// Reads under way that each key asked for.
     reads: HashMap<PublicKey, usize>,
 }
@@ -165,6 +167,7 @@ impl Core {
                 ..Tickets::default()
             },
             loads: HashMap::new(),
+            ahead: Ahead::default(),
             reads: HashMap::new(),
         };
         core.restore_cursors(snapshot.cursors);

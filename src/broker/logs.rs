@@ -3,7 +3,7 @@
 //! No mail is held here. Depths are differences of marks; what holds a log's mail back from being
 //! trimmed is the smallest cursor in it, kept in order so that it costs no scan.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::protocol::{LogNumber, MailId};
 use crate::store::{Change, LogRecord, Mark};
@@ -30,6 +30,37 @@ impl Log {
     }
 }
 
+/// Marks of mails that are kept in memory: an acknowledgement of one of them needs no look into the store.
+const NEWEST_KEPT: usize = 8_192;
+const READ_KEPT: usize = 64;
+
+/// The marks that acknowledgements are most likely to name: of the newest mails, and of the ends of
+/// the pages told last. What they say of a mail never changes.
+#[derive(Debug, Default)]
+struct Recent {
+    /// By id.
+    newest: VecDeque<(LogNumber, Mark)>,
+    read: VecDeque<(LogNumber, Mark)>,
+}
+
+impl Recent {
+    fn find(&self, log: LogNumber, id: MailId) -> Option<Mark> {
+        let is_it = |(of, mark): &&(LogNumber, Mark)| *of == log && mark.id == id;
+        let at = self.newest.partition_point(|(_, mark)| mark.id < id);
+        let found = self.newest.get(at).filter(is_it);
+        found
+            .or_else(|| self.read.iter().find(is_it))
+            .map(|(_, mark)| *mark)
+    }
+}
+
+fn keep(marks: &mut VecDeque<(LogNumber, Mark)>, most: usize, log: LogNumber, mark: Mark) {
+    if marks.len() == most {
+        marks.pop_front();
+    }
+    marks.push_back((log, mark));
+}
+
 /// All logs and cursors.
 #[derive(Debug, Default)]
 pub(super) struct Logs {
@@ -37,6 +68,7 @@ pub(super) struct Logs {
     cursors: BTreeMap<(u64, LogNumber), Mark>,
     /// Devices unseen for so long that they hold nothing back.
     stale: BTreeSet<u64>,
+    recent: Recent,
 }
 
 impl Logs {
@@ -82,7 +114,19 @@ impl Logs {
             count: before.count + 1,
             bytes: before.bytes + size,
         };
-        (before, record.head)
+        let head = record.head;
+        keep(&mut self.recent.newest, NEWEST_KEPT, log, head);
+        (before, head)
+    }
+
+    /// Notes where a page that is told ends: that is what will be acknowledged.
+    pub(super) fn note_read(&mut self, log: LogNumber, mark: Mark) {
+        keep(&mut self.recent.read, READ_KEPT, log, mark);
+    }
+
+    /// Returns the mark of a mail, when it is one of those kept in memory.
+    pub(super) fn recent(&self, log: LogNumber, id: MailId) -> Option<Mark> {
+        self.recent.find(log, id)
     }
 
     /// Moves a log's floor up to a mail that was trimmed.
@@ -268,6 +312,25 @@ mod tests {
             0,
             "who has no cursor waits for nothing"
         );
+    }
+
+    #[test]
+    fn marks_of_the_newest_mails_and_of_page_ends_are_known() {
+        let mut logs = with_three_mails();
+        let second = Mark {
+            id: 7,
+            count: 2,
+            bytes: 20,
+        };
+        assert_eq!(logs.recent(1, 7), Some(second));
+        assert_eq!(logs.recent(2, 7), None, "another log's");
+        assert_eq!(logs.recent(1, 6), None, "no mail of that id");
+        for id in 10..10 + NEWEST_KEPT as u64 {
+            logs.append(3, id, 1);
+        }
+        assert_eq!(logs.recent(1, 7), None, "too old");
+        logs.note_read(1, second);
+        assert_eq!(logs.recent(1, 7), Some(second));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`, `live`; what happens by itself: `upkeep`; state:
+//!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
 //!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`. No sockets, files, clocks,
 //!   threads or randomness.
 //! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
@@ -10,6 +10,7 @@
 
 mod account;
 mod admin;
+mod ahead;
 mod block;
 mod budget;
 pub mod committer;

@@ -10,7 +10,7 @@ use crate::auth::policy;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Pattern;
-use crate::protocol::reply::{Envelope, Page, Trimmed};
+use crate::protocol::reply::{Envelope, Page, PageMails, Trimmed};
 use crate::protocol::{LogNumber, MailId, PublicKey, reply, request};
 use crate::store::{Answer, MailState, Mark, Query, StoredMail};
 
@@ -18,7 +18,9 @@ use crate::store::{Answer, MailState, Mark, Query, StoredMail};
 #[derive(Debug)]
 pub(super) enum Pending {
     /// Answer a `fetch`.
-    Fetch(Asked, Wanted),
+    Fetch(Asked, Reader, Wanted),
+    /// Keep the page that a device will ask for next.
+    Ahead(u64),
     /// Answer a `history`.
     History(Asked, Wanted),
     /// Answer a `body`.
@@ -43,14 +45,14 @@ impl Pending {
     /// Returns the key of who waits for it, if somebody does.
     pub(super) fn asker(&self) -> Option<PublicKey> {
         match self {
-            Self::Fetch(asked, _)
+            Self::Fetch(asked, ..)
             | Self::History(asked, _)
             | Self::Body(asked, ..)
             | Self::Ack(asked, ..)
             | Self::Join(asked, ..)
             | Self::Oldest(asked, _)
             | Self::Peek(asked, _) => Some(asked.peer.key),
-            Self::Restore(..) | Self::Trim(_) | Self::Expire => None,
+            Self::Ahead(_) | Self::Restore(..) | Self::Trim(_) | Self::Expire => None,
         }
     }
 }
@@ -79,17 +81,44 @@ impl Asked {
     }
 }
 
+/// Who fetches, and how large his pages may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reader {
+    pub(super) device: u64,
+    mails: u32,
+    bytes: u64,
+}
+
+impl Reader {
+    pub(super) fn query(self, wanted: &Wanted) -> Query {
+        Query::Page {
+            log: wanted.log,
+            after: wanted.after,
+            upto: wanted.upto,
+            mails: self.mails,
+            bytes: self.bytes,
+        }
+    }
+}
+
 /// What a page is wanted for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    log: LogNumber,
-    after: MailId,
+    pub(super) log: LogNumber,
+    pub(super) after: MailId,
     /// The count that goes with `after`, when it is known.
     n: Option<u64>,
     /// Newest id that was on disk when the read began.
-    upto: MailId,
+    pub(super) upto: MailId,
     /// The log's head at that time.
-    head: Mark,
+    pub(super) head: Mark,
+}
+
+impl Wanted {
+    /// The same, with the count that another knows.
+    pub(super) fn counted_as(self, other: &Self) -> Self {
+        Self { n: other.n, ..self }
+    }
 }
 
 impl Core {
@@ -99,22 +128,34 @@ impl Core {
         let counted = cursor
             .filter(|cursor| cursor.id == fetch.after)
             .map(|cursor| cursor.count);
-        let wanted = Wanted {
-            log: fetch.log,
-            after: fetch.after,
-            n: fetch.n.or(counted),
-            upto: self.synced(),
-            head: self.logs.head(fetch.log),
-        };
-        let query = Query::Page {
-            log: fetch.log,
-            after: fetch.after,
-            upto: wanted.upto,
+        let n = fetch.n.or(counted);
+        let wanted = self.wanted_now(fetch.log, fetch.after, n);
+        let reader = Reader {
+            device: who.device,
             mails: fetch.mails.clamp(1, limits::PAGE_MAILS_MAX),
             bytes: fetch.bytes.min(limits::PAGE_BYTES_MAX as u64),
         };
-        self.load(query, Pending::Fetch(Asked::by(call), wanted));
+        if !self.fetch_ahead(call, reader, wanted) {
+            self.read_page(Asked::by(call), reader, wanted);
+        }
+        self.paged();
         Ok(None)
+    }
+
+    fn wanted_now(&self, log: LogNumber, after: MailId, n: Option<u64>) -> Wanted {
+        Wanted {
+            log,
+            after,
+            n,
+            upto: self.synced(),
+            head: self.logs.head(log),
+        }
+    }
+
+    /// Has a page read and told.
+    pub(super) fn read_page(&mut self, asked: Asked, reader: Reader, wanted: Wanted) {
+        let wanted = self.wanted_now(wanted.log, wanted.after, wanted.n);
+        self.load(reader.query(&wanted), Pending::Fetch(asked, reader, wanted));
     }
 
     pub(super) fn history(&mut self, call: &Call, who: Who, asked: &request::History) -> Ruling {
@@ -123,18 +164,11 @@ impl Core {
             let text = format!("{}'s mail is read by nobody else", asked.address);
             return Err(WireError::new(Code::NoSuchAddress, text));
         }
-        let upto = self.synced();
-        let wanted = Wanted {
-            log,
-            after: 0,
-            n: None,
-            upto,
-            head: self.logs.head(log),
-        };
+        let wanted = self.wanted_now(log, 0, None);
         let query = Query::Newest {
             log,
             before: asked.before.unwrap_or(MailId::MAX),
-            upto,
+            upto: wanted.upto,
             mails: asked.mails.clamp(1, limits::PAGE_MAILS_MAX),
             bytes: limits::PAGE_BYTES_MAX as u64,
         };
@@ -159,7 +193,9 @@ impl Core {
     /// Returns who reads a log that he may not read any more.
     fn lost_right(&self, pending: &Pending) -> Option<(Asked, WireError)> {
         let (asked, log) = match pending {
-            Pending::Fetch(asked, wanted) | Pending::History(asked, wanted) => (asked, wanted.log),
+            Pending::Fetch(asked, _, wanted) | Pending::History(asked, wanted) => {
+                (asked, wanted.log)
+            }
             Pending::Body(asked, body, _) => (asked, body.log),
             _ => return None,
         };
@@ -192,8 +228,11 @@ impl Core {
             return;
         }
         match (pending, answer) {
-            (Pending::Fetch(asked, wanted), Answer::Mails { mails, more }) => {
-                self.tell_fetched(&asked.call(), wanted, mails, more);
+            (Pending::Fetch(asked, reader, wanted), Answer::Mails { mails, more }) => {
+                self.tell_fetched(&asked.call(), reader, wanted, mails, more);
+            }
+            (Pending::Ahead(device), Answer::Mails { mails, more }) => {
+                self.take_ahead(device, mails, more);
             }
             (Pending::History(asked, wanted), Answer::Mails { mails, more }) => {
                 self.tell_history(&asked.call(), wanted, mails, more);
@@ -232,11 +271,25 @@ impl Core {
 
     // -- pages --
 
-    fn tell_fetched(&mut self, call: &Call, wanted: Wanted, mails: Vec<StoredMail>, more: bool) {
+    pub(super) fn tell_fetched(
+        &mut self,
+        call: &Call,
+        reader: Reader,
+        wanted: Wanted,
+        mails: Vec<StoredMail>,
+        more: bool,
+    ) {
         let first = mails.first().map(|mail| mail.record.count);
         let from = wanted.n.or(first.map(|n| n - 1));
-        let (page, bodies) = self.page(wanted, mails, more, from);
-        self.reply(call, reply::encode(&page), bodies);
+        if let Some(last) = mails.last() {
+            self.logs.note_read(wanted.log, last.record.mark(last.id));
+        }
+        let (page, list, bodies) = self.page(wanted, mails, more, from);
+        self.reply(call, reply::encode_page(&page, &list), bodies);
+        if page.more {
+            let next = self.wanted_now(wanted.log, page.through, Some(page.n));
+            self.read_ahead(reader, next);
+        }
     }
 
     fn tell_history(
@@ -248,9 +301,9 @@ impl Core {
     ) {
         wanted.after = mails.first().map_or(0, |mail| mail.id - 1);
         let from = mails.first().map(|mail| mail.record.count - 1);
-        let (mut page, bodies) = self.page(wanted, mails, false, from);
+        let (mut page, list, bodies) = self.page(wanted, mails, false, from);
         page.more = page.more || more;
-        self.reply(call, reply::encode(&page), bodies);
+        self.reply(call, reply::encode_page(&page, &list), bodies);
     }
 
     /// Makes a page of what was read, as much as a header frame holds. `from` is the count before it.
@@ -260,7 +313,7 @@ impl Core {
         mails: Vec<StoredMail>,
         more: bool,
         from: Option<u64>,
-    ) -> (Page, Vec<Frame>) {
+    ) -> (Page, PageMails, Vec<Frame>) {
         let mut page = Page {
             log: wanted.log,
             address: self.directory.name_of(wanted.log).to_owned(),
@@ -271,18 +324,16 @@ impl Core {
             trimmed: None,
             mails: Vec::new(),
         };
-        let mut bodies = Vec::new();
-        let mut room = limits::HEADER_BYTES_MAX;
+        let mut list = PageMails::default();
+        let mut bodies = Vec::with_capacity(mails.len());
         for mail in mails {
             let (id, count) = (mail.id, mail.record.count);
             if self.is_alive(&mail) {
                 let (envelope, body) = self.entry(wanted.log, mail);
-                let Some(left) = room.checked_sub(json_bytes(&envelope)) else {
+                if !list.push(&envelope, limits::HEADER_BYTES_MAX) {
                     page.more = true;
                     break;
-                };
-                room = left;
-                page.mails.push(envelope);
+                }
                 bodies.extend(body.map(frame));
             }
             (page.through, page.n) = (id, count);
@@ -291,14 +342,12 @@ impl Core {
             // What lay between was trimmed while this was read, or before.
             (page.through, page.n) = (wanted.head.id, wanted.head.count);
         }
-        let missing = from.map_or(0, |from| {
-            page.n.saturating_sub(from + page.mails.len() as u64)
-        });
+        let missing = from.map_or(0, |from| page.n.saturating_sub(from + list.count()));
         page.trimmed = (missing > 0).then_some(Trimmed {
             count: missing,
             from_id: wanted.after,
         });
-        (page, bodies)
+        (page, list, bodies)
     }
 
     fn is_alive(&self, mail: &StoredMail) -> bool {
@@ -397,7 +446,10 @@ impl Core {
         if id >= record.head.id {
             return Some(record.head);
         }
-        (id <= record.floor.id).then_some(record.floor)
+        if id <= record.floor.id {
+            return Some(record.floor);
+        }
+        self.logs.recent(log, id)
     }
 
     /// Returns the floor for a mark below it: what the mark was looked up by was trimmed meanwhile.
@@ -473,9 +525,4 @@ fn no_such_mail(id: MailId) -> WireError {
         Code::NoSuchAddress,
         format!("there is no mail {id} (any more) in that log"),
     )
-}
-
-/// Bytes an envelope takes in its page's header, with the comma.
-fn json_bytes(envelope: &Envelope) -> usize {
-    serde_json::to_vec(envelope).map_or(limits::HEADER_BYTES_MAX, |json| json.len() + 1)
 }

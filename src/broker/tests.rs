@@ -1,6 +1,7 @@
 //! The core under test: real rules, a store in memory, a clock that stands still until told.
 
 mod accounts;
+mod ahead;
 mod blocks;
 mod budgets;
 mod chatting;

@@ -19,6 +19,14 @@ const SLOW_PASS_MS: u64 = 10 * 60_000;
 /// Milliseconds between two writings of the running time.
 const AGE_WRITTEN_MS: u64 = 60_000;
 
+/// Milliseconds after a page was asked for in which trimming holds back: somebody reads a backlog, and
+/// what he has read can go when he is through.
+const READING_MS: u64 = 50;
+
+/// Pages asked for meanwhile after which a batch is trimmed all the same, so that readers who never rest
+/// do not fill the disk.
+const PAGES_PER_BATCH: u32 = 8;
+
 /// What upkeep remembers between two ticks.
 #[derive(Debug)]
 pub(super) struct Upkeep {
@@ -33,6 +41,9 @@ pub(super) struct Upkeep {
     /// The log that was trimmed last: the next one's turn is after it, or a busy log would keep the
     /// others waiting for ever.
     trimmed: LogNumber,
+    /// When a page was last asked for, and how many since the last batch.
+    paged_ms: Option<u64>,
+    pages: u32,
     expiring: bool,
 }
 
@@ -46,6 +57,8 @@ impl Upkeep {
             to_trim: BTreeMap::new(),
             trimming: Trimming::Idle,
             trimmed: 0,
+            paged_ms: None,
+            pages: 0,
             expiring: false,
         }
     }
@@ -57,6 +70,12 @@ impl Upkeep {
         let log = *next.or_else(|| self.to_trim.first_key_value())?.0;
         self.trimmed = log;
         self.to_trim.remove_entry(&log)
+    }
+
+    /// Says whether trimming leaves the store to those who read pages.
+    fn yields(&self, mono_ms: u64) -> bool {
+        let reads = |paged_ms| mono_ms < paged_ms + READING_MS;
+        self.paged_ms.is_some_and(reads) && self.pages < PAGES_PER_BATCH
     }
 
     /// A log got a mail: it may be over its limit.
@@ -123,6 +142,7 @@ impl Core {
         self.disk_low = disk_low;
         let mono_ms = self.now.mono_ms;
         self.budgets.sweep(mono_ms);
+        self.ahead.sweep(mono_ms);
         self.end_silent_sessions();
         self.expire_invitations();
         self.leases
@@ -213,6 +233,15 @@ impl Core {
 
     // -- trimming: one log at a time, one small batch at a time --
 
+    /// A page was asked for.
+    pub(super) fn paged(&mut self) {
+        self.upkeep.paged_ms = Some(self.now.mono_ms);
+        self.upkeep.pages += 1;
+        if self.upkeep.pages >= PAGES_PER_BATCH {
+            self.trim_next();
+        }
+    }
+
     /// Reads the front of the next log that has something to trim.
     fn trim_next(&mut self) {
         while self.upkeep.trimming == Trimming::Idle {
@@ -224,6 +253,7 @@ impl Core {
                 self.forget_if_orphan(log);
             } else if self.may_trim(log, &record, by_age) {
                 self.upkeep.trimming = Trimming::Reading;
+                self.upkeep.pages = 0;
                 let query = Query::Oldest {
                     log,
                     after: record.floor.id,
@@ -298,11 +328,13 @@ impl Core {
         }
     }
 
-    /// A batch of trimming is on disk: on to the next.
+    /// A batch of trimming is on disk: on to the next, at the next tick while somebody reads.
     pub(super) fn trim_committed(&mut self) {
         if self.upkeep.trimming == Trimming::Removing {
             self.upkeep.trimming = Trimming::Idle;
-            self.trim_next();
+            if !self.upkeep.yields(self.now.mono_ms) {
+                self.trim_next();
+            }
         }
     }
 
@@ -317,6 +349,17 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trimming_yields_to_readers_but_not_for_ever() {
+        let mut upkeep = Upkeep::new(0, 0);
+        assert!(!upkeep.yields(0));
+        (upkeep.paged_ms, upkeep.pages) = (Some(100), 1);
+        assert!(upkeep.yields(100) && upkeep.yields(149));
+        assert!(!upkeep.yields(150), "nobody reads any more");
+        upkeep.pages = PAGES_PER_BATCH;
+        assert!(!upkeep.yields(100), "it is its turn");
+    }
 
     #[test]
     fn a_busy_log_keeps_no_other_from_being_trimmed() {

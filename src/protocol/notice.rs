@@ -92,8 +92,33 @@ impl Notice {
 
     /// Decodes a header frame; nothing when it is not one.
     pub fn decode(header: &[u8]) -> Option<Self> {
-        serde_json::from_slice(header).ok()
+        match serde_json::from_slice(header).ok()? {
+            // Most are mails: read straight from the text, without a tree of everything in between.
+            Place {
+                kind: Kind::Mail,
+                log: Some(log),
+            } => {
+                let envelope = serde_json::from_slice(header).ok()?;
+                Some(Self::Mail { log, envelope })
+            }
+            _ => serde_json::from_slice(header).ok(),
+        }
     }
+}
+
+/// What a mail's notice holds beside the envelope.
+#[derive(Deserialize)]
+struct Place {
+    kind: Kind,
+    log: Option<LogNumber>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Mail,
+    #[serde(other)]
+    Other,
 }
 
 #[cfg(test)]

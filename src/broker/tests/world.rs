@@ -147,11 +147,19 @@ impl World {
     }
 
     pub(super) fn answer_reads(&mut self) {
-        while let Some((ticket, query)) = self.reads.pop_front() {
-            let answer = self.store.reader().read(&query).unwrap();
-            self.core.handle(self.now, Input::Loaded(ticket, answer));
-            self.drain();
+        while !self.reads.is_empty() {
+            self.answer_a_read();
         }
+    }
+
+    /// Answers the oldest read.
+    pub(super) fn answer_a_read(&mut self) {
+        let Some((ticket, query)) = self.reads.pop_front() else {
+            return;
+        };
+        let answer = self.store.reader().read(&query).unwrap();
+        self.core.handle(self.now, Input::Loaded(ticket, answer));
+        self.drain();
     }
 
     /// Everything under way reaches the disk.
