@@ -23,7 +23,7 @@ struct Args {
     /// correio, correio-each, nats, nats-limits, nats-unsynced, redis, rabbitmq, rabbitmq-quorum, mosquitto; or a
     /// limit: disk, zmq, sled, sled-fsync, sled1, redb, fjall
     peer: String,
-    /// w1 to w7 for servers; append, stream (disk), push-pull, dealer-router, xpub-sub (zmq),
+    /// w1 to w7, load, backlog for servers; append, stream (disk), push-pull, dealer-router, xpub-sub (zmq),
     /// insert, recover (stores); several with commas; or all. `table FILE` prints results as tables,
     /// `summary FILE` as one table with ratios, `picture FILE` as an SVG
     workload: String,

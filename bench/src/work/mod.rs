@@ -1,7 +1,9 @@
-//! The workloads W1 to W7, the same for every target.
+//! The workloads W1 to W7, the same for every target, and two for curves.
 
+mod backlog;
 mod common;
 mod fanout;
+mod load;
 mod w1;
 mod w2;
 mod w3;
@@ -93,6 +95,8 @@ pub async fn run(t: &mut dyn Target, workload: &str, s: Scale) -> Result<()> {
         "w5" => w5::run(t, &who, s).await,
         "w6" => w6::run(t, &who, s).await,
         "w7" => w7::run(t, &who, s).await,
+        "load" => load::run(t, &who, s).await,
+        "backlog" => backlog::run(t, &who, s).await,
         other => bail!("unknown workload {other}"),
     }
 }

@@ -19,20 +19,10 @@ use crate::target::{Mode, Receiver, Sender, Target, To};
 const RATE: u64 = 1000;
 
 /// Numbers of mails that arrived, and how long each took in nanoseconds.
-type Arrived = Arc<Mutex<Vec<(u64, u64)>>>;
+pub(super) type Arrived = Arc<Mutex<Vec<(u64, u64)>>>;
 
 pub(super) async fn run(t: &mut dyn Target, who: &Who, s: Scale) -> Result<()> {
-    start_fresh(t, Mode::Durable).await?;
-    let names = users(10);
-    t.setup(&names, None).await?;
-    let arrived = Arrived::default();
-    let mut tasks: Vec<JoinHandle<()>> = Vec::new();
-    for user in &names {
-        let r = t.receiver(user, None).await?;
-        tasks.push(tokio::spawn(note_arrivals(r, arrived.clone())));
-    }
-    let sender = t.sender().await?;
-    let to = mailboxes(&names);
+    let people = People::online(t).await?;
     let mut runs = Vec::new();
     for nth in 0..=s.runs {
         let seconds = if nth == 0 {
@@ -41,13 +31,66 @@ pub(super) async fn run(t: &mut dyn Target, who: &Who, s: Scale) -> Result<()> {
             (s.seconds * 2.5).max(2.0)
         };
         let count = (RATE as f64 * seconds) as u64;
-        runs.push(once(t, &*sender, &to, &arrived, count).await?);
-    }
-    for task in tasks {
-        task.abort();
+        runs.push(people.once(t, RATE, count).await?);
     }
     emit(who, "w5", "rate=1000/s receivers=10", &runs[1..], "");
     Ok(())
+}
+
+/// A sender and ten users online, on a fresh server.
+pub(super) struct People {
+    pub(super) sender: Arc<dyn Sender>,
+    pub(super) to: Vec<To>,
+    pub(super) arrived: Arrived,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl People {
+    pub(super) async fn online(t: &mut dyn Target) -> Result<Self> {
+        start_fresh(t, Mode::Durable).await?;
+        let names = users(10);
+        t.setup(&names, None).await?;
+        let arrived = Arrived::default();
+        let mut tasks = Vec::new();
+        for user in &names {
+            let r = t.receiver(user, None).await?;
+            tasks.push(tokio::spawn(note_arrivals(r, arrived.clone())));
+        }
+        Ok(Self {
+            sender: t.sender().await?,
+            to: mailboxes(&names),
+            arrived,
+            tasks,
+        })
+    }
+
+    /// Sends so many mails at a steady pace, `rate` a second, and waits until all are here.
+    pub(super) async fn once(&self, t: &mut dyn Target, rate: u64, count: u64) -> Result<Run> {
+        self.arrived
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        let cpu = Cpu::start(t);
+        let acked = send_at_pace(&*self.sender, &self.to, rate, count).await?;
+        let all = all_arrived(&self.arrived, count).await?;
+        let mut run: Run = vec![
+            ("p50_us", all.us(50.0)),
+            ("p99_us", all.us(99.0)),
+            ("p999_us", all.us(99.9)),
+            ("ack_p50_us", acked.us(50.0)),
+            ("ack_p99_us", acked.us(99.0)),
+        ];
+        cpu.add_to(t, &mut run);
+        Ok(run)
+    }
+}
+
+impl Drop for People {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
 }
 
 async fn note_arrivals(mut r: Box<dyn Receiver>, arrived: Arrived) {
@@ -70,34 +113,9 @@ async fn note_arrivals(mut r: Box<dyn Receiver>, arrived: Arrived) {
     }
 }
 
-async fn once(
-    t: &mut dyn Target,
-    sender: &dyn Sender,
-    to: &[To],
-    arrived: &Arrived,
-    count: u64,
-) -> Result<Run> {
-    arrived
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clear();
-    let cpu = Cpu::start(t);
-    let acked = send_at_pace(sender, to, count).await?;
-    let all = all_arrived(arrived, count).await?;
-    let mut run: Run = vec![
-        ("p50_us", all.us(50.0)),
-        ("p99_us", all.us(99.0)),
-        ("p999_us", all.us(99.9)),
-        ("ack_p50_us", acked.us(50.0)),
-        ("ack_p99_us", acked.us(99.0)),
-    ];
-    cpu.add_to(t, &mut run);
-    Ok(run)
-}
-
 /// Returns how long the acknowledgements took.
-async fn send_at_pace(sender: &dyn Sender, to: &[To], count: u64) -> Result<Latencies> {
-    let mut ticks = pacer(count);
+async fn send_at_pace(sender: &dyn Sender, to: &[To], rate: u64, count: u64) -> Result<Latencies> {
+    let mut ticks = pacer(rate, count);
     let mut recipients = to.iter().cycle();
     let mut acks = FuturesUnordered::new();
     let mut acked = Latencies::default();
@@ -123,13 +141,13 @@ async fn send_at_pace(sender: &dyn Sender, to: &[To], count: u64) -> Result<Late
 
 /// Numbers and time stamps of mails as they are due. A thread of its own keeps the pace, whatever the
 /// server does.
-fn pacer(count: u64) -> UnboundedReceiver<(u64, u64)> {
+fn pacer(rate: u64, count: u64) -> UnboundedReceiver<(u64, u64)> {
     let (tick, ticks) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         sharpen_sleep();
         let start = Instant::now();
         for i in 0..count {
-            let due = start + Duration::from_micros(i * 1_000_000 / RATE);
+            let due = start + Duration::from_micros(i * 1_000_000 / rate);
             if let Some(left) = due.checked_duration_since(Instant::now()) {
                 std::thread::sleep(left);
             }

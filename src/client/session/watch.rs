@@ -22,8 +22,12 @@ use crate::protocol::{LogNumber, MailId};
 /// How long the server's word that a subscription counts is waited for.
 const GRANT_MS: u64 = 1_000;
 
-/// Milliseconds between two acknowledgements of live mail: each costs the server a sync.
-const ACK_MS: u64 = 200;
+/// Milliseconds between two acknowledgements of live mail. One says as much as many would, and each costs the
+/// server a request and a commit; what is stored here but not acknowledged is shown to nobody twice.
+const ACK_MS: u64 = 1_000;
+
+/// Live mails that are acknowledged before that, so that a full mailbox has room again.
+const ACK_MAILS: usize = 256;
 
 /// What a standing session tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub(super) struct Watch {
     pub(super) chats: ChatStates,
     behind: BTreeSet<LogNumber>,
     acks: BTreeMap<LogNumber, MailId>,
+    /// Mails that `acks` will acknowledge, about.
+    unacked: usize,
     acked_ms: u64,
     beat_ms: u64,
     down: bool,
@@ -256,6 +262,7 @@ impl Session {
             for (log, mark) in self.mailbox.store_live(&mails)? {
                 self.watch.acks.insert(log, mark.id);
             }
+            self.watch.unacked += mails.len();
         }
         self.watch.events.extend(mails.into_iter().map(Event::Mail));
         Ok(())
@@ -425,11 +432,13 @@ impl Session {
 
     fn flush_acks(&mut self, now: bool) -> Result<(), ClientError> {
         let now_ms = self.connection.now_ms();
-        let due = now || now_ms >= self.watch.acked_ms + ACK_MS;
+        let due = now
+            || self.watch.unacked >= ACK_MAILS
+            || now_ms >= self.watch.acked_ms + ACK_MS;
         if self.watch.acks.is_empty() || !due || !self.connection.is_up() {
             return Ok(());
         }
-        self.watch.acked_ms = now_ms;
+        (self.watch.acked_ms, self.watch.unacked) = (now_ms, 0);
         let acks: Vec<_> = std::mem::take(&mut self.watch.acks).into_iter().collect();
         match self.acknowledge(&acks) {
             // The next process acknowledges what is stored here.

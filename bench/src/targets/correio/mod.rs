@@ -170,7 +170,7 @@ impl Target for Correio {
 
     fn ack_means(&self) -> &'static str {
         match self.acks {
-            Acks::Shipped => "fsynced; CURVE on; live mail acknowledged every 200 ms",
+            Acks::Shipped => "fsynced; CURVE on; live mail acknowledged every second",
             Acks::Each => "fsynced; CURVE on; each batch acknowledged at once",
         }
     }

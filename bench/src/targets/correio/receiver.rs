@@ -22,12 +22,15 @@ use crate::target::Receiver;
 const PAGE_MAILS: u32 = 200;
 
 /// Milliseconds between two acknowledgements of live mail, as in the library's session.
-const ACK_MS: u64 = 200;
+const ACK_MS: u64 = 1_000;
+
+/// Live mails that are acknowledged before that, as there.
+const ACK_MAILS: usize = 256;
 
 /// How receivers acknowledge.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Acks {
-    /// As the library's session: pages at once, live mail every 200 ms; one request under way.
+    /// As the library's session: pages at once, live mail every second or 256 mails; one request under way.
     Shipped,
     /// Every batch at once; one request under way.
     Each,
@@ -56,6 +59,8 @@ pub struct CorreioReceiver {
     /// What the caller has and the server does not know of.
     unacked: BTreeMap<LogNumber, MailId>,
     acked: BTreeMap<LogNumber, MailId>,
+    /// Live mails that are not acknowledged yet.
+    live: usize,
     is_acking: bool,
     /// A page came since the last acknowledgement.
     is_paged: bool,
@@ -82,6 +87,7 @@ impl CorreioReceiver {
             got: Vec::new(),
             unacked: BTreeMap::new(),
             acked: BTreeMap::new(),
+            live: 0,
             is_acking: false,
             is_paged: false,
             acked_ms: 0,
@@ -175,7 +181,7 @@ impl CorreioReceiver {
         }
         let logs: Vec<_> = std::mem::take(&mut self.unacked).into_iter().collect();
         self.acked.extend(logs.iter().copied());
-        (self.is_acking, self.is_paged) = (true, false);
+        (self.is_acking, self.is_paged, self.live) = (true, false, 0);
         self.acked_ms = self.now_ms();
         let session = self.session.clone();
         self.ask(Asked::Ack, &Request::Ack(request::Ack { session, logs }));
@@ -186,7 +192,7 @@ impl CorreioReceiver {
     }
 
     fn ack_due_ms(&self) -> u64 {
-        if self.acks == Acks::Each || self.is_paged {
+        if self.acks == Acks::Each || self.is_paged || self.live >= ACK_MAILS {
             0
         } else {
             self.acked_ms + ACK_MS
@@ -282,7 +288,10 @@ impl CorreioReceiver {
             return;
         }
         match self.positions.see(log, mail.prev, mail.id) {
-            Sight::Next => self.got.push(Bytes::from(body)),
+            Sight::Next => {
+                self.live += 1;
+                self.got.push(Bytes::from(body));
+            }
             Sight::Gap(_) => self.miss(log),
             Sight::Stranger => self.beat_ms = 0,
             Sight::Old => {}
