@@ -432,9 +432,7 @@ impl Session {
 
     fn flush_acks(&mut self, now: bool) -> Result<(), ClientError> {
         let now_ms = self.connection.now_ms();
-        let due = now
-            || self.watch.unacked >= ACK_MAILS
-            || now_ms >= self.watch.acked_ms + ACK_MS;
+        let due = now || self.watch.unacked >= ACK_MAILS || now_ms >= self.watch.acked_ms + ACK_MS;
         if self.watch.acks.is_empty() || !due || !self.connection.is_up() {
             return Ok(());
         }
