@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::faults::{can_trace, killing};
+use common::skip;
 use correio::auth::keys::KeyPair;
 use correio::protocol::url::ServerUrl;
 use rustix::process::{Pid, Signal, kill_process};
@@ -411,6 +413,57 @@ fn a_server_does_not_become_another_by_a_key_that_is_swapped_or_new() {
     let mut again = Running::start_in(&data, &[]);
     assert_eq!(again.url().key, new, "what was accepted once is its own");
     again.stop(Signal::TERM);
+}
+
+/// Where nobody has registered, a server whose key is gone gets another, wherever its first start with it ends.
+#[test]
+fn a_key_that_is_made_anew_survives_a_kill_at_any_step() {
+    let name = "a_key_that_is_made_anew_survives_a_kill_at_any_step";
+    if !can_trace() {
+        return skip(name, "strace cannot trace here");
+    }
+    let ground = tempfile::tempdir().unwrap();
+    let data = ground.path().join("data");
+    let mut killed = 0;
+    for (call, steps) in [("fdatasync", 4), ("fsync", 8), ("link", 1), ("unlink", 2)] {
+        for nth in 1..=steps {
+            Running::start_in(&data, &[]).stop(Signal::TERM);
+            fs::remove_file(data.join("server.key")).unwrap();
+            let words = killing(call, nth);
+            let begun = Command::new("timeout")
+                .args(["20", &words[0]])
+                .args(&words[1..])
+                .arg(env!("CARGO_BIN_EXE_mailserver"))
+                .args([
+                    "--data-dir",
+                    data.to_str().unwrap(),
+                    "--bind",
+                    "tcp://127.0.0.1:0",
+                ])
+                .env_clear()
+                .env("PATH", std::env::var_os("PATH").expect("a PATH"))
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            killed += usize::from(is_killed(begun));
+        }
+    }
+    assert!(killed > 4, "{killed} kills");
+    Running::start_in(&data, &[]).stop(Signal::TERM);
+}
+
+/// Waits until a server is ready, and ends it then, or is killed; says which.
+fn is_killed(mut begun: Child) -> bool {
+    let mut ready = String::new();
+    let mut out = BufReader::new(begun.stdout.take().unwrap());
+    out.read_line(&mut ready).unwrap();
+    if !ready.is_empty() {
+        let pid = rustix::process::Pid::from_child(&begun);
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    }
+    drop(begun.wait());
+    ready.is_empty()
 }
 
 /// The last line of a failed run, which stands below its log, and its code; 124 of one that serves.

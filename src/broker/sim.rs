@@ -133,6 +133,8 @@ struct Sim {
     cut_until_ms: Vec<u64>,
     deaf_until_ms: Vec<u64>,
     granted: HashMap<u64, (PublicKey, HashSet<NoticeKey>)>,
+    /// The live connections that stand.
+    live: HashSet<u64>,
     waiting: Waiting,
     /// The request being taken, by its place in `waiting`.
     taking: Option<(u64, u64)>,
@@ -187,6 +189,7 @@ impl Sim {
             spent: Vec::new(),
             conns: HashMap::new(),
             granted: HashMap::new(),
+            live: HashSet::new(),
             waiting: Waiting::new(),
             taking: None,
             cause: Cause::Other,
@@ -481,6 +484,11 @@ impl Sim {
         let now = self.now();
         let is_there = self.conns.contains_key(&conn);
         if let Some(core) = self.core.as_mut().filter(|_| is_there) {
+            // ZAP lets a device of a user in, and nobody else.
+            if !self.live.contains(&conn) && !core.may_connect_live(&key) {
+                return;
+            }
+            self.live.insert(conn);
             let topic = topic.to_bytes().to_vec();
             self.cause = Cause::Other;
             let input = Input::Subscribe {

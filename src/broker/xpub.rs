@@ -54,7 +54,7 @@ pub fn guard(socket: &mut zmq::Socket, keys: &KeyPair, guard: Guard<'_>) -> zmq:
     socket.set_curve_publickey(&keys.public)?;
     socket.set_curve_secretkey(keys.secret())?;
     socket.set_zap_domain(guard.domain)?;
-    // Without this a missing ZAP handler would let everybody in.
+    // Without this a missing ZAP handler would let everybody in. It has no setter in the zmq crate.
     set_int(socket, ZMQ_ZAP_ENFORCE_DOMAIN, 1)?;
     let wire_bytes = guard.frame_bytes_max + limits::CURVE_BYTES;
     socket.set_maxmsgsize(i64::try_from(wire_bytes).expect("frame limits are small numbers"))?;

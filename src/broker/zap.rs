@@ -1,7 +1,10 @@
 //! Who may connect at all: the ZAP handler (ZeroMQ RFC 27).
 //!
 //! libzmq asks here, over inproc, before it lets a CURVE connection through. Bound before both server
-//! sockets: libzmq lets everybody in while no handler is bound. Runs in the poll loop, so it can
+//! sockets: libzmq lets everybody in while no handler is bound. That both sockets refuse everybody then is
+//! `ZMQ_ZAP_ENFORCE_DOMAIN`, which `xpub::guard` sets: it is the second lock, for a handler that is bound too late or
+//! is gone before them. With it set the domains below must be named: libzmq asks nobody about a socket without one.
+//! Runs in the poll loop, so it can
 //! ask the core; it keeps nothing itself. The frames are in [`auth::zap`](crate::auth::zap).
 
 use zmq::DONTWAIT;

@@ -108,6 +108,11 @@ impl Folder {
         KeyPair::load_or_create(&self.path.join(SERVER_KEY))
     }
 
+    /// Puts a key pair in the place of one that is not there.
+    pub(super) fn put_server_key(&self, keys: &KeyPair) -> Result<(), KeyError> {
+        keys.save_new(&self.path.join(SERVER_KEY))
+    }
+
     /// Says whether the server's key pair was made and is still there.
     pub(super) fn has_server_key(&self) -> bool {
         self.path.join(SERVER_KEY).exists()

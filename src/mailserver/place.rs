@@ -44,17 +44,14 @@ impl Draft {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        let draft = Self {
+        // Before the lock another one may have taken it for left behind. Then the name is his.
+        lock_named(&file, &path).map_err(failed)?;
+        Ok(Self {
             file,
             path: path.clone(),
             target: target.to_owned(),
             is_kept: false,
-        };
-        draft
-            .file
-            .try_lock()
-            .map_err(|error| failed(error.into()))?;
-        Ok(draft)
+        })
     }
 
     /// Returns the file to write to.
@@ -113,8 +110,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !file.metadata()?.is_file() {
         return Err(in_the_way());
     }
-    let busy = |_| io::Error::other("another backup is being written to it");
-    file.try_lock().map_err(busy)?;
+    lock_named(&file, path)?;
     let mut begin = Vec::new();
     Read::by_ref(&mut file)
         .take(MAGIC.len() as u64)
@@ -123,6 +119,17 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         return Err(in_the_way());
     }
     fs::remove_file(path)
+}
+
+/// Locks a draft, which must still have its name: whoever holds the lock is the only one who may take the name away.
+fn lock_named(file: &File, path: &Path) -> io::Result<()> {
+    let busy = || io::Error::other("another backup is being written to it");
+    file.try_lock().map_err(|_| busy())?;
+    let (open, named) = (file.metadata()?, path.symlink_metadata());
+    match named {
+        Ok(named) if (named.dev(), named.ino()) == (open.dev(), open.ino()) => Ok(()),
+        _ => Err(busy()),
+    }
 }
 
 /// Renames without replacing anything.
@@ -299,4 +306,50 @@ fn sync_all_in(folder: &Path) -> io::Result<()> {
         }
     }
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn of_drafts_begun_at_once_one_is_kept_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = Barrier::new(4);
+        for round in 0..400 {
+            let target = folder.path().join(round.to_string());
+            let write = |nth: u8| {
+                gate.wait();
+                let draft = Draft::make(&target).ok()?;
+                for _ in 0..8 {
+                    draft.file().write_all(&[nth; 64]).unwrap();
+                }
+                draft.keep().ok().map(|_| nth)
+            };
+            let kept: Vec<u8> = thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|nth| scope.spawn(move || write(nth))).collect();
+                all.into_iter()
+                    .filter_map(|one| one.join().unwrap())
+                    .collect()
+            });
+            assert_eq!(kept.len(), 1, "round {round}");
+            assert_eq!(fs::read(&target).unwrap(), [kept[0]; 512], "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_draft_whose_name_was_taken_away_is_nobodys() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("backup.partial");
+        let one = File::create(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(lock_named(&one, &path).is_err());
+        let other = File::create(&path).unwrap();
+        assert!(lock_named(&one, &path).is_err());
+        assert!(lock_named(&other, &path).is_ok());
+    }
 }

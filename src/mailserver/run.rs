@@ -32,7 +32,7 @@ pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> R
         .withdraw()
         .map_err(|error| io_failure(&folder, &error))?;
     let snapshot = store.load()?;
-    let keys = server_key(&folder, &snapshot, accept_new_key)?;
+    let keys = server_key(&folder, store.as_mut(), &snapshot, accept_new_key)?;
     let admin = folder.admin_key()?;
     let sockets = Sockets::bind(config, &keys, folder.remembered_ports())?;
     let running = describe(config, &keys, &sockets);
@@ -120,15 +120,30 @@ fn open_store(folder: &Folder, accept_loss: bool) -> Result<Box<dyn Store>, Fail
 
 /// Returns the server's key pair: that of the server which the store belongs to, since with another no
 /// client would know it again. One that is missing is made anew only where nobody knows it yet.
-fn server_key(folder: &Folder, snapshot: &Snapshot, accept_new: bool) -> Result<KeyPair, Failure> {
-    let is_there = folder.has_server_key();
-    if !is_there && !accept_new && !snapshot.addresses.is_empty() {
-        return Err(folder.without_key());
+fn server_key(
+    folder: &Folder,
+    store: &mut dyn Store,
+    snapshot: &Snapshot,
+    accept_new: bool,
+) -> Result<KeyPair, Failure> {
+    if !folder.has_server_key() {
+        if !accept_new && !snapshot.addresses.is_empty() {
+            return Err(folder.without_key());
+        }
+        return new_server_key(folder, store);
     }
     let keys = folder.server_key()?;
-    if is_there && !accept_new {
+    if !accept_new {
         folder.refuse_other_key(&keys, snapshot.server_key)?;
     }
+    Ok(keys)
+}
+
+/// Makes a key, which the store knows before it has a file: after a crash in between it is made once more.
+fn new_server_key(folder: &Folder, store: &mut dyn Store) -> Result<KeyPair, Failure> {
+    let keys = KeyPair::generate()?;
+    store.commit(&[Change::PutServerKey(keys.public)])?;
+    folder.put_server_key(&keys)?;
     Ok(keys)
 }
 

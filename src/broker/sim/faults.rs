@@ -41,6 +41,7 @@ faults! {
     deaths_before_send = "  between saving a send and sending it",
     reconnects = "connections cut and made again",
     partitions = "partitions",
+    cuts = "live connections ended by the server",
     slow_readers = "slow readers' bursts",
     lost = "frames lost",
     repeated = "frames repeated",

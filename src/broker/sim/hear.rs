@@ -216,6 +216,15 @@ impl Device {
         self.logs.insert(log.log, LogInfo { head, ..log });
     }
 
+    /// The live connection ended: the next one begins without a subscription.
+    pub(super) fn live_ended(&mut self) {
+        let keys = self
+            .logs
+            .values()
+            .filter_map(|log| NoticeKey::from_hex(&log.key));
+        self.wanted_keys.extend(keys);
+    }
+
     fn left(&mut self, is_left: impl Fn(&str) -> bool) {
         let left: Vec<LogNumber> = self
             .logs

@@ -75,7 +75,23 @@ impl Sim {
                     .or_insert_with(|| (key, HashSet::default()));
                 row.1.insert(granted);
             }
+            Output::Cut => self.end_live(subscriber),
+            Output::RenewLive => {
+                self.granted.clear();
+                self.live.clear();
+            }
             _ => {}
+        }
+    }
+
+    /// The server ends a live connection: what was granted to it is gone, and its device, if there is one, connects again.
+    fn end_live(&mut self, subscriber: Option<(u64, PublicKey)>) {
+        let (conn, _) = subscriber.expect("a cut answers a subscription");
+        self.model.faults.cuts += 1;
+        self.granted.remove(&conn);
+        self.live.remove(&conn);
+        if let Some(device) = self.conns.get(&conn).copied() {
+            self.devices[device].live_ended();
         }
     }
 

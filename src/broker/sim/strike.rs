@@ -152,6 +152,7 @@ impl Sim {
             self.held.clear();
             self.waiting.clear();
             self.granted.clear();
+            self.live.clear();
         }
         was_there
     }
