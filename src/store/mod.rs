@@ -34,8 +34,8 @@ pub use record::{
 pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
-/// did not know whose it is, 3 had no journal.
-pub const FORMAT: u32 = 4;
+/// did not know whose it is.
+pub const FORMAT: u32 = 3;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -242,8 +242,7 @@ fn tombstone(record: &MailRecord) -> MailRecord {
     }
 }
 
-/// Returns the mails that changes expire or remove: planning asks the engine for them.
-pub(super) fn leaving(changes: &[Change]) -> HashSet<Place> {
+fn leaving(changes: &[Change]) -> HashSet<Place> {
     let places = changes.iter().filter_map(|change| match change {
         Change::ExpireMail { log, id } | Change::RemoveMail { log, id } => Some((*log, *id)),
         _ => None,
