@@ -113,9 +113,12 @@ pub enum Verb {
     Join(Join),
     /// Send one mail to users and topics
     Send(Send),
-    /// Look after what was written but not yet sent
-    #[command(subcommand)]
-    Outbox(Outbox),
+    /// Look after what was written but not yet sent; without a command, list it
+    Outbox {
+        /// What to do with it
+        #[command(subcommand)]
+        verb: Option<Outbox>,
+    },
     /// Show what arrived while you were away, and mark it as shown
     Refresh(Refresh),
     /// Show what arrives, until stopped; marks nothing as shown
@@ -124,9 +127,14 @@ pub enum Verb {
     History(History),
     /// Show one mail of this device's mailbox
     Read(Read),
-    /// Join, leave and list topics
-    #[command(subcommand)]
-    Topic(Topic),
+    /// Save what is attached to a mail of this device's mailbox
+    Save(Save),
+    /// Join, leave and list topics; without a command, list them
+    Topic {
+        /// What to do
+        #[command(subcommand)]
+        verb: Option<Topic>,
+    },
     /// Talk with a user directly: the two programs connect, nobody in between
     Chat(Chat),
     /// Take no mail and no chats from a user; without a name, list whom you block
@@ -214,6 +222,14 @@ pub struct Send {
     /// Take the body from a file (`-`: stdin)
     #[arg(short, long)]
     pub file: Option<PathBuf>,
+    /// Attach a file; may be given several times. The mail is then a MIME multipart
+    #[arg(
+        short,
+        long = "attach",
+        value_name = "FILE",
+        conflicts_with = "content_type"
+    )]
+    pub attach: Vec<PathBuf>,
     /// MIME type of the body. Without it: text if it is UTF-8, else application/octet-stream
     #[arg(long, value_name = "TYPE")]
     pub content_type: Option<String>,
@@ -294,6 +310,20 @@ pub struct Read {
     /// The mail's number
     #[arg(value_name = "ID")]
     pub id: u64,
+}
+
+/// `mailctl save`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Save {
+    /// The mail's number
+    #[arg(value_name = "ID")]
+    pub id: u64,
+    /// Which of its attachments, as `read` numbers them; all without it
+    #[arg(value_name = "N")]
+    pub numbers: Vec<usize>,
+    /// Where to; nothing there is ever overwritten
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
 }
 
 /// `mailctl topic`.
@@ -655,7 +685,7 @@ mod tests {
             "send bob -b x -b y",
             "send bob --ttl 0",
             "send bob --ttl never",
-            "send bob -a file",
+            "send bob -a file --content-type text/plain",
             "refresh --limit many",
             "--timeout 0 whoami",
             "logout --yes",

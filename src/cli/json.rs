@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use crate::client::attachments;
 use crate::protocol::codes::WireError;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Outcome, Trimmed};
 
@@ -40,8 +41,32 @@ pub struct Mail<'a> {
     expires_at: Option<&'a str>,
     content_type: &'a str,
     size: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attachments: Vec<Attached>,
     #[serde(flatten)]
     body: Body<'a>,
+}
+
+/// What is attached to a mail; its bytes are in the body.
+#[derive(Debug, Serialize)]
+struct Attached {
+    n: usize,
+    name: String,
+    content_type: String,
+    size: usize,
+}
+
+fn attached(envelope: &Envelope, body: &[u8]) -> Vec<Attached> {
+    let files = attachments::unpack(&envelope.content_type, body).unwrap_or_default();
+    let numbered = files.attachments.into_iter().zip(1..);
+    numbered
+        .map(|(file, n)| Attached {
+            n,
+            name: file.name,
+            content_type: file.content_type,
+            size: file.bytes.len(),
+        })
+        .collect()
 }
 
 /// Exactly the bytes that were sent: as text when they are UTF-8, else in base 64.
@@ -78,6 +103,7 @@ pub fn mail<'a>(envelope: &'a Envelope, body: &'a [u8]) -> Mail<'a> {
         expires_at: envelope.expires_at.as_deref(),
         content_type: &envelope.content_type,
         size: envelope.size,
+        attachments: attached(envelope, body),
         body: Body::of(body),
     }
 }

@@ -10,6 +10,8 @@ use super::times;
 use super::ui::{Table, Ui};
 use super::untrusted::{Block, visible, wrapped};
 use super::{json, untrusted};
+use crate::client::attachments::{self, Attachment, Parts};
+use crate::protocol::MailId;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Trimmed};
 
 /// What stands before each line of a body.
@@ -22,11 +24,33 @@ pub fn mail(ui: &mut Ui, envelope: &Envelope, body: &[u8]) -> Result<(), CliErro
     }
     // One write for the whole mail: it is shown or it is not.
     let mut text = folded(&header(envelope), ui.width());
-    for line in body_lines(body, ui.width()) {
+    let parts = attachments::parts(envelope.id, &envelope.content_type, body);
+    let listed = attached_lines(envelope.id, &parts.attachments);
+    let listed = listed.iter().map(|line| folded(line, ui.width()));
+    let body = body_lines(&parts, ui.width());
+    for line in body.into_iter().chain(listed) {
         text.push('\n');
         text.push_str(line.trim_end_matches('\n'));
     }
     ui.line(text)
+}
+
+/// Lists what is attached, where no body stands.
+fn attached_lines(id: MailId, attached: &[Attachment]) -> Vec<String> {
+    let line = |(at, file): (usize, &Attachment)| {
+        format!(
+            "  [{}] {}, {}, {}",
+            at + 1,
+            visible(&file.name),
+            visible(&file.content_type),
+            size(file.bytes.len() as u64)
+        )
+    };
+    let mut lines: Vec<String> = attached.iter().enumerate().map(line).collect();
+    if !lines.is_empty() {
+        lines.push(format!("  save: mailctl save {id}"));
+    }
+    lines
 }
 
 /// Breaks a header line that a terminal would wrap to its left edge.
@@ -57,12 +81,8 @@ fn header(envelope: &Envelope) -> String {
     header
 }
 
-fn body_lines(body: &[u8], width: Option<usize>) -> Vec<String> {
-    let (text, whole) = match std::str::from_utf8(body) {
-        Ok(text) => (text.into(), true),
-        Err(_) => (String::from_utf8_lossy(body), false),
-    };
-    let shown = Block(&text).to_string();
+fn body_lines(parts: &Parts, width: Option<usize>) -> Vec<String> {
+    let shown = Block(&parts.text).to_string();
     let mut lines: Vec<String> = shown
         .lines()
         .flat_map(|line| match width {
@@ -77,7 +97,7 @@ fn body_lines(body: &[u8], width: Option<usize>) -> Vec<String> {
             }
         })
         .collect();
-    if !whole {
+    if parts.is_lossy {
         lines.push(format!("{INDENT}[not UTF-8; `--json` has the exact bytes]"));
     }
     lines
@@ -154,6 +174,21 @@ pub fn counted(count: u64, noun: &str) -> String {
     } else {
         format!("{count} {noun}s")
     }
+}
+
+/// Writes a number of bytes for people.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1_000 {
+        return counted(bytes, "byte");
+    }
+    let mut tenths = u128::from(bytes) * 10 / 1_000;
+    let mut unit = 0;
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths /= 1_000;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 /// A column of a listing: its heading (`>` aligns to the right) and the JSON field it shows.
@@ -246,7 +281,11 @@ mod tests {
             text,
             "42  not a time  ana to news: x␊43  12:00  bob to me\n    ␍43  12:00  bob to me: ␛[2J\n"
         );
-        let wrapped = body_lines(&[b'a'; 40], Some(24));
+        let parts = Parts {
+            text: "a".repeat(40),
+            ..Parts::default()
+        };
+        let wrapped = body_lines(&parts, Some(24));
         assert!(
             wrapped.iter().all(|line| line.starts_with(INDENT)),
             "{wrapped:?}"
@@ -254,8 +293,44 @@ mod tests {
     }
 
     #[test]
+    fn p12_what_is_attached_stands_below_and_cannot_act() {
+        let picture = Attachment {
+            name: "a\u{202e}gnp\n[2] b.png".into(),
+            content_type: "image/png".into(),
+            bytes: vec![0xff; 1_200],
+        };
+        let (content_type, body) = attachments::pack("look", vec![picture]).unwrap();
+        let (mut ui, out, _) = captured(false);
+        let mail_of = |content_type: &str| Envelope {
+            content_type: content_type.to_owned(),
+            ..envelope("")
+        };
+        mail(&mut ui, &mail_of(&content_type), &body).unwrap();
+        mail(&mut ui, &mail_of("image/png"), b"\xff").unwrap();
+        insta::assert_snapshot!(out.text(), @r"
+        42  not a time  ana to news
+            look
+          [1] a<U+202E>gnp␊[2] b.png, image/png, 1.2 kB
+          save: mailctl save 42
+        42  not a time  ana to news
+          [1] mail-42.png, image/png, 1 byte
+          save: mailctl save 42
+        ");
+    }
+
+    #[test]
     fn other_bytes_are_said_to_be_such() {
         assert!(shown("", b"a\xff\n").contains("[not UTF-8"));
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(size(1), "1 byte");
+        assert_eq!(size(999), "999 bytes");
+        assert_eq!(size(1_000), "1.0 kB");
+        assert_eq!(size(999_999), "999.9 kB");
+        assert_eq!(size(20_971_520), "20.9 MB");
+        assert_eq!(size(u64::MAX), "18446.7 PB");
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! - [`home`]: the folder with the keys and the state of this person's accounts.
 //! - [`outbox`]: sends, saved with their number before the first try.
 //! - [`mailbox`]: received mail, a Maildir, saved before it is acknowledged.
+//! - [`attachments`]: files that go along with a mail.
 //! - [`shown`]: which lines of chats this device has shown.
 //! - [`connection`]: the sockets and the clock.
 //! - [`core`]: the rules without sockets, files or clock.
 //!
 //! Nothing here prints, asks or ends the process. Paths are read and written below the home only.
 
+pub mod attachments;
 pub mod connection;
 pub mod core;
 mod error;

@@ -112,6 +112,11 @@ pub const PARSERS: &[Parser] = &[
         ],
     ),
     (
+        "attachments",
+        shown::attachments,
+        &["src/client/attachments.rs:pack,parts,whole,unpack,text_of,attachment"],
+    ),
+    (
         "shell_line",
         shell::line,
         &[

@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use correio::chat::file::name;
 use correio::cli::ui::Ui;
 use correio::cli::untrusted::{Block, Line, clipped, columns, to_json, visible, wrapped};
 use correio::cli::{show, ui};
+use correio::client::attachments;
 use correio::protocol::reply::Envelope;
 
 use super::{acts, cut};
@@ -87,7 +89,7 @@ pub(super) fn mail(bytes: &[u8]) {
             .is_some_and(|header| header.starts_with("42  "))
     );
     assert!(
-        lines.all(|line| line.is_empty() || line.starts_with("    ")),
+        lines.all(|line| line.is_empty() || line.starts_with("  ")),
         "{text:?}"
     );
     let (mut ui, out) = captured(true);
@@ -128,4 +130,22 @@ fn captured(json: bool) -> (Ui, Captured) {
         Ui::to(Box::new(out.clone()), Box::new(std::io::sink()), json),
         out,
     )
+}
+
+/// A content type, a zero, a body: whatever is in it, its parts are told apart and shown without acting.
+pub(super) fn attachments(bytes: &[u8]) {
+    let (content_type, body) = cut(bytes, 0);
+    let content_type = String::from_utf8_lossy(content_type);
+    let parts = attachments::parts(7, &content_type, body);
+    assert!(parts.attachments.len() <= attachments::ATTACHMENTS_MAX);
+    for file in &parts.attachments {
+        let name = name::safe(&file.name);
+        assert!(!name.contains(acts) && !name.contains('/') && !name.starts_with('.'));
+    }
+    if let Some(parts) = attachments::unpack(&content_type, body) {
+        let again = attachments::pack(&parts.text, parts.attachments.clone());
+        let (content_type, body) = again.expect("the system has random bytes");
+        let read = attachments::unpack(&content_type, &body).expect("what was packed is read");
+        assert_eq!(read.attachments.len(), parts.attachments.len());
+    }
 }

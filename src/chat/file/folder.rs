@@ -5,7 +5,7 @@
 //! [`super::incoming`].
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,6 +78,22 @@ impl Folder {
     /// Returns the path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Keeps a whole file durably, for the owner only, under `name` as far as that is [safe](name::safe),
+    /// or as a namesake where it is taken. Returns where it lies.
+    ///
+    /// # Errors
+    /// The folder cannot be written to, or another process keeps the same bytes there just now.
+    pub fn keep(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let mut part = self.part(&blake3::hash(bytes).to_hex())?;
+        match write_whole(&mut part.file, bytes) {
+            Ok(()) => part.place(&name::safe(name)),
+            Err(error) => {
+                part.discard();
+                Err(error)
+            }
+        }
     }
 
     /// Returns how many bytes files of others may still take of its file system, where that says so.
@@ -172,6 +188,13 @@ impl Folder {
     }
 }
 
+/// Writes from the start, over what an earlier try left.
+fn write_whole(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 impl Part {
     /// Returns what it is called while it is one.
     pub(super) fn name(&self) -> &str {
@@ -212,7 +235,6 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use std::fs as std_fs;
-    use std::io::Write;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
@@ -288,6 +310,17 @@ mod tests {
         let placed = folder.part(HASH).unwrap().place("a.txt").unwrap();
         assert_eq!(placed, dir.path().join("a (3).txt"));
         assert_eq!(std_fs::read(dir.path().join("a.txt")).unwrap(), b"first");
+    }
+
+    #[test]
+    fn p12_what_is_kept_is_whole_and_stays_in_the_folder() {
+        let (dir, folder) = folder();
+        std_fs::write(dir.path().join(PART), "of an earlier try").unwrap();
+        for expected in ["passwd", "passwd (2)"] {
+            let kept = folder.keep("../../etc/passwd", b"root").unwrap();
+            assert_eq!(kept, dir.path().join(expected));
+            assert_eq!(std_fs::read(&kept).unwrap(), b"root");
+        }
     }
 
     #[test]

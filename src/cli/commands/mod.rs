@@ -1,7 +1,7 @@
 //! The verbs, one file each: each turns arguments into deeds of [`crate::client`] and shows what
 //! came of them through [`super::ui`]. Start with [`run`].
 
-use crate::cli::args::{Globals, Verb, bare};
+use crate::cli::args::{self, Globals, Verb, bare};
 use crate::cli::error::CliError;
 use crate::cli::times;
 use crate::cli::ui::Ui;
@@ -24,6 +24,7 @@ mod logout;
 mod outbox;
 mod read;
 pub(super) mod refresh;
+mod save;
 pub(super) mod send;
 pub(super) mod topic;
 mod use_account;
@@ -49,12 +50,13 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Invite(args) => invite::run(context, args),
         Verb::Join(args) => join::run(context, args),
         Verb::Send(args) => send::run(context, args),
-        Verb::Outbox(verb) => outbox::run(context, *verb),
+        Verb::Outbox { verb } => outbox::run(context, verb.unwrap_or(args::Outbox::Ls)),
         Verb::Refresh(args) => refresh::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
         Verb::Read(args) => read::run(context, *args),
-        Verb::Topic(verb) => topic::run(context, verb),
+        Verb::Save(args) => save::run(context, args),
+        Verb::Topic { verb } => topic::run(context, verb.as_ref().unwrap_or(&args::Topic::Ls)),
         Verb::Chat(args) => chat::run(context, args),
         Verb::Block(args) => block::block(context, args),
         Verb::Unblock(args) => block::unblock(context, args),

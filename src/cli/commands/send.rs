@@ -1,7 +1,7 @@
 //! `mailctl send`: one mail to users and topics. The bytes given are the bytes sent.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Context, close};
 use crate::cli::args::{Send, bare};
@@ -9,6 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::json;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
+use crate::client::attachments::{self, Attachment};
 use crate::client::outbox::Draft;
 use crate::client::session::{Retried, Session};
 use crate::limits::BODY_BYTES_CEILING;
@@ -103,16 +104,47 @@ pub(crate) fn report(retried: &Retried) -> String {
 fn draft(args: &Send) -> Result<Draft, CliError> {
     let (to, from_stdin) = targets(&args.targets)?;
     let body = body(args, from_stdin)?;
-    let content_type = args
-        .content_type
-        .clone()
-        .unwrap_or_else(|| content_type_of(&body));
+    let (content_type, body) = if args.attach.is_empty() {
+        let guessed = || content_type_of(&body);
+        (args.content_type.clone().unwrap_or_else(guessed), body)
+    } else {
+        with_attachments(body, &args.attach)?
+    };
     Ok(Draft {
         to,
         subject: args.subject.clone(),
         content_type,
         ttl_s: args.ttl,
         body,
+    })
+}
+
+/// Makes the body of a mail with attachments. Returns its content type and its bytes.
+pub(crate) fn with_attachments(
+    text: Vec<u8>,
+    paths: &[PathBuf],
+) -> Result<(String, Vec<u8>), CliError> {
+    let text = String::from_utf8(text).map_err(|_| {
+        CliError::new(
+            "bad_text",
+            exit::DATA,
+            "the text beside attachments must be UTF-8".to_owned(),
+        )
+        .hint("attach the file instead: -a FILE")
+    })?;
+    let files = paths.iter().map(|path| attachment(path));
+    let (content_type, body) = attachments::pack(&text, files.collect::<Result<_, _>>()?)
+        .map_err(|error| CliError::new("internal", exit::SOFTWARE, error.to_string()))?;
+    within_any_limit(body, "the mail with its attachments").map(|body| (content_type, body))
+}
+
+fn attachment(path: &Path) -> Result<Attachment, CliError> {
+    let bytes = read_file(path)?;
+    let name = path.file_name().unwrap_or_default();
+    Ok(Attachment {
+        name: name.to_string_lossy().into_owned(),
+        content_type: attachments::type_of(path, &bytes),
+        bytes,
     })
 }
 
@@ -144,6 +176,7 @@ fn body(args: &Send, from_stdin: bool) -> Result<Vec<u8>, CliError> {
         (Some(text), None, false) => Ok(text.clone().into_bytes()),
         (None, Some(path), false) if path != Path::new("-") => read_file(path),
         (None, None, true) | (None, Some(_), false) => read_all(std::io::stdin(), "stdin"),
+        (None, None, false) if !args.attach.is_empty() => Ok(Vec::new()),
         (None, None, false) => Err(CliError::usage("send what?")
             .hint("give the body with -b TEXT or -f FILE, or `-` to read it from stdin")),
         _ => Err(CliError::usage("one body only: -b TEXT, -f FILE or `-`")),
@@ -163,6 +196,10 @@ fn read_all(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     from.take(BODY_BYTES_CEILING + 1)
         .read_to_end(&mut body)
         .map_err(|e| CliError::io(&format!("read {name}"), &e))?;
+    within_any_limit(body, name)
+}
+
+fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
     if body.len() as u64 > BODY_BYTES_CEILING {
         return Err(CliError::new(
             "too_large",

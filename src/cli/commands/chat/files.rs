@@ -14,7 +14,7 @@ use crate::chat::frame::FileNumber;
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::json::V;
-use crate::cli::show::counted;
+use crate::cli::show::size;
 use crate::cli::times;
 use crate::cli::untrusted::visible;
 use crate::protocol::codes::exit;
@@ -233,21 +233,6 @@ fn bar(percent: u64) -> String {
     format!("[{:<COLUMNS$}]", "#".repeat(full))
 }
 
-/// Writes a number of bytes for people.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1_000 {
-        return counted(bytes, "byte");
-    }
-    let mut tenths = u128::from(bytes) * 10 / 1_000;
-    let mut unit = 0;
-    while tenths >= 10_000 && unit + 1 < UNITS.len() {
-        tenths /= 1_000;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,16 +269,6 @@ mod tests {
         ] {
             assert_eq!(read(typed), PathBuf::from(expected), "{typed}");
         }
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        assert_eq!(size(1), "1 byte");
-        assert_eq!(size(999), "999 bytes");
-        assert_eq!(size(1_000), "1.0 kB");
-        assert_eq!(size(999_999), "999.9 kB");
-        assert_eq!(size(20_971_520), "20.9 MB");
-        assert_eq!(size(u64::MAX), "18446.7 PB");
     }
 
     #[test]
