@@ -18,8 +18,12 @@ use crate::client::waker::Waker;
 use crate::limits;
 use crate::protocol::PublicKey;
 
-/// Messages a socket holds in each direction: more than the window of lines.
-const MESSAGES: i32 = 1_100;
+/// Messages the way out holds: more than the window of lines.
+const MESSAGES_OUT: i32 = 1_100;
+
+/// Messages that may wait of each connection that comes in. The other side has a bound of its own and TCP holds it
+/// back, so few are enough; an invited peer can open many connections.
+const MESSAGES_IN: i32 = 64;
 
 /// Milliseconds the last frames may take when the chat is over.
 const LINGER_MS: i32 = 300;
@@ -300,8 +304,8 @@ fn bind(pull: &Socket, port: u16) -> zmq::Result<()> {
 fn common(socket: &Socket) -> zmq::Result<()> {
     let wire_bytes = limits::FRAME_BYTES_MAX + limits::CURVE_BYTES;
     socket.set_maxmsgsize(i64::try_from(wire_bytes).expect("frame limits are small numbers"))?;
-    socket.set_rcvhwm(MESSAGES)?;
-    socket.set_sndhwm(MESSAGES)?;
+    socket.set_rcvhwm(MESSAGES_IN)?;
+    socket.set_sndhwm(MESSAGES_OUT)?;
     socket.set_ipv6(true)?;
     socket.set_handshake_ivl(5_000)?;
     socket.set_heartbeat_ivl(2_000)?;
