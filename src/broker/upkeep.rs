@@ -23,9 +23,12 @@ const AGE_WRITTEN_MS: u64 = 60_000;
 /// what he has read can go when he is through.
 const READING_MS: u64 = 50;
 
-/// Pages asked for meanwhile after which a batch is trimmed all the same, so that readers who never rest
-/// do not fill the disk.
+/// Pages asked for meanwhile after which a batch is trimmed all the same.
 const PAGES_PER_BATCH: u32 = 8;
+
+/// Milliseconds after which trimming holds back no more until it is done: readers who never rest must not
+/// fill the disk.
+const YIELDING_MS: u64 = 10_000;
 
 /// What upkeep remembers between two ticks.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub(super) struct Upkeep {
     /// When a page was last asked for, and how many since the last batch.
     paged_ms: Option<u64>,
     pages: u32,
+    /// Since when trimming holds back; none when it has nothing to do, or nobody reads.
+    yielding_ms: Option<u64>,
     expiring: bool,
 }
 
@@ -59,6 +64,7 @@ impl Upkeep {
             trimmed: 0,
             paged_ms: None,
             pages: 0,
+            yielding_ms: None,
             expiring: false,
         }
     }
@@ -67,15 +73,24 @@ impl Upkeep {
     fn next_to_trim(&mut self) -> Option<(LogNumber, bool)> {
         let after = (Bound::Excluded(self.trimmed), Bound::Unbounded);
         let next = self.to_trim.range(after).next();
-        let log = *next.or_else(|| self.to_trim.first_key_value())?.0;
+        let Some((log, _)) = next.or_else(|| self.to_trim.first_key_value()) else {
+            self.yielding_ms = None;
+            return None;
+        };
+        let log = *log;
         self.trimmed = log;
         self.to_trim.remove_entry(&log)
     }
 
     /// Says whether trimming leaves the store to those who read pages.
-    fn yields(&self, mono_ms: u64) -> bool {
-        let reads = |paged_ms| mono_ms < paged_ms + READING_MS;
-        self.paged_ms.is_some_and(reads) && self.pages < PAGES_PER_BATCH
+    fn yields(&mut self, mono_ms: u64) -> bool {
+        let is_read = |paged_ms| mono_ms < paged_ms + READING_MS;
+        if !self.paged_ms.is_some_and(is_read) {
+            self.yielding_ms = None;
+            return false;
+        }
+        let since_ms = *self.yielding_ms.get_or_insert(mono_ms);
+        self.pages < PAGES_PER_BATCH && mono_ms < since_ms + YIELDING_MS
     }
 
     /// A log got a mail: it may be over its limit.
@@ -359,6 +374,27 @@ mod tests {
         assert!(!upkeep.yields(150), "nobody reads any more");
         upkeep.pages = PAGES_PER_BATCH;
         assert!(!upkeep.yields(100), "it is its turn");
+    }
+
+    #[test]
+    fn p09_readers_who_never_rest_hold_trimming_back_for_a_while_only() {
+        let mut upkeep = Upkeep::new(0, 0);
+        upkeep.grew(3);
+        let mut yields_at = |now_ms: u64| {
+            upkeep.paged_ms = Some(now_ms);
+            let yields = upkeep.yields(now_ms);
+            if !yields && now_ms >= 10_500 {
+                while upkeep.next_to_trim().is_some() {}
+            }
+            yields
+        };
+        assert!((100..10_100).all(&mut yields_at));
+        assert!(!(10_100..10_500).any(&mut yields_at), "until it is done");
+        yields_at(10_500);
+        assert!(
+            (10_501..10_600).all(&mut yields_at),
+            "and again from then on"
+        );
     }
 
     #[test]
