@@ -79,6 +79,73 @@ fn the_seeds_words_work_at_a_prompt() {
     assert_eq!(mails[1]["subject"], "lunch");
 }
 
+/// Types a line of a mail and waits for what it brings.
+#[track_caller]
+fn writes(terminal: &mut Terminal, line: &str, seen: &str) {
+    terminal.type_line(line);
+    terminal.sees(seen);
+    terminal.sees("| ");
+}
+
+#[test]
+fn a_mail_is_edited_gets_files_and_is_kept_as_a_draft() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    ana.ok(&["login", "ana"]);
+    let [notes, editor] = ["notes.txt", "editor"].map(|name| folder.path().join(name));
+    std::fs::write(&notes, "from a file\n").expect("a file");
+    std::fs::write(&editor, "kill -INT $PPID; echo EDITED >> \"$1\"\n").expect("a script");
+    let mut command = ana.command(&[]);
+    command.env("EDITOR", format!("sh {}", editor.display()));
+    let mut terminal = Terminal::start(command);
+    terminal.sees("ana> ");
+
+    terminal.type_line("@ana");
+    terminal.sees("Subject");
+    writes(&mut terminal, "files", "files");
+    writes(&mut terminal, "one", "one");
+    writes(&mut terminal, "~e", "2 lines; go on");
+    let notes = notes.display();
+    writes(&mut terminal, &format!("~r {notes}"), "1 line of");
+    writes(&mut terminal, "~a /nowhere", "cannot read /nowhere");
+    writes(&mut terminal, &format!("~a {notes}"), "12 bytes");
+    writes(&mut terminal, "~~", "~~");
+    writes(&mut terminal, "~p", "| EDITED");
+    asks(&mut terminal, ".", "sent to ana: 1");
+
+    // One key drops nothing, and a draft stays.
+    terminal.type_line("@ana");
+    terminal.sees("Subject");
+    writes(&mut terminal, "later", "later");
+    writes(&mut terminal, "not yet", "not yet");
+    terminal.press(INTERRUPT);
+    terminal.sees("~x keeps it");
+    asks(&mut terminal, "~x", "kept as draft ");
+    terminal.type_line("quit");
+    assert_eq!(terminal.ends().code(), Some(0));
+
+    // A terminal that goes away sends nothing half written.
+    let mut terminal = Terminal::shell(&ana);
+    terminal.sees("ana> ");
+    terminal.type_line("@ana");
+    terminal.sees("Subject");
+    writes(&mut terminal, "half", "half");
+    writes(&mut terminal, "a sentence", "a sentence");
+    terminal.signal(Signal::HUP);
+    terminal.ends();
+
+    let drafts = ana.ok(&["outbox", "--json"]).objects();
+    let subjects: Vec<_> = drafts
+        .iter()
+        .map(|draft| draft["subject"].as_str())
+        .collect();
+    assert_eq!(subjects, [Some("later"), Some("half")]);
+    let shown = ana.ok(&["refresh"]).out;
+    let text = "    one\n    EDITED\n    from a file\n    ~\n  [1] notes.txt, text/plain, 12 bytes";
+    assert!(shown.contains(text), "{shown}");
+}
+
 #[test]
 fn what_arrives_is_said_above_the_line_being_typed() {
     let server = Server::start();

@@ -1,9 +1,26 @@
-//! Writing a mail at the prompt: a subject, then lines until `.` or Ctrl-D. Ctrl-C drops it.
+//! Writing a mail at the prompt: a subject, then lines until `.` or Ctrl-D. A line that begins with `~`
+//! is a command, as in mailx; [`ROWS`] lists them.
+//!
+//! Pure: what a command needs of the world goes through [`Desk`]. Whatever goes wrong is told, and the text
+//! stays.
 
-/// Where typed lines come from: the line editor, or a test.
-pub trait Lines {
+use std::path::PathBuf;
+
+use super::words::{self, Row, Shape};
+use crate::cli::show::counted;
+
+/// What a mail is written at: the terminal with its files and its editor, or a test.
+pub trait Desk {
     /// Asks for a line.
     fn read(&mut self, prompt: &str) -> Typed;
+    /// Says something to who is writing.
+    fn tell(&mut self, text: &str);
+    /// Has a text edited; returns it as it is then, or why that failed.
+    fn edit(&mut self, text: &str) -> Result<String, String>;
+    /// Returns the text in a file, or why there is none.
+    fn text_of(&mut self, path: &str) -> Result<String, String>;
+    /// Makes sure that a file can be attached; returns where it lies and what it is, for people.
+    fn attachable(&mut self, path: &str) -> Result<(PathBuf, String), String>;
 }
 
 /// What was typed at a prompt.
@@ -20,33 +37,233 @@ pub enum Typed {
 }
 
 /// A mail as typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Composed {
     /// One line, or nothing.
     pub subject: String,
     /// The lines, with newlines between them and none after the last.
     pub text: String,
+    /// Files to go along.
+    pub attached: Vec<PathBuf>,
 }
 
-/// Asks for a subject and a text; nothing when it was dropped, or when there is not one line of
-/// text.
-pub fn compose(lines: &mut dyn Lines) -> Option<Composed> {
-    let Typed::Line(subject) = lines.read("Subject (Enter for none): ") else {
-        return None;
+/// What is to become of a mail that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// Send it.
+    Send(Composed),
+    /// Keep it in the outbox.
+    Keep(Composed),
+    /// Nothing: it was dropped, or there is nothing in it.
+    Dropped,
+}
+
+/// What a line that begins with `~` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Edit the text.
+    Edit,
+    /// Show it.
+    Print,
+    /// Put a file's text in.
+    Read,
+    /// Attach a file.
+    Attach,
+    /// Change the subject.
+    Subject,
+    /// Keep it as a draft.
+    Keep,
+    /// Drop it.
+    Drop,
+    /// Explain all this.
+    Help,
+}
+
+/// Every command.
+pub const ROWS: &[Row<Deed>] = &[
+    Row {
+        shape: Shape::Word(&["~e", "~v"]),
+        deed: Deed::Edit,
+        usage: "~e",
+        short: "edit the text in $VISUAL or $EDITOR",
+        long: "Opens the text in the editor that $VISUAL or $EDITOR names, else in vi, and goes on after it.",
+    },
+    Row {
+        shape: Shape::Word(&["~p"]),
+        deed: Deed::Print,
+        usage: "~p",
+        short: "print the mail as it stands",
+        long: "Prints the subject, the text so far and what is attached.",
+    },
+    Row {
+        shape: Shape::Word(&["~r"]),
+        deed: Deed::Read,
+        usage: "~r FILE",
+        short: "put the text of a file in here",
+        long: "Puts the text of a file below what is written. What is no text is attached, with `~a`.",
+    },
+    Row {
+        shape: Shape::Word(&["~a"]),
+        deed: Deed::Attach,
+        usage: "~a FILE",
+        short: "attach a file",
+        long: "Sends a file along with the mail. It is read when the mail is sent.",
+    },
+    Row {
+        shape: Shape::Word(&["~s"]),
+        deed: Deed::Subject,
+        usage: "~s SUBJECT",
+        short: "change the subject",
+        long: "Takes the rest of the line for the subject.",
+    },
+    Row {
+        shape: Shape::Word(&["~x"]),
+        deed: Deed::Keep,
+        usage: "~x",
+        short: "stop here and keep a draft",
+        long: "Sends nothing and keeps the mail in the outbox: `mailctl outbox retry` sends it.",
+    },
+    Row {
+        shape: Shape::Word(&["~q"]),
+        deed: Deed::Drop,
+        usage: "~q",
+        short: "drop the mail (also Ctrl-C twice)",
+        long: "Throws away what was written.",
+    },
+    Row {
+        shape: Shape::Word(&["~?", "~h"]),
+        deed: Deed::Help,
+        usage: "~?",
+        short: "list these; ~~ begins a line with ~",
+        long: "Lists the commands. A line of the mail that begins with ~ is typed with two of them.",
+    },
+];
+
+/// Asks for a subject and a text.
+pub fn compose(desk: &mut dyn Desk) -> Written {
+    let Typed::Line(subject) = desk.read("Subject (Enter for none): ") else {
+        return Written::Dropped;
     };
-    let mut text: Vec<String> = Vec::new();
-    loop {
-        match lines.read("| ") {
-            Typed::Line(line) if line == "." => break,
-            Typed::Line(line) => text.push(line),
-            Typed::End => break,
-            Typed::Interrupt | Typed::Failed(_) => return None,
+    let letter = Letter {
+        mail: Composed {
+            subject: subject.trim().to_owned(),
+            ..Composed::default()
+        },
+        lines: Vec::new(),
+    };
+    letter.written(desk)
+}
+
+/// A mail that is being written.
+struct Letter {
+    mail: Composed,
+    lines: Vec<String>,
+}
+
+impl Letter {
+    fn written(mut self, desk: &mut dyn Desk) -> Written {
+        let mut interrupted = false;
+        loop {
+            let line = match desk.read("| ") {
+                Typed::Line(line) if line != "." => line,
+                Typed::Line(_) | Typed::End => return self.whole(Written::Send),
+                Typed::Interrupt if interrupted || self.is_empty() => return Written::Dropped,
+                Typed::Interrupt => {
+                    interrupted = true;
+                    desk.tell("Ctrl-C once more drops it, ~x keeps it as a draft");
+                    continue;
+                }
+                // The terminal went away with somebody's text on it.
+                Typed::Failed(_) => return self.whole(Written::Keep),
+            };
+            interrupted = false;
+            match line.strip_prefix('~') {
+                None => self.lines.push(line),
+                Some(rest) if rest.starts_with('~') => self.lines.push(rest.to_owned()),
+                Some(_) => match self.obey(&line, desk) {
+                    Some(Deed::Keep) => return self.whole(Written::Keep),
+                    Some(Deed::Drop) => return Written::Dropped,
+                    _ => {}
+                },
+            }
         }
     }
-    (!text.is_empty()).then(|| Composed {
-        subject: subject.trim().to_owned(),
-        text: text.join("\n"),
-    })
+
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.mail.attached.is_empty()
+    }
+
+    /// The mail, unless there is nothing in it.
+    fn whole(self, what: impl FnOnce(Composed) -> Written) -> Written {
+        if self.is_empty() {
+            return Written::Dropped;
+        }
+        what(Composed {
+            text: self.lines.join("\n"),
+            ..self.mail
+        })
+    }
+
+    /// Does what a line says; returns what it was.
+    fn obey(&mut self, line: &str, desk: &mut dyn Desk) -> Option<Deed> {
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let rest = rest.trim();
+        let Some(row) = words::find(ROWS, word) else {
+            desk.tell(&format!(
+                "no such command; ~? lists them, and a line that begins with ~ is typed ~{line}"
+            ));
+            return None;
+        };
+        let takes_word = row.usage.contains(' ');
+        if takes_word == rest.is_empty() {
+            desk.tell(&format!("it is written {}", row.usage));
+            return None;
+        }
+        if let Err(why) = self.act(row.deed, rest, desk) {
+            desk.tell(&why);
+        }
+        Some(row.deed)
+    }
+
+    fn act(&mut self, deed: Deed, rest: &str, desk: &mut dyn Desk) -> Result<(), String> {
+        match deed {
+            Deed::Edit => {
+                let edited = desk.edit(&self.lines.join("\n"))?;
+                self.lines = edited.lines().map(str::to_owned).collect();
+                let lines = counted(self.lines.len() as u64, "line");
+                desk.tell(&format!("{lines}; go on, or end with ."));
+            }
+            Deed::Print => self.print(desk),
+            Deed::Read => {
+                let text = desk.text_of(rest)?;
+                let before = self.lines.len();
+                self.lines.extend(text.lines().map(str::to_owned));
+                let read = counted((self.lines.len() - before) as u64, "line");
+                desk.tell(&format!("{read} of {rest}"));
+            }
+            Deed::Attach => {
+                let (path, what) = desk.attachable(rest)?;
+                self.mail.attached.push(path);
+                desk.tell(&format!("attached: {what}"));
+            }
+            Deed::Subject => rest.clone_into(&mut self.mail.subject),
+            Deed::Help => desk.tell(&words::help(ROWS, None)),
+            Deed::Keep | Deed::Drop => {}
+        }
+        Ok(())
+    }
+
+    fn print(&self, desk: &mut dyn Desk) {
+        if !self.mail.subject.is_empty() {
+            desk.tell(&format!("Subject: {}", self.mail.subject));
+        }
+        self.lines
+            .iter()
+            .for_each(|line| desk.tell(&format!("| {line}")));
+        for path in &self.mail.attached {
+            desk.tell(&format!("attached: {}", path.display()));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -55,40 +272,142 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Lines that were typed before; then the end.
-    pub(crate) struct Script(pub(crate) VecDeque<Typed>);
+    /// Lines that were typed before, and a world of two files; then the end.
+    #[derive(Default)]
+    pub(crate) struct Script {
+        pub(crate) typed: VecDeque<Typed>,
+        told: Vec<String>,
+    }
 
-    impl Lines for Script {
+    impl Desk for Script {
         fn read(&mut self, _: &str) -> Typed {
-            self.0.pop_front().unwrap_or(Typed::End)
+            self.typed.pop_front().unwrap_or(Typed::End)
+        }
+        fn tell(&mut self, text: &str) {
+            self.told.push(text.to_owned());
+        }
+        fn edit(&mut self, text: &str) -> Result<String, String> {
+            Ok(text.to_uppercase() + "\nedited\n")
+        }
+        fn text_of(&mut self, path: &str) -> Result<String, String> {
+            match path {
+                "there" => Ok("a\nb\n".to_owned()),
+                _ => Err(format!("{path} is not there")),
+            }
+        }
+        fn attachable(&mut self, path: &str) -> Result<(PathBuf, String), String> {
+            Ok((path.into(), format!("{path}, 3 bytes")))
         }
     }
 
-    fn typed(lines: &[&str]) -> VecDeque<Typed> {
-        lines
-            .iter()
-            .map(|line| Typed::Line((*line).to_owned()))
-            .collect()
+    fn script(lines: &[&str]) -> Script {
+        let typed = lines.iter().map(|line| match *line {
+            "^C" => Typed::Interrupt,
+            "^X" => Typed::Failed("hung up".into()),
+            line => Typed::Line(line.to_owned()),
+        });
+        Script {
+            typed: typed.collect(),
+            told: Vec::new(),
+        }
+    }
+
+    fn composed(lines: &[&str]) -> Written {
+        compose(&mut script(lines))
+    }
+
+    fn mail(subject: &str, text: &str) -> Composed {
+        Composed {
+            subject: subject.into(),
+            text: text.into(),
+            attached: Vec::new(),
+        }
     }
 
     #[test]
     fn a_dot_or_the_end_finishes_the_text() {
-        let lunch = Some(Composed {
-            subject: "lunch".into(),
-            text: "12:30?\n\nat the corner".into(),
-        });
+        let lunch = Written::Send(mail("lunch", "12:30?\n\nat the corner"));
         let lines = ["lunch", "12:30?", "", "at the corner", ".", "not read"];
-        assert_eq!(compose(&mut Script(typed(&lines))), lunch);
-        assert_eq!(compose(&mut Script(typed(&lines[..4]))), lunch);
+        assert_eq!(composed(&lines), lunch);
+        assert_eq!(composed(&lines[..4]), lunch);
     }
 
     #[test]
     fn what_was_dropped_or_never_written_is_not_sent() {
-        assert_eq!(compose(&mut Script(typed(&[]))), None);
-        assert_eq!(compose(&mut Script(typed(&["subject only"]))), None);
-        assert_eq!(compose(&mut Script(typed(&["subject", "."]))), None);
-        let mut lines = typed(&["subject", "text"]);
-        lines.push_back(Typed::Interrupt);
-        assert_eq!(compose(&mut Script(lines)), None);
+        for lines in [
+            &[][..],
+            &["subject only"],
+            &["subject", "."],
+            &["subject", "~x"],
+            &["subject", "^C"],
+            &["subject", "text", "^C", "^C"],
+            &["subject", "text", "~q"],
+        ] {
+            assert_eq!(composed(lines), Written::Dropped, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_lost_neither_by_one_key_nor_with_the_terminal() {
+        let kept = Written::Keep(mail("s", "text"));
+        assert_eq!(composed(&["s", "text", "~x"]), kept);
+        assert_eq!(composed(&["s", "text", "^X"]), kept);
+        let sent = Written::Send(mail("s", "text\nmore"));
+        assert_eq!(composed(&["s", "text", "^C", "more", "^C", "."]), sent);
+    }
+
+    #[test]
+    fn commands_change_the_mail_and_mistakes_do_not() {
+        let mut desk = script(&[
+            "old",
+            "one",
+            "~e",
+            "~r there",
+            "~r nowhere",
+            "~a x.png",
+            "~s new one",
+            "~~tilde",
+            "~z",
+            "~p x",
+            "~p",
+            ".",
+        ]);
+        let Written::Send(mail) = compose(&mut desk) else {
+            panic!("not sent");
+        };
+        assert_eq!(mail.subject, "new one");
+        assert_eq!(mail.text, "ONE\nedited\na\nb\n~tilde");
+        assert_eq!(mail.attached, [PathBuf::from("x.png")]);
+        insta::assert_snapshot!(desk.told.join("\n"), @r"
+        2 lines; go on, or end with .
+        2 lines of there
+        nowhere is not there
+        attached: x.png, 3 bytes
+        no such command; ~? lists them, and a line that begins with ~ is typed ~~z
+        it is written ~p
+        Subject: new one
+        | ONE
+        | edited
+        | a
+        | b
+        | ~tilde
+        attached: x.png
+        ");
+    }
+
+    #[test]
+    fn every_command_is_explained() {
+        let mut desk = script(&["", "~?"]);
+        compose(&mut desk);
+        insta::assert_snapshot!(desk.told.join("\n"), @r"
+        ~e          edit the text in $VISUAL or $EDITOR
+        ~p          print the mail as it stands
+        ~r FILE     put the text of a file in here
+        ~a FILE     attach a file
+        ~s SUBJECT  change the subject
+        ~x          stop here and keep a draft
+        ~q          drop the mail (also Ctrl-C twice)
+        ~?          list these; ~~ begins a line with ~
+        ");
     }
 }

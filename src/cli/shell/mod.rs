@@ -8,6 +8,7 @@
 
 pub mod chat;
 pub mod compose;
+mod desk;
 pub mod editor;
 pub mod news;
 pub mod parse;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use self::compose::{Composed, Lines, Typed, compose};
+use self::compose::{Composed, Typed, Written, compose};
 use self::editor::{Completion, Terminal};
 use self::news::News;
 use self::parse::{Command, Mistake};
@@ -49,7 +50,7 @@ const EVENTS_MAX: usize = 1_024;
 
 /// Runs the shell until it is left.
 pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
-    let stop = stop_flag()?;
+    let (stop, interruptible) = flags()?;
     let account = context.account()?;
     let session = context.open(&account, standing(context))?;
     let terminal = Terminal::open(Some(&context.home()?.file("history")))?;
@@ -61,6 +62,7 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
         terminal,
         news: News::new(&session, Answer::Prompt),
         stop,
+        interruptible,
         reopens: false,
         tries: 0,
     };
@@ -92,15 +94,20 @@ fn greet(ui: &mut Ui, session: &Session) {
     ));
 }
 
-/// Returns what becomes true when the process is asked to go. Ctrl-C is none of it: in a line it is a
-/// key, and a deed that takes long is cut short by it.
-fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| CliError::io("listen for signals", &e))?;
-    }
-    Ok(stop)
+/// Returns what becomes true when the process is asked to go, and what must be true for Ctrl-C to do its
+/// work: in a line that is a key, a deed that takes long is cut short by it, and an editor has its own.
+fn flags() -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), CliError> {
+    let (stop, interruptible) = (AtomicBool::new(false), AtomicBool::new(true));
+    let (stop, interruptible) = (Arc::new(stop), Arc::new(interruptible));
+    let register = || {
+        for signal in [SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        let conditional = Arc::clone(&interruptible);
+        signal_hook::flag::register_conditional_default(SIGINT, conditional)
+    };
+    register().map_err(|e| CliError::io("listen for signals", &e))?;
+    Ok((stop, interruptible))
 }
 
 /// A shell that stands.
@@ -112,16 +119,11 @@ struct Shell<'a, 'c> {
     terminal: Terminal,
     news: News,
     stop: Arc<AtomicBool>,
+    /// Ctrl-C between two lines ends the program.
+    interruptible: Arc<AtomicBool>,
     /// The server did not answer: it is tried again without being asked.
     reopens: bool,
     tries: u32,
-}
-
-impl Lines for Shell<'_, '_> {
-    /// Asks for a line of a text, and listens meanwhile.
-    fn read(&mut self, prompt: &str) -> Typed {
-        self.read_line(prompt, Completion::Text)
-    }
 }
 
 impl Shell<'_, '_> {
@@ -188,23 +190,31 @@ impl Shell<'_, '_> {
     }
 
     fn write(&mut self, targets: &[String], text: Option<String>) -> Result<(), CliError> {
-        let typed = text.map(|text| Composed {
-            subject: String::new(),
-            text,
-        });
-        let Some(mail) = typed.or_else(|| compose(self)) else {
-            self.context.ui.note("nothing was sent");
-            return Ok(());
+        let written = match text {
+            Some(text) => Written::Send(Composed {
+                text,
+                ..Composed::default()
+            }),
+            None => compose(self),
         };
-        let draft = Draft {
-            to: targets.iter().map(|name| bare(name).to_owned()).collect(),
-            subject: mail.subject,
-            content_type: send::content_type_of(mail.text.as_bytes()),
-            ttl_s: None,
-            body: mail.text.into_bytes(),
-        };
-        let (ui, session) = self.parts()?;
-        send::deliver(ui, session, draft)
+        let draft = |mail| draft(targets, mail);
+        match written {
+            Written::Send(mail) => {
+                let draft = draft(mail)?;
+                let (ui, session) = self.parts()?;
+                send::deliver(ui, session, draft)
+            }
+            Written::Keep(mail) => {
+                let entry = self.account.outbox()?.keep(&draft(mail)?, false)?;
+                let how = format!("kept as draft {entry}; mailctl outbox retry {entry} sends it");
+                self.context.ui.note(how);
+                Ok(())
+            }
+            Written::Dropped => {
+                self.context.ui.note("nothing was sent");
+                Ok(())
+            }
+        }
     }
 
     fn refresh(&mut self) -> Result<(), CliError> {
@@ -342,6 +352,23 @@ impl Shell<'_, '_> {
             drop(session.stop_watch());
         }
     }
+}
+
+/// Makes of a mail as typed one to send; its files are read now.
+fn draft(targets: &[String], mail: Composed) -> Result<Draft, CliError> {
+    let text = mail.text.into_bytes();
+    let (content_type, body) = if mail.attached.is_empty() {
+        (send::content_type_of(&text), text)
+    } else {
+        send::with_attachments(text, &mail.attached)?
+    };
+    Ok(Draft {
+        to: targets.iter().map(|name| bare(name).to_owned()).collect(),
+        subject: mail.subject,
+        content_type,
+        ttl_s: None,
+        body,
+    })
 }
 
 /// Points at the spot of a mistake, below the line as it was typed.

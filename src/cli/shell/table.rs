@@ -33,8 +33,8 @@ pub const ROWS: &[Row<Deed>] = &[
         usage: "@name [text]",
         short: "write to a user or a topic",
         long: "`@bob see you at 5` sends that line at once. `@bob` alone asks for a subject (Enter for \
-               none) and a text; a single `.` or Ctrl-D ends the text and sends it, Ctrl-C drops it. \
-               Several names: `@bob @news`.",
+               none) and a text; a single `.` or Ctrl-D ends the text and sends it, `~x` keeps it \
+               as a draft, and `~?` lists what else a line with ~ does. Several names: `@bob @news`.",
     },
     Row {
         shape: Shape::Mark("!-"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Shell;
 use super::chat::{self, Stage};
-use super::compose::{Lines, Typed};
+use super::compose::{Desk, Typed};
 use super::editor::Completion;
 use crate::chat::file::Policy;
 use crate::chat::{Chat, Refusal, Undelivered};

@@ -1,0 +1,129 @@
+//! The desk at which a mail is written: this terminal, the editor of who sits at it, and his files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Shell;
+use super::compose::{Desk, Typed};
+use super::editor::Completion;
+use crate::cli::show::size;
+use crate::limits::BODY_BYTES_CEILING;
+
+/// What is edited with where nothing else is named.
+const EDITOR: &str = "vi";
+
+impl Desk for Shell<'_, '_> {
+    /// Asks for a line of a text, and listens meanwhile.
+    fn read(&mut self, prompt: &str) -> Typed {
+        match self.read_line(prompt, Completion::Text) {
+            // Asked to go in the middle: that does not finish a text.
+            Typed::End if self.stop.load(Ordering::Relaxed) => Typed::Failed("asked to end".into()),
+            typed => typed,
+        }
+    }
+
+    fn tell(&mut self, text: &str) {
+        self.context.ui.note(text);
+    }
+
+    fn edit(&mut self, text: &str) -> Result<String, String> {
+        edited(
+            &self.account.folder().join("letter"),
+            text,
+            &self.interruptible,
+        )
+    }
+
+    fn text_of(&mut self, path: &str) -> Result<String, String> {
+        let path = expanded(path);
+        let length = readable(&path)?;
+        if length > BODY_BYTES_CEILING {
+            return Err(format!("{} is larger than a mail may be", path.display()));
+        }
+        let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
+        String::from_utf8(bytes)
+            .map_err(|_| format!("{} is no text; attach it: ~a FILE", path.display()))
+    }
+
+    fn attachable(&mut self, path: &str) -> Result<(PathBuf, String), String> {
+        let path = expanded(path);
+        let length = readable(&path)?;
+        let what = format!("{}, {}", path.display(), size(length));
+        Ok((path, what))
+    }
+}
+
+/// Puts the home's folder in place of a leading `~/`, as shells do.
+fn expanded(path: &str) -> PathBuf {
+    let home = path.strip_prefix("~/").zip(std::env::var_os("HOME"));
+    home.map_or_else(|| path.into(), |(rest, home)| Path::new(&home).join(rest))
+}
+
+/// Makes sure that it is a file that can be read; returns its length.
+fn readable(path: &Path) -> Result<u64, String> {
+    let open = || {
+        let about = fs::metadata(path)?;
+        if !about.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        File::open(path).map(|_| about.len())
+    };
+    open().map_err(|error| cannot_read(path, &error))
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
+}
+
+/// Has a text edited in a file beside `place`, which only its owner can read and which goes afterwards.
+fn edited(place: &Path, text: &str, interruptible: &Arc<AtomicBool>) -> Result<String, String> {
+    let path = place.with_extension(format!("{}.txt", std::process::id()));
+    let written = write_private(&path, text);
+    let edited = written.map_err(|error| format!("cannot write {}: {error}", path.display()));
+    let edited = edited.and_then(|()| run_editor(&path, interruptible));
+    // One that stays behind is private, and the next one of this process goes over it.
+    fs::remove_file(&path).ok();
+    edited
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    // Editors end what they write with a newline, and expect one.
+    let end = if text.is_empty() { "" } else { "\n" };
+    file.write_all(end.as_bytes())
+}
+
+fn run_editor(path: &Path, interruptible: &AtomicBool) -> Result<String, String> {
+    let named = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty())
+    };
+    let editor = named("VISUAL").or_else(|| named("EDITOR"));
+    let editor = editor.unwrap_or_else(|| EDITOR.to_owned());
+    // A Ctrl-C at the editor is the editor's.
+    interruptible.store(false, Ordering::Relaxed);
+    // Through a shell: the variable may hold options.
+    let ended = Command::new("sh")
+        .args(["-c", &format!("exec {editor} \"$1\""), "sh"])
+        .arg(path)
+        .status();
+    interruptible.store(true, Ordering::Relaxed);
+    match ended {
+        Ok(status) if status.success() => {
+            fs::read_to_string(path).map_err(|error| cannot_read(path, &error))
+        }
+        Ok(status) => Err(format!(
+            "{editor} ended with {status}; the text is as it was"
+        )),
+        Err(error) => Err(format!("cannot run {editor}: {error}")),
+    }
+}
