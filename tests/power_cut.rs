@@ -14,6 +14,7 @@
 mod disk;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,7 +25,8 @@ use correio::store::memory::Memory;
 use correio::store::sled::SledStore;
 use correio::store::{
     Answer, Change, CompletionRecord, DirectoryCounters, LeaseRecord, LeaseState, LogRecord,
-    MailCounters, MailRecord, MailState, Mark, Query, RecordedOutcome, Snapshot, Store, StoredMail,
+    MailCounters, MailRecord, MailState, Mark, Query, RecordedOutcome, Snapshot, Store, StoreError,
+    StoredMail,
 };
 use disk::Disk;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -268,13 +270,27 @@ fn run_until(writer: &mut Writer, count: u64) -> u64 {
     last
 }
 
+/// Opens a store when nobody holds it: a child that another test starts just now has its lock too, until
+/// it becomes another program.
+fn alone<T>(data: &Path, open: impl Fn(&Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    loop {
+        match open(data) {
+            Err(StoreError::InUse { .. }) => {
+                let lock = File::open(data.join("lock")).expect("a store has a lock");
+                lock.lock().expect("its holder lets it go");
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Opens what a cut left and compares it with `acked` commits, or one more: the one on its way.
 /// Returns how many are there.
 fn check(dir: &Path, replay: &mut Replay, acked: u64) -> u64 {
     let data = dir.join("data");
-    let report = SledStore::verify(&data).expect("the store opens after the cut");
+    let report = alone(&data, SledStore::verify).expect("the store opens after the cut");
     assert_eq!(report.faults, Vec::<String>::new());
-    let mut store = SledStore::open(&data).expect("it opens again");
+    let mut store = alone(&data, SledStore::open).expect("it opens again");
     let found = Parts::of(&mut store);
     replay.go_to(acked);
     let before = replay.parts();
