@@ -184,7 +184,7 @@ fn sum_of(mail: &Mail) -> u32 {
     fields.extend(&envelope.to);
     let begun = fields.iter().fold(0, |sum, field| {
         // The length keeps a field's end from being taken for the next one's beginning.
-        let sum = crc32c::crc32c_append(sum, &field.len().to_be_bytes());
+        let sum = crc32c::crc32c_append(sum, &(field.len() as u64).to_be_bytes());
         crc32c::crc32c_append(sum, field.as_bytes())
     });
     crc32c::crc32c_append(begun, &mail.body)
