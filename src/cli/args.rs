@@ -129,6 +129,10 @@ pub enum Verb {
     Read(Read),
     /// Save what is attached to a mail of this device's mailbox
     Save(Save),
+    /// Move mails of this device's mailbox to the trash, or remove them for good
+    Rm(Rm),
+    /// Take the last `rm` back
+    Undo,
     /// Join, leave and list topics; without a command, list them
     Topic {
         /// What to do
@@ -324,6 +328,20 @@ pub struct Save {
     /// Where to; nothing there is ever overwritten
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
+}
+
+/// `mailctl rm`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Rm {
+    /// The mails' numbers
+    #[arg(value_name = "ID", required_unless_present = "purge")]
+    pub ids: Vec<u64>,
+    /// Remove them for good, from the trash or not; without an ID, everything in the trash
+    #[arg(long)]
+    pub purge: bool,
+    /// With --purge: do not ask
+    #[arg(short, long, requires = "purge")]
+    pub yes: bool,
 }
 
 /// `mailctl topic`.

@@ -22,10 +22,10 @@ pub fn mail_header(mail: &Mail) -> Vec<u8> {
     mime::header(mail, "server")
 }
 
-/// Reads the name of a mail's file; returns its names in `new/` and in `cur/`.
+/// Reads the name of a mail's file; returns its names in `new/` and, with the same flags, in `cur/`.
 pub fn mailbox_names(name: &str) -> Option<((u32, MailId, LogNumber), [String; 2])> {
     let place = mailbox::parse_name(name)?;
-    let names = [mailbox::name_of(place), mailbox::seen_name(place)];
+    let names = [mailbox::name_of(place), mailbox::cur_name(name)];
     Some(((place.round, place.id, place.log), names))
 }
 

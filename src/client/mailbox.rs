@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mail/new/<id>.<log>.mail          not shown yet
-//! mail/cur/<id>.<log>.mail:2,S      shown
+//! mail/cur/<id>.<log>.mail:2,S      shown (without the S: not; with a T: in the trash)
 //! marks.json                        per log: everything up to here is in the mailbox
 //! ```
 //! Mail is written aside, synced, renamed into `new/`, the folder synced, and only then the log's mark
@@ -17,7 +17,8 @@
 //! this device stands, and what comes then is told apart by its file's name (`<id>.<log>-<round>.mail`), since ids are
 //! given out again. A mail of before that comes once more is known by what is in it.
 //!
-//! Other programs (mutt, aerc, notmuch) may read, move and remove the files: that one is missing says nothing. This module opens no sockets.
+//! Other programs (mutt, aerc, notmuch) may read, flag, move and remove the files, at any time: the flags in a file's name
+//! ([`Flags`]) hold whoever set them, and that one is missing says nothing. This module opens no sockets.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -36,6 +37,12 @@ pub const BATCH_MAILS_MAX: usize = 50;
 
 /// Threads that write and sync the files of one batch side by side: the syncs share the disk's work.
 const WRITERS: usize = 8;
+
+/// How often a file is looked for anew because another program has just renamed it.
+const RENAMES_MET_MAX: usize = 100;
+
+/// Flags that most files in `cur/` have.
+const USUAL: [&str; 8] = ["S", "", "RS", "ST", "T", "FS", "F", "FRS"];
 
 /// A received mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +140,15 @@ pub(super) struct Name {
     pub(super) log: LogNumber,
 }
 
-/// A mail in `new/` that this process alone may show, until this is dropped.
+/// The file of a mail.
+#[derive(Debug, Clone)]
+struct Kept {
+    name: Name,
+    path: PathBuf,
+    flags: Flags,
+}
+
+/// An unseen mail that this process alone may show, until this is dropped.
 #[derive(Debug)]
 pub struct Claim {
     /// Its id.
@@ -367,11 +382,16 @@ impl Mailbox {
     /// Returns what was not shown yet, by id; mails of before the server went back come first, and under an
     /// id that it gave out again there are two.
     pub fn unseen(&self) -> Result<Vec<(MailId, LogNumber)>, FileError> {
-        let mut unseen = parsed_names(&self.mail.join("new"))?;
         let marks = self.read_marks()?;
-        unseen.retain(|name| marks.counts(name));
-        unseen.sort_unstable();
-        Ok(unseen.iter().map(|name| (name.id, name.log)).collect())
+        let mut unseen = self.named(Flags::is_unseen)?;
+        unseen.retain(|kept| marks.counts(&kept.name));
+        unseen.sort_unstable_by_key(|kept| kept.name);
+        // Somebody may have moved one to `cur/` in the middle of the listing.
+        unseen.dedup_by_key(|kept| kept.name);
+        Ok(unseen
+            .iter()
+            .map(|kept| (kept.name.id, kept.name.log))
+            .collect())
     }
 
     /// Claims an unseen mail for showing; nothing when it was shown or another process is at it.
@@ -387,20 +407,27 @@ impl Mailbox {
     }
 
     fn claim_one(&self, name: Name) -> Result<Option<Claim>, FileError> {
-        let path = self.mail.join("new").join(name_of(name));
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("open", &path)(error)),
-        };
-        let free = file.try_lock().is_ok() && files::is_at(&file, &path);
-        Ok(free.then_some(Claim {
-            id: name.id,
-            log: name.log,
-            name,
-            path,
-            _lock: file,
-        }))
+        for _ in 0..RENAMES_MET_MAX {
+            let Some(kept) = self.find(name)?.filter(|kept| kept.flags.is_unseen()) else {
+                break;
+            };
+            let path = kept.path;
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                // Another program has renamed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed("open", &path)(error)),
+            };
+            let free = file.try_lock().is_ok() && files::is_at(&file, &path);
+            return Ok(free.then_some(Claim {
+                id: name.id,
+                log: name.log,
+                name,
+                path,
+                _lock: file,
+            }));
+        }
+        Ok(None)
     }
 
     /// Moves mails that were shown, and flushed, to `cur/`.
@@ -417,13 +444,7 @@ impl Mailbox {
     /// Moves one mail that was shown to `cur/`: from here on no process shows it again. Only a power
     /// cut before [`Mailbox::sync_shown`] can undo that.
     pub fn mark_shown(&self, claim: &Claim) -> Result<(), FileError> {
-        let to = self.mail.join("cur").join(seen_name(claim.name));
-        match fs::rename(&claim.path, &to) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(failed("move", &claim.path)(error))
-            }
-            _ => Ok(()),
-        }
+        self.flag(claim.name, |flags| flags.with(Flags::SEEN))
     }
 
     /// Makes every [`Mailbox::mark_shown`] of before durable.
@@ -432,11 +453,12 @@ impl Mailbox {
         files::sync_folder(&self.mail.join("new"))
     }
 
-    /// Returns a mail of the mailbox, shown or not; of two with this id the later one.
+    /// Returns a mail of the mailbox, shown or not, but not one in the trash; of two with this id the later one.
     pub fn get(&self, id: MailId) -> Result<Option<Mail>, FileError> {
-        let found = self.files()?.into_iter().filter(|(name, _)| name.id == id);
-        let newest = found.max_by_key(|(name, _)| *name);
-        newest.map(|(_, path)| read_mail(&path)).transpose()
+        let mut here = self.named(|flags| !flags.has(Flags::TRASHED))?;
+        here.retain(|kept| kept.name.id == id);
+        let newest = here.iter().max_by_key(|kept| kept.name);
+        newest.map(|kept| read_mail(&kept.path)).transpose()
     }
 
     /// Claims the notices of trimming that were not told yet; nothing when there are none, or when
@@ -547,13 +569,43 @@ impl Mailbox {
     }
 
     /// Returns every file of a mail that is here.
-    fn files(&self) -> Result<Vec<(Name, PathBuf)>, FileError> {
+    fn files(&self) -> Result<Vec<Kept>, FileError> {
+        self.named(|_| true)
+    }
+
+    /// Returns the files of mails with such flags.
+    fn named(&self, is_wanted: impl Fn(Flags) -> bool) -> Result<Vec<Kept>, FileError> {
         let mut here = Vec::new();
+        // In this order: other programs move files from `new/` to `cur/`.
         for folder in ["new", "cur"].map(|folder| self.mail.join(folder)) {
-            let named = |name: String| Some((parse_name(&name)?, folder.join(name)));
-            here.extend(files::names(&folder)?.filter_map(named));
+            let kept = |file: String| {
+                let (base, flags) = parted(&file);
+                let name = is_wanted(flags).then(|| parse_name(base)).flatten()?;
+                let path = folder.join(file);
+                Some(Kept { name, path, flags })
+            };
+            here.extend(files::names(&folder)?.filter_map(kept));
         }
         Ok(here)
+    }
+
+    /// Finds the file of a mail, whatever its flags.
+    fn find(&self, name: Name) -> Result<Option<Kept>, FileError> {
+        let base = name_of(name);
+        let kept = |path: PathBuf, flags| Kept { name, path, flags };
+        let new = self.mail.join("new").join(&base);
+        if new.exists() {
+            return Ok(Some(kept(new, Flags::default())));
+        }
+        // Looking at the usual names costs less than a listing of a large folder.
+        for flags in USUAL.map(Flags::parse) {
+            let path = self.mail.join("cur").join(flagged(&base, flags));
+            if path.exists() {
+                return Ok(Some(kept(path, flags)));
+            }
+        }
+        let found = self.files()?.into_iter().find(|kept| kept.name == name);
+        Ok(found)
     }
 }
 
@@ -576,12 +628,16 @@ pub(super) fn name_of(name: Name) -> String {
     }
 }
 
-pub(super) fn seen_name(name: Name) -> String {
-    format!("{}:2,S", name_of(name))
+/// Returns what a file of any name is called in `cur/`.
+pub(super) fn cur_name(file: &str) -> String {
+    let (base, flags) = parted(file);
+    flagged(base, flags)
 }
 
-pub(super) fn parse_name(name: &str) -> Option<Name> {
-    let base = name.split_once(':').map_or(name, |(base, _flags)| base);
+/// Reads a file's name, with or without its flags; some programs add fields of their own before those.
+pub(super) fn parse_name(file: &str) -> Option<Name> {
+    let (base, _flags) = parted(file);
+    let base = base.split_once(',').map_or(base, |(base, _fields)| base);
     let (id, log) = base.strip_suffix(".mail")?.split_once('.')?;
     let (log, round) = log.split_once('-').unwrap_or((log, "0"));
     Some(Name {
@@ -591,19 +647,17 @@ pub(super) fn parse_name(name: &str) -> Option<Name> {
     })
 }
 
-fn parsed_names(folder: &Path) -> Result<Vec<Name>, FileError> {
-    Ok(files::names(folder)?
-        .filter_map(|name| parse_name(&name))
-        .collect())
-}
-
 fn read_mail(path: &Path) -> Result<Mail, FileError> {
     let bytes = fs::read(path).map_err(failed("read", path))?;
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
 }
 
+mod flags;
 mod pending;
 mod rounds;
+mod trash;
+pub use flags::Flags;
+use flags::{flagged, parted};
 use pending::Acked;
 use rounds::is_zero;
 #[cfg(test)]

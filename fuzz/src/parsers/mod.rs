@@ -169,7 +169,8 @@ pub const PARSERS: &[Parser] = &[
         "mailbox_name",
         client::mailbox_name,
         &[
-            "src/client/mailbox.rs:name_of,seen_name,parse_name",
+            "src/client/mailbox.rs:name_of,cur_name,parse_name",
+            "src/client/mailbox/flags.rs",
             "src/client/shown.rs:parse_line_type,is_hex",
         ],
     ),

@@ -24,9 +24,11 @@ mod logout;
 mod outbox;
 mod read;
 pub(super) mod refresh;
+mod rm;
 mod save;
 pub(super) mod send;
 pub(super) mod topic;
+mod undo;
 mod use_account;
 mod watch;
 mod whoami;
@@ -56,6 +58,8 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::History(args) => history::run(context, args),
         Verb::Read(args) => read::run(context, *args),
         Verb::Save(args) => save::run(context, args),
+        Verb::Rm(args) => rm::run(context, args),
+        Verb::Undo => undo::run(context),
         Verb::Topic { verb } => topic::run(context, verb.as_ref().unwrap_or(&args::Topic::Ls)),
         Verb::Chat(args) => chat::run(context, args),
         Verb::Block(args) => block::block(context, args),

@@ -4,7 +4,7 @@ use super::Context;
 use crate::cli::args::Read;
 use crate::cli::error::CliError;
 use crate::cli::show;
-use crate::client::mailbox::Mail;
+use crate::client::mailbox::{Mail, Mailbox};
 use crate::protocol::MailId;
 use crate::protocol::codes::exit;
 
@@ -16,13 +16,21 @@ pub(crate) fn run(context: &mut Context<'_>, args: Read) -> Result<(), CliError>
 
 /// Returns a mail of this device's mailbox.
 pub(super) fn the_mail(context: &Context<'_>, id: MailId) -> Result<Mail, CliError> {
-    let found = context.account()?.mailbox()?.get(id)?;
-    found.ok_or_else(|| {
-        CliError::new(
-            "no_such_mail",
-            exit::DATA,
-            format!("there is no mail {id} here"),
-        )
-        .hint("fetch what is new with: mailctl refresh; what a topic keeps: mailctl history T")
+    let mailbox = context.account()?.mailbox()?;
+    match mailbox.get(id)? {
+        Some(mail) => Ok(mail),
+        None => Err(no_such_mail(&mailbox, id)?),
+    }
+}
+
+/// Makes the error of a mail that is not here, or that is in the trash.
+pub(super) fn no_such_mail(mailbox: &Mailbox, id: MailId) -> Result<CliError, CliError> {
+    let error = |text| CliError::new("no_such_mail", exit::DATA, text);
+    Ok(if mailbox.trashed()?.contains(&id) {
+        error(format!("mail {id} is in the trash"))
+            .hint("take back what was removed last with: mailctl undo")
+    } else {
+        error(format!("there is no mail {id} here"))
+            .hint("fetch what is new with: mailctl refresh; what a topic keeps: mailctl history T")
     })
 }

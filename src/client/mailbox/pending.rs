@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LogInfo, LogMark, Mail, Mailbox, Mark, MarksFile, Name, Seen, name_of, seen_name};
+use super::{LogInfo, LogMark, Mail, Mailbox, Mark, MarksFile, Name, Seen};
 use crate::client::files::FileError;
 use crate::protocol::{LogNumber, MailId};
 
@@ -79,19 +79,18 @@ impl Mailbox {
                 None => unnoted.push(*mail),
             }
         }
-        let is_proof =
-            |mail: &&Mail| !marks.may_be_rewound(mail.log, seen) || self.has_file(mail, &marks);
-        Ok(self.missing(&unnoted, &marks, false)?.iter().any(is_proof))
+        for mail in self.missing(&unnoted, &marks, false)? {
+            if !marks.may_be_rewound(mail.log, seen) || self.has_file(mail, &marks)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Says whether some mail is here under the name that this one would have.
-    fn has_file(&self, mail: &Mail, marks: &MarksFile) -> bool {
+    fn has_file(&self, mail: &Mail, marks: &MarksFile) -> Result<bool, FileError> {
         let name = Name::of(mail, marks.round);
-        let paths = [
-            self.mail.join("new").join(name_of(name)),
-            self.mail.join("cur").join(seen_name(name)),
-        ];
-        marks.counts(&name) && paths.iter().any(|path| path.exists())
+        Ok(marks.counts(&name) && self.find(name)?.is_some())
     }
 
     /// Takes in where the server says at a login that this device stands.

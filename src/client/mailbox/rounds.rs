@@ -4,10 +4,8 @@
 //! this device knows: a log that ends before a mail that came from it, or another mail under an id that is
 //! here. Then nothing of before is thrown away or hidden, and nothing new is taken for it.
 
-use std::path::Path;
-
 use super::{
-    Back, LogInfo, LogMark, Mail, Mailbox, Mark, MarksFile, Name, Round, Seen, read_mail, seen_name,
+    Back, Kept, LogInfo, LogMark, Mail, Mailbox, Mark, MarksFile, Name, Round, Seen, read_mail,
 };
 use crate::client::files::FileError;
 use crate::protocol::{LogNumber, MailId};
@@ -94,10 +92,11 @@ impl Mailbox {
         }
         let here = self.files()?;
         let is_here = |mail: &Mail| {
-            here.iter().any(|(name, path)| {
+            here.iter().any(|kept| {
+                let name = &kept.name;
                 let named = (name.id, name.log) == (mail.envelope.id, mail.log);
                 let now = trusted && name.round == marks.round;
-                named && (now || marks.counts(name) && self.holds(*name, path, mail, !trusted))
+                named && (now || marks.counts(name) && self.holds(kept, mail, !trusted))
             })
         };
         let missing = mails.iter().filter(|mail| !is_here(mail));
@@ -105,10 +104,13 @@ impl Mailbox {
     }
 
     /// Says whether a file holds this mail; `doubt` where it cannot be read.
-    fn holds(&self, name: Name, path: &Path, mail: &Mail, doubt: bool) -> bool {
-        // Somebody may have shown it meanwhile.
-        let shown = || read_mail(&self.mail.join("cur").join(seen_name(name)));
-        let found = read_mail(path).or_else(|_| shown());
+    fn holds(&self, kept: &Kept, mail: &Mail, doubt: bool) -> bool {
+        // Somebody may have shown or flagged it meanwhile.
+        let moved = |_| match self.find(kept.name)? {
+            Some(now) => read_mail(&now.path),
+            None => read_mail(&kept.path),
+        };
+        let found = read_mail(&kept.path).or_else(moved);
         found.map_or(doubt, |found| is_same(&found, mail))
     }
 }

@@ -156,7 +156,10 @@ fn a_rewind_brings_back_only_what_is_not_here() {
     let (folder, mailbox) = mailbox();
     mailbox.store_live(&[mail(1), mail(2), mail(3)]).unwrap();
     assert_eq!(show(&mailbox), [1, 2, 3]);
-    let gone = folder.path().join("mail/cur").join(seen_name(name(2)));
+    let gone = folder
+        .path()
+        .join("mail/cur")
+        .join(cur_name(&format!("{}:2,S", name_of(name(2)))));
     fs::remove_file(gone).unwrap();
     mailbox.rewind(LOG, mark(0)).unwrap();
     let mails = [mail(1), mail(2), mail(3), mail(4)];
@@ -405,4 +408,145 @@ proptest! {
         shown.extend(show(&mailbox));
         prop_assert_eq!(shown, (1..=12).collect::<Vec<u64>>());
     }
+}
+
+/// What mutt, aerc or notmuch do to a mail: renames it in `cur/` with these flags.
+fn flag_outside(folder: &tempfile::TempDir, n: u64, flags: &str) {
+    let at = |file: String| folder.path().join("mail").join(file);
+    let base = name_of(name(n));
+    let from = [format!("new/{base}"), format!("cur/{base}:2,")]
+        .map(at)
+        .into_iter()
+        .find(|path| path.exists())
+        .expect("the mail is there, without flags");
+    fs::rename(from, at(format!("cur/{base}:2,{flags}"))).unwrap();
+}
+
+fn names_in_cur(folder: &tempfile::TempDir) -> Vec<String> {
+    let mut names: Vec<String> = files::names(&folder.path().join("mail/cur"))
+        .unwrap()
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_other_programs_say_of_a_mail_holds() {
+    let (folder, mailbox) = mailbox();
+    mailbox
+        .store_live(&[mail(1), mail(2), mail(3), mail(4), mail(5)])
+        .unwrap();
+    flag_outside(&folder, 1, "S"); // read
+    flag_outside(&folder, 2, ""); // seen in a list only
+    flag_outside(&folder, 3, "T"); // thrown away
+    flag_outside(&folder, 4, "FRa"); // starred, answered, a keyword, and not read
+    assert_eq!(show(&mailbox), [2, 4, 5]);
+    assert_eq!(mailbox.get(30).unwrap(), None, "it is in the trash");
+    assert_eq!(mailbox.get(10).unwrap(), Some(mail(1)));
+    let names = names_in_cur(&folder);
+    assert!(names[3].ends_with(":2,FRSa"), "{names:?}");
+}
+
+#[test]
+fn p02_flags_and_removals_of_others_are_no_proof_against_the_server() {
+    let (folder, mailbox) = mailbox();
+    mailbox
+        .store_live(&[mail(1), mail(2), mail(3), mail(4)])
+        .unwrap();
+    flag_outside(&folder, 1, "FS");
+    flag_outside(&folder, 2, "T");
+    fs::remove_file(folder.path().join("mail/new").join(name_of(name(3)))).unwrap();
+    let seen = mailbox.seen().unwrap();
+    let again = [mail(1), mail(2), mail(3), mail(4)];
+    let fetched: Vec<&Mail> = again.iter().collect();
+    assert!(!mailbox.contradicts(&fetched, &seen).unwrap());
+    // And a rewind stores nothing twice that is here, in the trash or not.
+    mailbox.will_rewind("news").unwrap();
+    mailbox.rewind(LOG, mark(0)).unwrap();
+    mailbox.store_page(&piece(0, 4, &again)).unwrap();
+    assert_eq!(show(&mailbox), [3, 4]);
+    assert_eq!(mailbox.trashed().unwrap(), [20]);
+}
+
+#[test]
+fn a_renamed_mail_is_found_again() {
+    let (folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1), mail(2)]).unwrap();
+    let base = name_of(name(1));
+    let at = |file: String| folder.path().join("mail").join(file);
+    // As mbsync names what it has seen.
+    fs::rename(
+        at(format!("new/{base}")),
+        at(format!("cur/{base},U=7:2,PZ")),
+    )
+    .unwrap();
+    assert_eq!(show(&mailbox), [1, 2]);
+    assert!(names_in_cur(&folder).contains(&format!("{base},U=7:2,PSZ")));
+    assert_eq!(mailbox.get(10).unwrap(), Some(mail(1)));
+}
+
+#[test]
+fn the_trash_is_taken_back_deed_by_deed() {
+    let (folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1), mail(2), mail(3)]).unwrap();
+    mailbox
+        .shown(vec![mailbox.claim(10, LOG).unwrap().unwrap()])
+        .unwrap();
+    assert_eq!(mailbox.trash(&[10, 99], "t0").unwrap(), [99]);
+    assert!(mailbox.get(10).unwrap().is_some(), "all or nothing");
+    assert!(mailbox.trash(&[10, 20], "t1").unwrap().is_empty());
+    assert!(mailbox.trash(&[30], "t2").unwrap().is_empty());
+    assert_eq!(
+        mailbox.trash(&[30], "t3").unwrap(),
+        [30],
+        "it is there already"
+    );
+    assert_eq!(mailbox.trashed().unwrap(), [10, 20, 30]);
+    assert!(mailbox.unseen().unwrap().is_empty());
+    assert_eq!(mailbox.last_trashed().unwrap().as_deref(), Some("t2"));
+    assert_eq!(mailbox.untrash().unwrap(), [30]);
+    assert_eq!(mailbox.untrash().unwrap(), [10, 20]);
+    assert!(mailbox.untrash().unwrap().is_empty());
+    assert_eq!(show(&mailbox), [2, 3], "10 was read before");
+    // What another program took out of the trash, or removed, is left alone.
+    mailbox.trash(&[10, 20], "t4").unwrap();
+    let base = name_of(name(1));
+    let cur = folder.path().join("mail/cur");
+    fs::rename(
+        cur.join(format!("{base}:2,ST")),
+        cur.join(format!("{base}:2,S")),
+    )
+    .unwrap();
+    assert_eq!(mailbox.untrash().unwrap(), [20]);
+}
+
+#[test]
+fn what_is_purged_is_gone() {
+    let (folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1), mail(2)]).unwrap();
+    mailbox.trash(&[10], "t").unwrap();
+    assert_eq!(mailbox.purge(&[10, 30]).unwrap(), [30]);
+    assert!(mailbox.purge(&[10, 20]).unwrap().is_empty());
+    assert!(mailbox.untrash().unwrap().is_empty());
+    assert!(names_in_cur(&folder).is_empty());
+    // The server's marks know nothing of it.
+    assert_eq!(mailbox.marks().unwrap()[&LOG], mark(2));
+}
+
+/// A crash after any step of throwing away: what was touched can be taken back.
+#[test]
+fn a_crash_while_throwing_away_can_be_taken_back() {
+    let (folder, mailbox) = mailbox();
+    mailbox.store_live(&[mail(1), mail(2)]).unwrap();
+    mailbox.trash(&[10, 20], "t").unwrap();
+    // The second was not flagged any more.
+    let cur = folder.path().join("mail/cur");
+    let base = name_of(name(2));
+    fs::rename(
+        cur.join(format!("{base}:2,T")),
+        folder.path().join("mail/new").join(&base),
+    )
+    .unwrap();
+    assert_eq!(mailbox.untrash().unwrap(), [10]);
+    assert_eq!(show(&mailbox), [1, 2]);
 }
