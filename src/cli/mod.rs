@@ -2,7 +2,7 @@
 //!
 //! [`args`] parses and touches nothing, [`commands`] act (one file a verb), [`ui`] is the only
 //! printer, [`untrusted`] is how strings from others are shown, [`error`] how failures are told,
-//! [`json`] and [`times`] the forms of results. The wire and the files below belong to
+//! [`json`] and [`times`] the forms of results, [`i18n`] the language of texts. The wire and the files below belong to
 //! [`crate::client`]; nothing here opens a socket.
 
 use std::ffi::OsString;
@@ -18,12 +18,14 @@ use signal_hook::consts::SIGXFSZ;
 use self::args::Cli;
 use self::commands::Context;
 use self::error::CliError;
+use self::i18n::Language;
 use self::ui::Ui;
 use crate::protocol::codes::exit;
 
 pub mod args;
 pub mod commands;
 pub mod error;
+pub mod i18n;
 pub mod json;
 pub mod shell;
 pub mod show;
@@ -38,10 +40,15 @@ pub fn main() -> ExitCode {
     let unread = Arc::new(AtomicBool::new(false));
     drop(signal_hook::flag::register(SIGXFSZ, unread));
     let words: Vec<OsString> = std::env::args_os().collect();
+    let json = words.iter().any(|word| word == "--json");
+    // What programs read is the same everywhere.
+    if !json {
+        i18n::choose(Language::of_environment());
+    }
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
-            let mut ui = Ui::stdio(words.iter().any(|word| word == "--json"), true);
+            let mut ui = Ui::stdio(json, true);
             return explain(&mut ui, &error).into();
         }
     };

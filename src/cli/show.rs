@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::error::CliError;
+use super::i18n::{text, tr, tr_n};
 use super::times;
 use super::ui::{Table, Ui};
 use super::untrusted::{Block, visible, wrapped};
@@ -167,7 +168,12 @@ pub fn missed(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
     ui.result(&json::missed(row), human)
 }
 
-/// Returns `1 mail` or `2 mails`.
+/// Returns `1 mail` or `2 mails`, in the language of this process.
+pub fn mails(count: u64) -> String {
+    tr_n!(count, "{n} mail", "{n} mails")
+}
+
+/// Returns `1 line` or `2 lines`.
 pub fn counted(count: u64, noun: &str) -> String {
     if count == 1 {
         format!("1 {noun}")
@@ -201,7 +207,7 @@ pub fn rows(ui: &mut Ui, columns: &[Column], rows: &[Value]) -> Result<(), CliEr
             .iter()
             .try_for_each(|row| ui.object(&json::object(row)));
     }
-    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| text(heading)).collect();
     let mut table = Table::new(&headings);
     for row in rows {
         let cells: Vec<String> = columns
@@ -224,8 +230,8 @@ pub fn cell(field: &str, value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) if is_time => times::human(text),
         Value::String(text) => text.clone(),
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "no".to_owned(),
+        Value::Bool(true) => tr!("yes").to_owned(),
+        Value::Bool(false) => tr!("no").to_owned(),
         Value::Array(items) => {
             let shown: Vec<String> = items.iter().map(|item| cell(field, item)).collect();
             shown.join(", ")

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Context, close, user_name};
 use crate::cli::args::{Block, Unblock};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::untrusted::visible;
 use crate::client::ClientError;
@@ -19,7 +20,7 @@ pub(crate) fn block(context: &mut Context<'_>, args: &Block) -> Result<(), CliEr
     within(context, |session| session.block(&user))?;
     context.ui.result(
         &object(json!({"user": user.as_str(), "blocked": true})),
-        format_args!("blocked {user}; undo: mailctl unblock {user}"),
+        tr!("blocked {user}; undo: mailctl unblock {user}", user = user),
     )
 }
 
@@ -29,14 +30,14 @@ pub(crate) fn unblock(context: &mut Context<'_>, args: &Unblock) -> Result<(), C
     within(context, |session| session.unblock(&user))?;
     context.ui.result(
         &object(json!({"user": user.as_str(), "blocked": false})),
-        format_args!("unblocked {user}"),
+        tr!("unblocked {user}", user = user),
     )
 }
 
 fn list(context: &mut Context<'_>) -> Result<(), CliError> {
     let users = within(context, all)?;
     if users.is_empty() {
-        context.ui.note("nobody is blocked");
+        context.ui.note(tr!("nobody is blocked"));
     }
     for user in users {
         let shown = visible(&user);

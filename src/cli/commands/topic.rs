@@ -5,17 +5,18 @@ use serde_json::{Value, json};
 use super::{Context, close};
 use crate::cli::args::Topic as Verb;
 use crate::cli::error::CliError;
+use crate::cli::i18n::{tr, tr_later};
 use crate::cli::json::object;
-use crate::cli::show::{self, Column, cell, counted};
+use crate::cli::show::{self, Column, cell, mails};
 use crate::cli::ui::Ui;
 use crate::client::session::Session;
 use crate::protocol::names::Pattern;
 use crate::protocol::request::From as Start;
 
 const TOPICS: &[Column] = &[
-    ("Topic", "topic"),
-    ("Joined", "subscribed"),
-    (">Waiting", "waiting"),
+    (tr_later!("Topic"), "topic"),
+    (tr_later!("Joined"), "subscribed"),
+    (tr_later!(">Waiting"), "waiting"),
 ];
 
 /// Runs the verb.
@@ -58,10 +59,11 @@ pub(crate) fn join(
 ) -> Result<(), CliError> {
     let logs = session.join(topic, from)?;
     let waiting: u64 = logs.iter().map(|log| log.waiting).sum();
-    let mut human = format!("joined {topic}");
-    if waiting > 0 {
-        human.extend(["; ", &counted(waiting, "mail"), " waiting"]);
-    }
+    let human = if waiting > 0 {
+        tr!("joined {}; {} waiting", topic, mails(waiting))
+    } else {
+        tr!("joined {}", topic)
+    };
     let fields = json!({"topic": topic.as_str(), "subscribed": true, "waiting": waiting});
     ui.result(&object(fields), human)
 }
@@ -72,19 +74,22 @@ pub(crate) fn leave(ui: &mut Ui, session: &mut Session, topic: &Pattern) -> Resu
     let left = topic.topic();
     let info = left.and_then(|topic| session.topic(topic.as_str()).ok());
     if info.is_some_and(|info| info.subscribed) {
-        ui.report(format_args!(
-            "you still read {topic} through a prefix: mailctl topic ls"
+        ui.report(tr!(
+            "you still read {} through a prefix: mailctl topic ls",
+            topic
         ));
     }
     let fields = json!({"topic": topic.as_str(), "subscribed": false});
-    ui.result(&object(fields), format_args!("left {topic}"))
+    ui.result(&object(fields), tr!("left {}", topic))
 }
 
 /// Lists every topic the user may read, his prefixes first.
 pub(crate) fn list(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
     let rows = rows(session)?;
     if rows.is_empty() && !ui.is_json() {
-        ui.note("no topics yet; make one by joining it: mailctl topic join NAME");
+        ui.note(tr!(
+            "no topics yet; make one by joining it: mailctl topic join NAME"
+        ));
         return Ok(());
     }
     show::rows(ui, TOPICS, &rows)
@@ -114,14 +119,14 @@ fn info(ui: &mut Ui, session: &mut Session, topic: &str) -> Result<(), CliError>
         return ui.object(&object(fields));
     }
     for (label, field) in [
-        ("topic", "topic"),
-        ("joined", "subscribed"),
-        ("waiting", "waiting"),
-        ("mails kept", "mails"),
-        ("bytes kept", "bytes"),
-        ("newest", "head"),
-        ("readers", "subscribers"),
-        ("made", "created_at"),
+        (tr!("topic"), "topic"),
+        (tr!("joined"), "subscribed"),
+        (tr!("waiting"), "waiting"),
+        (tr!("mails kept"), "mails"),
+        (tr!("bytes kept"), "bytes"),
+        (tr!("newest"), "head"),
+        (tr!("readers"), "subscribers"),
+        (tr!("made"), "created_at"),
     ] {
         let value = crate::cli::untrusted::visible(&cell(field, &fields[field]));
         ui.line(format_args!("{label:<12}{value}"))?;
