@@ -29,7 +29,7 @@ fn traced(folder: &Path) -> Option<Server> {
     if !tried.is_ok_and(|output| output.status.success()) {
         return None;
     }
-    let calls = "trace=fdatasync,fsync,sendto,sendmsg,write,writev,recvfrom,recvmsg,read,readv,\
+    let calls = "trace=fdatasync,fsync,sync_file_range,sendto,sendmsg,write,writev,recvfrom,recvmsg,read,readv,\
                  openat,mkdir,rename,link,linkat";
     let trace = folder.join("trace");
     let words = [
@@ -216,6 +216,8 @@ fn p01_no_ack_leaves_before_a_sync_that_began_after_its_request() {
     let data = data.to_string_lossy();
     let syncs = calls.iter().filter(|call| call.is_sync()).count();
     println!("{} calls, {syncs} syncs", calls.len());
+    let half = calls.iter().find(|call| call.name == "sync_file_range");
+    assert_eq!(half, None, "sled's writes end with a whole sync");
     for (name, span, count) in &deeds {
         let verdict = judge(&calls, port, &data, *span);
         println!("{name}: {verdict:?}");
