@@ -121,6 +121,8 @@ pub enum Verb {
     },
     /// Show what arrived while you were away, and mark it as shown
     Refresh(Refresh),
+    /// Say how much is unread, per address, in one line for prompts; fetches and marks nothing
+    Status(Status),
     /// Show what arrives, until stopped; marks nothing as shown
     Watch(Watch),
     /// Show the newest mails of a topic, read or not
@@ -281,6 +283,25 @@ pub struct Refresh {
     /// Only look: store nothing, mark nothing, acknowledge nothing
     #[arg(long)]
     pub no_ack: bool,
+}
+
+/// `mailctl status`.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  mailctl status
+  PS1='$(mailctl status --short --offline)> '
+  mailctl status --exit-code >/dev/null && notify-send 'you have mail'")]
+pub struct Status {
+    /// Count only what was fetched already; asks no server
+    #[arg(long)]
+    pub offline: bool,
+    /// The number alone
+    #[arg(short, long)]
+    pub short: bool,
+    /// Exit with 1 when nothing is unread
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// `mailctl watch`.

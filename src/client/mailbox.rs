@@ -262,6 +262,15 @@ impl Mailbox {
             .collect())
     }
 
+    /// Returns the address of every log that ever had a mark.
+    pub fn addresses(&self) -> Result<BTreeMap<LogNumber, String>, FileError> {
+        let logs = self.read_marks()?.logs;
+        Ok(logs
+            .into_iter()
+            .map(|(log, at)| (log, at.address))
+            .collect())
+    }
+
     /// Gets to know logs: one without a mark, or that was left before, starts where the server says
     /// this device stands. Returns those whose mark moved so.
     pub fn meet(&self, logs: &[LogInfo]) -> Result<Vec<LogNumber>, FileError> {

@@ -27,6 +27,7 @@ pub(super) mod refresh;
 mod rm;
 mod save;
 pub(super) mod send;
+mod status;
 pub(super) mod topic;
 mod undo;
 mod use_account;
@@ -54,6 +55,7 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Send(args) => send::run(context, args),
         Verb::Outbox { verb } => outbox::run(context, verb.unwrap_or(args::Outbox::Ls)),
         Verb::Refresh(args) => refresh::run(context, *args),
+        Verb::Status(args) => status::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
         Verb::Read(args) => read::run(context, *args),
