@@ -567,6 +567,8 @@ fn record(head: Mark, id: MailId, size: usize) -> MailRecord {
         expires_at_ms: id.is_multiple_of(7).then_some(1),
         running_s: 0,
         size: size as u64,
+        message: id,
+        answers: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod listings;
 mod ports;
 mod reading;
 mod restart;
+mod threads;
 mod topics;
 mod uploads;
 mod world;

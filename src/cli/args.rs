@@ -129,6 +129,8 @@ pub enum Verb {
     History(History),
     /// Show one mail of this device's mailbox
     Read(Read),
+    /// Answer a mail of this device's mailbox
+    Reply(Reply),
     /// Save what is attached to a mail of this device's mailbox
     Save(Save),
     /// Move mails of this device's mailbox to the trash, or remove them for good
@@ -216,6 +218,17 @@ pub struct Send {
     /// One line that says what it is about
     #[arg(short, long, default_value = "", hide_default_value = true)]
     pub subject: String,
+    /// What to send.
+    #[command(flatten)]
+    pub content: Content,
+    /// It answers mail ID: it comes into the same thread, under `Re: ...` where -s says nothing else
+    #[arg(long, value_name = "ID")]
+    pub reply_to: Option<u64>,
+}
+
+/// What is sent, and how.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct Content {
     /// The body
     #[arg(
         short,
@@ -307,8 +320,9 @@ pub struct Status {
 /// `mailctl watch`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
-CMD runs in `sh -c` with the body on its stdin and MAIL_ID, MAIL_ADDRESS, MAIL_FROM, MAIL_TO,
-MAIL_SUBJECT, MAIL_SENT_AT and MAIL_CONTENT_TYPE in its environment; one at a time, in order.")]
+CMD runs in `sh -c` with the body on its stdin and MAIL_ID, MAIL_MESSAGE, MAIL_THREAD, MAIL_ADDRESS,
+MAIL_FROM, MAIL_TO, MAIL_SUBJECT, MAIL_SENT_AT and MAIL_CONTENT_TYPE in its environment; one at a
+time, in order.")]
 pub struct Watch {
     /// Only look: store nothing, acknowledge nothing
     #[arg(long)]
@@ -335,6 +349,42 @@ pub struct Read {
     /// The mail's number
     #[arg(value_name = "ID")]
     pub id: u64,
+    /// Show all that is here of the thread it is in, oldest first
+    #[arg(long)]
+    pub thread: bool,
+}
+
+/// `mailctl reply`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  mailctl reply 42 -b 'at the corner'
+  mailctl reply 42 --all --quote        asks for the text below what is quoted
+  date | mailctl reply 42 -
+
+At a terminal, without a body, it asks for the text; ~? there lists what a line with ~ does.")]
+pub struct Reply {
+    /// The mail's number
+    #[arg(value_name = "ID")]
+    pub id: u64,
+    /// Take the body from stdin
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
+    pub stdin: Option<String>,
+    /// Also to the address that it came by and to its other recipients
+    #[arg(long)]
+    pub all: bool,
+    /// Another subject than `Re: ...`
+    #[arg(short, long)]
+    pub subject: Option<String>,
+    /// Put the text that is answered before yours
+    #[arg(long)]
+    pub quote: bool,
+    /// Write the text in $VISUAL or $EDITOR
+    #[arg(long, conflicts_with_all = ["body", "file", "stdin"])]
+    pub edit: bool,
+    /// What to send.
+    #[command(flatten)]
+    pub content: Content,
 }
 
 /// `mailctl save`.
@@ -709,11 +759,11 @@ mod tests {
             panic!("not a send");
         };
         assert_eq!(send.targets, ["@bob", "news", "-"]);
-        assert_eq!(send.ttl, Some(7 * 24 * 3600));
+        assert_eq!(send.content.ttl, Some(7 * 24 * 3600));
         let Some(Verb::Send(send)) = parse("send bob -b -x").unwrap().verb else {
             panic!("not a send");
         };
-        assert_eq!(send.body.as_deref(), Some("-x"));
+        assert_eq!(send.content.body.as_deref(), Some("-x"));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod commands;
 pub mod error;
 pub mod i18n;
 pub mod json;
+pub mod once;
 pub mod shell;
 pub mod show;
 pub mod times;

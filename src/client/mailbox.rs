@@ -661,10 +661,12 @@ fn read_mail(path: &Path) -> Result<Mail, FileError> {
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
 }
 
+mod copies;
 mod flags;
 mod pending;
 mod rounds;
 mod trash;
+pub use copies::{Place, ShownBefore, are_copies};
 pub use flags::Flags;
 use flags::{flagged, parted};
 use pending::Acked;

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError, damaged, failed};
+use crate::protocol::Answers;
 
 /// How the name of a file ends that is being written.
 const ASIDE: &str = ".aside";
@@ -43,6 +44,8 @@ pub struct Draft {
     pub ttl_s: Option<u64>,
     /// The body: any bytes.
     pub body: Vec<u8>,
+    /// The mail that it answers.
+    pub answers: Option<Answers>,
 }
 
 /// Where an entry stands.
@@ -209,6 +212,8 @@ struct EntryHeader {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl_s: Option<u64>,
     size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answers: Option<Answers>,
 }
 
 impl Outbox {
@@ -577,6 +582,7 @@ pub(super) fn header_of(path: &Path, draft: &Draft) -> Result<Vec<u8>, FileError
         content_type: draft.content_type.clone(),
         ttl_s: draft.ttl_s,
         size: draft.body.len() as u64,
+        answers: draft.answers,
     };
     let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(path, &e))?;
     bytes.push(b'\n');
@@ -623,6 +629,7 @@ pub(super) fn parse_draft(path: &Path, mut bytes: Vec<u8>) -> Result<Draft, File
         content_type: header.content_type,
         ttl_s: header.ttl_s,
         body,
+        answers: header.answers,
     })
 }
 

@@ -24,6 +24,8 @@ mod golden;
 
 use std::sync::Arc;
 
+#[cfg(test)]
+use crate::protocol::Answers;
 use crate::protocol::{LogNumber, MailId, PublicKey};
 pub use record::{
     AddressKind, AddressRecord, AddressState, BlockRecord, ChatSide, CodeRecord, CompletionRecord,
@@ -34,8 +36,8 @@ pub use record::{
 pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
-/// did not know whose it is.
-pub const FORMAT: u32 = 3;
+/// did not know whose it is, 3 did not know which mail answers which.
+pub const FORMAT: u32 = 4;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

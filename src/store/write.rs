@@ -223,8 +223,7 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
         let Some(value) = self.kv.get(Kind::Mail.tree(), &key)? else {
             return Ok(None);
         };
-        let MailValue { record, chunks, .. } =
-            kv::decode(self.kv, Kind::Mail, &key, value.as_ref())?;
+        let MailValue { record, chunks, .. } = kv::decode_mail(self.kv, &key, value.as_ref())?;
         Ok(Some(Placed { record, chunks }))
     }
 }
@@ -238,6 +237,7 @@ fn tombstone(record: &MailRecord) -> MailRecord {
         subject: String::new(),
         content_type: String::new(),
         size: 0,
+        answers: None,
         ..*record
     }
 }

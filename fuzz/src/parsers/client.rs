@@ -85,6 +85,9 @@ pub(super) fn mail_header(bytes: &[u8]) {
         content_type: field(),
         size: 0,
         frames: 1,
+        message: 41,
+        in_reply_to: Some(30),
+        thread: Some(12),
     };
     let body = rest.to_vec();
     let size = body.len() as u64;
@@ -96,12 +99,14 @@ pub(super) fn mail_header(bytes: &[u8]) {
 }
 
 /// Lines that begin one of the fields of a header, and no others do.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 11] = [
     "From: ",
     "To: ",
     "Subject: ",
     "Date: ",
     "Message-ID: ",
+    "In-Reply-To: ",
+    "References: ",
     "MIME-Version: ",
     "Content-Type: ",
     "Content-Transfer-Encoding: ",

@@ -327,6 +327,8 @@ impl Device {
             content_type: request::default_content_type(),
             ttl_s: None,
             parts: None,
+            in_reply_to: None,
+            thread: None,
         }
     }
 

@@ -24,6 +24,7 @@ mod logout;
 mod outbox;
 mod read;
 pub(super) mod refresh;
+mod reply;
 mod rm;
 mod save;
 pub(super) mod send;
@@ -59,6 +60,7 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
         Verb::Read(args) => read::run(context, *args),
+        Verb::Reply(args) => reply::run(context, args),
         Verb::Save(args) => save::run(context, args),
         Verb::Rm(args) => rm::run(context, args),
         Verb::Undo => undo::run(context),

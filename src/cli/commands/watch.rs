@@ -12,11 +12,12 @@ use super::invitations::Live;
 use super::{Context, refresh, tell_going_back};
 use crate::cli::args::Watch;
 use crate::cli::error::CliError;
+use crate::cli::once::{self, Once};
 use crate::cli::show::{self, Answer};
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::mailbox::Mail;
-use crate::client::session::{Event, Options};
+use crate::client::session::{Event, Options, Session};
 use crate::client::shown::Shown;
 
 /// How long a stop may go unnoticed.
@@ -39,6 +40,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
     let mut teller = Teller {
         exec: args.exec.as_deref(),
         shown: account.shown(),
+        once: Once::default(),
         invitations: Live::new(&session, Answer::Verb),
     };
     let mut watched = Ok(());
@@ -48,7 +50,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
                 if event == Event::Reconnected {
                     tell_going_back(context.ui, &session)?;
                 }
-                teller.tell(context.ui, event)
+                teller.tell(context.ui, &session, event)
             }
             Err(error) => Err(error.into()),
         };
@@ -72,16 +74,21 @@ fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
 struct Teller<'a> {
     exec: Option<&'a str>,
     shown: Shown,
+    once: Once,
     invitations: Live,
 }
 
 impl Teller<'_> {
-    fn tell(&mut self, ui: &mut Ui, event: Event) -> Result<(), CliError> {
+    fn tell(&mut self, ui: &mut Ui, session: &Session, event: Event) -> Result<(), CliError> {
         match event {
             // The next refresh files it.
             Event::Mail(mail) if self.shown.covers(&mail.envelope) => {}
             Event::Mail(mail) => {
-                show::mail(ui, &mail.envelope, &mail.body)?;
+                if ui.is_json() || !self.once.is_again(&mail.envelope) {
+                    let reads = session.logs().map(|log| log.address.as_str());
+                    let by = once::addresses(&mail.envelope, reads);
+                    show::mail_by(ui, &mail.envelope, &by, &mail.body)?;
+                }
                 if let Some(command) = self.exec {
                     execute(ui, command, &mail);
                 }
@@ -117,6 +124,8 @@ fn run_command(command: &str, mail: &Mail) -> std::io::Result<std::process::Exit
     let mut child = Command::new("sh")
         .args(["-c", command])
         .env("MAIL_ID", envelope.id.to_string())
+        .env("MAIL_MESSAGE", envelope.message().to_string())
+        .env("MAIL_THREAD", envelope.thread().to_string())
         .env("MAIL_ADDRESS", visible(&envelope.address))
         .env("MAIL_FROM", visible(&envelope.from))
         .env("MAIL_TO", visible(&envelope.to.join(",")))

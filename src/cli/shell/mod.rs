@@ -8,8 +8,9 @@
 
 pub mod chat;
 pub mod compose;
-mod desk;
+pub(super) mod desk;
 pub mod editor;
+pub(super) mod letter;
 pub mod news;
 pub mod parse;
 pub mod table;
@@ -366,8 +367,8 @@ fn draft(targets: &[String], mail: Composed) -> Result<Draft, CliError> {
         to: targets.iter().map(|name| bare(name).to_owned()).collect(),
         subject: mail.subject,
         content_type,
-        ttl_s: None,
         body,
+        ..Draft::default()
     })
 }
 

@@ -21,6 +21,10 @@ fn draft(body: &str) -> Draft {
         content_type: "text/plain".to_owned(),
         ttl_s: Some(5),
         body: body.as_bytes().to_vec(),
+        answers: Some(Answers {
+            in_reply_to: 30,
+            thread: 12,
+        }),
     }
 }
 

@@ -546,6 +546,7 @@ mod tests {
                 content_type: String::new(),
                 size: size as u64,
                 frames: 1,
+                ..Envelope::default()
             },
             body: vec![0; size],
         }

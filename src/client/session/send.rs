@@ -265,6 +265,8 @@ impl Session {
             content_type: draft.content_type.clone(),
             ttl_s: draft.ttl_s,
             parts,
+            in_reply_to: draft.answers.map(|answers| answers.in_reply_to),
+            thread: draft.answers.map(|answers| answers.thread),
         });
         let frame = (parts.is_none() && !body.is_empty()).then(|| body.clone());
         match self
