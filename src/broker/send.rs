@@ -404,7 +404,7 @@ fn check_answers(send: &request::Send) -> Result<(), WireError> {
     let fits = match (send.in_reply_to, send.thread) {
         (None, None) => true,
         (None, Some(_)) => false,
-        (Some(answered), begun) => is_id(answered) && begun.is_none_or(|begun| is_id(begun)),
+        (Some(answered), begun) => is_id(answered) && begun.is_none_or(is_id),
     };
     if fits {
         return Ok(());

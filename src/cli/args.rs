@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::limits::TTL_SECONDS_MAX;
+mod writing;
+
+pub use writing::{Content, Draft, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
 
 /// Names the host where this machine is reached, for chats.
 pub const ADVERTISE: &str = "MAILCTL_ADVERTISE";
@@ -119,6 +121,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: Option<Outbox>,
     },
+    /// Look after drafts; without a command, list them
+    Draft {
+        /// What to do with one
+        #[command(subcommand)]
+        verb: Option<Draft>,
+    },
     /// Show what arrived while you were away, and mark it as shown
     Refresh(Refresh),
     /// Say how much is unread, per address, in one line for prompts; fetches and marks nothing
@@ -135,7 +143,9 @@ pub enum Verb {
     Save(Save),
     /// Move mails of this device's mailbox to the trash, or remove them for good
     Rm(Rm),
-    /// Take the last `rm` back
+    /// Say whether senders who ask are told that you have read their mail
+    Receipts(Receipts),
+    /// Take back what was done last: an `rm`, or a send that is held back (`send --undo`)
     Undo,
     /// Join, leave and list topics; without a command, list them
     Topic {
@@ -200,64 +210,6 @@ pub struct Join {
     pub code: String,
     /// Your name, where the code does not fix it
     pub user: Option<String>,
-}
-
-/// `mailctl send`.
-#[derive(Debug, Clone, PartialEq, Args)]
-#[command(after_help = "\
-Examples:
-  mailctl send bob news -s 'Release 0.1' -f notes.txt
-  df -h | mailctl send ana -s disks -
-
-The bytes of TEXT, FILE or stdin are sent as they are. Each recipient gets the same mail once,
-however often this machine or the server breaks down in between.")]
-pub struct Send {
-    /// Users and topics (a leading @ is fine); `-` takes the body from stdin
-    #[arg(required = true, value_name = "TARGET", allow_hyphen_values = false)]
-    pub targets: Vec<String>,
-    /// One line that says what it is about
-    #[arg(short, long, default_value = "", hide_default_value = true)]
-    pub subject: String,
-    /// What to send.
-    #[command(flatten)]
-    pub content: Content,
-    /// It answers mail ID: it comes into the same thread, under `Re: ...` where -s says nothing else
-    #[arg(long, value_name = "ID")]
-    pub reply_to: Option<u64>,
-}
-
-/// What is sent, and how.
-#[derive(Debug, Clone, Default, PartialEq, Args)]
-pub struct Content {
-    /// The body
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        conflicts_with = "file",
-        allow_hyphen_values = true
-    )]
-    pub body: Option<String>,
-    /// Take the body from a file (`-`: stdin)
-    #[arg(short, long)]
-    pub file: Option<PathBuf>,
-    /// Attach a file; may be given several times. The mail is then a MIME multipart
-    #[arg(
-        short,
-        long = "attach",
-        value_name = "FILE",
-        conflicts_with = "content_type"
-    )]
-    pub attach: Vec<PathBuf>,
-    /// MIME type of the body. Without it: text if it is UTF-8, else application/octet-stream
-    #[arg(long, value_name = "TYPE")]
-    pub content_type: Option<String>,
-    /// Of no use after that long (`90s`, `12h`, `7d`): unread, it is then dropped and counted
-    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
-    pub ttl: Option<u64>,
-    /// If the server is down, send it by itself later instead of keeping it as a draft
-    #[arg(long)]
-    pub queue: bool,
 }
 
 /// `mailctl outbox`.
@@ -352,39 +304,6 @@ pub struct Read {
     /// Show all that is here of the thread it is in, oldest first
     #[arg(long)]
     pub thread: bool,
-}
-
-/// `mailctl reply`.
-#[derive(Debug, Clone, PartialEq, Args)]
-#[command(after_help = "\
-Examples:
-  mailctl reply 42 -b 'at the corner'
-  mailctl reply 42 --all --quote        asks for the text below what is quoted
-  date | mailctl reply 42 -
-
-At a terminal, without a body, it asks for the text; ~? there lists what a line with ~ does.")]
-pub struct Reply {
-    /// The mail's number
-    #[arg(value_name = "ID")]
-    pub id: u64,
-    /// Take the body from stdin
-    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
-    pub stdin: Option<String>,
-    /// Also to the address that it came by and to its other recipients
-    #[arg(long)]
-    pub all: bool,
-    /// Another subject than `Re: ...`
-    #[arg(short, long)]
-    pub subject: Option<String>,
-    /// Put the text that is answered before yours
-    #[arg(long)]
-    pub quote: bool,
-    /// Write the text in $VISUAL or $EDITOR
-    #[arg(long, conflicts_with_all = ["body", "file", "stdin"])]
-    pub edit: bool,
-    /// What to send.
-    #[command(flatten)]
-    pub content: Content,
 }
 
 /// `mailctl save`.
@@ -679,20 +598,6 @@ fn parse_wait(text: &str) -> Result<Duration, String> {
         return Err("must lie above 0 and within a day".to_owned());
     }
     Ok(time)
-}
-
-fn parse_ttl(text: &str) -> Result<u64, String> {
-    let time = match text.parse() {
-        Ok(seconds) => seconds,
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|e| e.to_string())?
-            .as_secs(),
-    };
-    if (1..=TTL_SECONDS_MAX).contains(&time) {
-        Ok(time)
-    } else {
-        Err("must lie between a second and ten years".to_owned())
-    }
 }
 
 fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {

@@ -12,6 +12,7 @@ use super::ui::{Table, Ui};
 use super::untrusted::{Block, visible, wrapped};
 use super::{json, untrusted};
 use crate::client::attachments::{self, Attachment, Parts};
+use crate::client::receipt;
 use crate::protocol::MailId;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Trimmed};
 
@@ -34,6 +35,9 @@ pub fn mail_by(
     if ui.is_json() {
         return ui.object(&json::mail(envelope, body));
     }
+    if receipt::is_receipt(envelope) {
+        return ui.line(folded(&read_by(envelope), ui.width()));
+    }
     // One write for the whole mail: it is shown or it is not.
     let mut text = folded(&header(envelope, addresses), ui.width());
     let parts = attachments::parts(envelope.id, &envelope.content_type, body);
@@ -45,6 +49,20 @@ pub fn mail_by(
         text.push_str(line.trim_end_matches('\n'));
     }
     ui.line(text)
+}
+
+/// Says that a mail was read: who says so is certain, whatever else stands in a receipt is not shown.
+fn read_by(envelope: &Envelope) -> String {
+    let mut line = format!(
+        "{}  read by {} {}",
+        envelope.id,
+        visible(&envelope.from),
+        times::human(&envelope.sent_at)
+    );
+    if let Some(answered) = envelope.in_reply_to {
+        line.extend([" (re ", &answered.to_string(), ")"]);
+    }
+    line
 }
 
 /// Lists what is attached, where no body stands.

@@ -6,6 +6,7 @@
 //! - [`mailbox`]: received mail, a Maildir, saved before it is acknowledged.
 //! - [`attachments`]: files that go along with a mail.
 //! - [`answer`]: to whom, under which subject and in which thread a mail is answered.
+//! - [`receipt`]: telling a sender that his mail was read, where the reader allows it.
 //! - [`shown`]: which lines of chats this device has shown.
 //! - [`connection`]: the sockets and the clock.
 //! - [`core`]: the rules without sockets, files or clock.
@@ -24,6 +25,7 @@ pub mod mailbox;
 mod mime;
 pub(crate) mod monitor;
 pub mod outbox;
+pub mod receipt;
 pub mod session;
 pub mod shown;
 pub mod waker;

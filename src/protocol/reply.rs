@@ -621,7 +621,7 @@ mod tests {
             size: 3,
             frames: 1,
             message: id,
-            in_reply_to: (id > 1).then_some(1),
+            in_reply_to: Some(1),
             thread: None,
         };
         let mut page = Page {

@@ -43,10 +43,10 @@ fn an_answer_is_told_wherever_its_envelope_is() {
         ana.number += 1;
         let mut send = ana.request(ana.number, &["bob"]);
         (send.in_reply_to, send.thread) = (Some(answered), begun);
-        let sent: reply::Sent = world
+        let reply: reply::Sent = world
             .call(ana.key, &Request::Send(send), Some(b"yes"))
             .unwrap();
-        id_of(&sent.outcomes[0])
+        id_of(&reply.outcomes[0])
     };
     // Mail 7 never was: a mail that was trimmed looks just like it.
     let plain = answer(7, None);

@@ -15,14 +15,17 @@ use crate::protocol::names::UserName;
 mod admin;
 mod block;
 pub(super) mod chat;
+mod draft;
 mod history;
 pub(super) mod invitations;
 mod invite;
 mod join;
+pub(super) mod later;
 mod login;
 mod logout;
 mod outbox;
 mod read;
+mod receipts;
 pub(super) mod refresh;
 mod reply;
 mod rm;
@@ -30,7 +33,7 @@ mod save;
 pub(super) mod send;
 mod status;
 pub(super) mod topic;
-mod undo;
+pub(super) mod undo;
 mod use_account;
 mod watch;
 mod whoami;
@@ -55,11 +58,13 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Join(args) => join::run(context, args),
         Verb::Send(args) => send::run(context, args),
         Verb::Outbox { verb } => outbox::run(context, verb.unwrap_or(args::Outbox::Ls)),
+        Verb::Draft { verb } => draft::run(context, verb.unwrap_or(args::Draft::Ls)),
         Verb::Refresh(args) => refresh::run(context, *args),
         Verb::Status(args) => status::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
         Verb::Read(args) => read::run(context, *args),
+        Verb::Receipts(args) => receipts::run(context, *args),
         Verb::Reply(args) => reply::run(context, args),
         Verb::Save(args) => save::run(context, args),
         Verb::Rm(args) => rm::run(context, args),
@@ -191,6 +196,41 @@ pub fn settle(ui: &mut Ui, session: &mut Session) -> Result<(), ClientError> {
         ui.report(send::report(&retried));
     }
     Ok(())
+}
+
+/// What a standing program does for the outbox: it sends what waits for a time that has come, and when the server is
+/// back what is queued or in doubt.
+#[derive(Debug, Default)]
+pub struct Flush {
+    looked: Option<std::time::Instant>,
+}
+
+impl Flush {
+    /// How often a time that has come may go unnoticed.
+    const EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+    /// Does what is to be done by now; `is_back` says that the server is there again. Returns what became of it, for
+    /// people.
+    pub fn look(
+        &mut self,
+        session: &mut Session,
+        is_back: bool,
+    ) -> Result<Vec<String>, ClientError> {
+        let now = times::deadline(std::time::Duration::ZERO);
+        let is_early = self.looked.is_some_and(|looked| now < looked + Self::EVERY);
+        if !session.is_connected() || (is_early && !is_back) {
+            return Ok(Vec::new());
+        }
+        self.looked = Some(now);
+        let retried = if is_back {
+            session.retry_outbox(Which::Pending)?
+        } else if session.has_due()? {
+            session.retry_outbox(Which::Due)?
+        } else {
+            Vec::new()
+        };
+        Ok(retried.iter().map(send::report).collect())
+    }
 }
 
 /// Says, once, that the server went back in time.

@@ -4,7 +4,7 @@
 //! several addresses is shown once.
 
 use super::invitations::Waiting;
-use super::{Context, close};
+use super::{Context, close, receipts};
 use crate::cli::args::Refresh;
 use crate::cli::error::CliError;
 use crate::cli::show::{self, Answer, counted};
@@ -12,7 +12,7 @@ use crate::cli::ui::Ui;
 use crate::client::home::Account;
 use crate::client::mailbox::{Mailbox, Place, ShownBefore, TrimmedNotice, are_copies};
 use crate::client::session::{Arrival, Options, Session};
-use crate::protocol::reply::Trimmed;
+use crate::protocol::reply::{Envelope, Trimmed};
 
 /// Mails shown between two syncs of the marks: what a power cut may show again.
 const SYNC_EVERY: usize = 64;
@@ -32,8 +32,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
     }
     // What is here already is shown even if the server is not there.
     let fetched = fetch(context, &account, options);
-    let shown = show_unseen(context.ui, &account, args.limit)?;
+    let (shown, receipts) = show_and_answer(context.ui, &account, args.limit)?;
     let (waiting, session) = fetched?;
+    receipts::send_alone(context, &account, &receipts);
     show_waiting(context.ui, &waiting, Answer::Verb, shown)?;
     if let Some(mut session) = session {
         waiting.seen(&mut session)?;
@@ -46,8 +47,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
 /// Refreshes within the shell's session.
 pub(crate) fn in_session(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
     let fetched = session.refresh().and_then(|_| Waiting::of(session));
-    let shown = show_unseen(ui, session.account(), None)?;
+    let (shown, receipts) = show_and_answer(ui, session.account(), None)?;
     let waiting = fetched?;
+    receipts::send(ui, session, &receipts);
     show_waiting(ui, &waiting, Answer::Prompt, shown)?;
     waiting.seen(session)?;
     tell_nothing(ui, session.account(), shown + waiting.len());
@@ -96,6 +98,28 @@ pub(crate) fn show_unseen(
     account: &Account,
     limit: Option<usize>,
 ) -> Result<usize, CliError> {
+    show_and_answer(ui, account, limit).map(|(shown, _)| shown)
+}
+
+/// As [`show_unseen`]; returns also which receipts wait in the outbox since.
+fn show_and_answer(
+    ui: &mut Ui,
+    account: &Account,
+    limit: Option<usize>,
+) -> Result<(usize, Vec<u64>), CliError> {
+    let mut read = Vec::new();
+    let shown = show_all(ui, account, limit, &mut read)?;
+    // After the marks: a receipt that a crash forgets is better than one given twice.
+    let receipts = receipts::give(ui, account, &read)?;
+    Ok((shown, receipts))
+}
+
+fn show_all(
+    ui: &mut Ui,
+    account: &Account,
+    limit: Option<usize>,
+    read: &mut Vec<Envelope>,
+) -> Result<usize, CliError> {
     let mailbox = account.mailbox()?;
     file_lines(ui, account, &mailbox)?;
     let unseen = grouped(ui, &mailbox, &mailbox.unseen()?)?;
@@ -109,7 +133,7 @@ pub(crate) fn show_unseen(
         if done == shown {
             break;
         }
-        match show_one(ui, &mailbox, &copies, &mut before)? {
+        match show_one(ui, &mailbox, &copies, &mut before, read)? {
             Fate::Shown => done += 1,
             Fate::Filed => again += 1,
             Fate::Taken => {}
@@ -179,6 +203,7 @@ fn show_one(
     mailbox: &Mailbox,
     copies: &[Place],
     before: &mut ShownBefore,
+    read: &mut Vec<Envelope>,
 ) -> Result<Fate, CliError> {
     let mut claims = Vec::with_capacity(copies.len());
     for (id, log) in copies {
@@ -189,8 +214,11 @@ fn show_one(
     };
     let mail = first.read()?;
     let mut addresses = vec![mail.envelope.address.clone()];
+    let mut shown = vec![mail.envelope.clone()];
     for claim in &claims[1..] {
-        addresses.push(claim.read()?.envelope.address);
+        let copy = claim.read()?.envelope;
+        addresses.push(copy.address.clone());
+        shown.push(copy);
     }
     let is_shown = !ui.is_json() && mailbox.was_shown(&mail, before)?;
     if !is_shown {
@@ -200,6 +228,7 @@ fn show_one(
     for claim in &claims {
         mailbox.mark_shown(claim)?;
     }
+    read.extend(shown);
     Ok(if is_shown { Fate::Filed } else { Fate::Shown })
 }
 

@@ -30,8 +30,8 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
     } else {
         String::new()
     };
-    let content = &args.content;
-    let has_body = content.body.is_some() || content.file.is_some() || args.stdin.is_some();
+    let how = &args.content;
+    let has_body = how.body.is_some() || how.file.is_some() || args.stdin.is_some();
     let draft = if args.edit {
         let text = desk::edit(account.folder(), &quoted, &AtomicBool::new(true))
             .map_err(|why| CliError::new("io", exit::IO, why))?;
@@ -39,17 +39,17 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
             context.ui.note("nothing was written, and nothing was sent");
             return Ok(());
         }
-        send::filled(content, text.into_bytes(), draft)?
-    } else if has_body || !content.attach.is_empty() || !alone::is_possible(context.ui) {
+        send::filled(how, text.into_bytes(), draft)?
+    } else if has_body || !how.attach.is_empty() || !alone::is_possible(context.ui) {
         draft.body = below(&quoted);
-        send::with_body(content, args.stdin.is_some(), draft)?
+        send::with_body(how, args.stdin.is_some(), draft)?
     } else {
-        let Some(draft) = typed(context, &account, content, &quoted, draft)? else {
+        let Some(draft) = typed(context, &account, how, &quoted, &draft)? else {
             return Ok(());
         };
         draft
     };
-    send::dispatch_answer(context, &answered, draft, content.queue)
+    send::dispatch_answer(context, &answered, draft, how)
 }
 
 /// The text that is answered, marked as such.
@@ -76,9 +76,9 @@ fn below(quoted: &str) -> Vec<u8> {
 fn typed(
     context: &mut Context<'_>,
     account: &Account,
-    content: &Content,
+    how: &Content,
     quoted: &str,
-    draft: Draft,
+    draft: &Draft,
 ) -> Result<Option<Draft>, CliError> {
     let to = draft.to.join(", ");
     context.ui.note(format_args!(
@@ -91,15 +91,15 @@ fn typed(
     };
     let fill = |mail: Composed| {
         let attach: Vec<PathBuf> = mail.attached;
-        let content = Content {
+        let how = Content {
             attach,
-            ..content.clone()
+            ..how.clone()
         };
         let draft = Draft {
             subject: mail.subject,
             ..draft.clone()
         };
-        send::filled(&content, mail.text.into_bytes(), draft)
+        send::filled(&how, mail.text.into_bytes(), draft)
     };
     match letter::write(context.ui, account, begun)? {
         Written::Send(mail) => fill(mail).map(Some),

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::read::the_mail;
-use super::{Context, close};
+use super::{Context, close, later};
 use crate::cli::args::{Content, Send, bare};
 use crate::cli::error::CliError;
 use crate::cli::json;
@@ -14,7 +14,7 @@ use crate::client::home::Account;
 use crate::client::mailbox::Mail;
 use crate::client::outbox::Draft;
 use crate::client::session::{Retried, Session};
-use crate::client::{ClientError, answer};
+use crate::client::{ClientError, answer, receipt};
 use crate::limits::BODY_BYTES_CEILING;
 use crate::protocol::codes::{WireError, exit};
 use crate::protocol::reply::Outcome;
@@ -33,7 +33,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
     )?;
     let Some(id) = args.reply_to else {
         let account = context.account()?;
-        return dispatch(context, &account, draft, args.content.queue);
+        return dispatch(context, &account, draft, &args.content);
     };
     let answered = the_mail(context, id)?;
     let subject = match draft.subject.as_str() {
@@ -45,7 +45,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
         answers: Some(answer::to(&answered.envelope)),
         ..draft
     };
-    dispatch_answer(context, &answered, draft, args.content.queue)
+    dispatch_answer(context, &answered, draft, &args.content)
 }
 
 /// Sends an answer, and notes in the mailbox that the mail was answered.
@@ -53,10 +53,14 @@ pub(crate) fn dispatch_answer(
     context: &mut Context<'_>,
     answered: &Mail,
     draft: Draft,
-    queued: bool,
+    how: &Content,
 ) -> Result<(), CliError> {
     let account = context.account()?;
-    let sent = dispatch(context, &account, draft, queued);
+    let (queued, is_kept) = (how.queue, how.draft);
+    let sent = dispatch(context, &account, draft, how);
+    if is_kept {
+        return sent;
+    }
     let is_on_its_way =
         |error: &CliError| error.code == "in_doubt" || (queued && error.exit == exit::UNAVAILABLE);
     if sent.as_ref().err().is_none_or(is_on_its_way) {
@@ -65,9 +69,28 @@ pub(crate) fn dispatch_answer(
     sent
 }
 
+/// Sends a mail now, or lets it wait in the outbox as the command line says.
+pub(crate) fn dispatch(
+    context: &mut Context<'_>,
+    account: &Account,
+    draft: Draft,
+    how: &Content,
+) -> Result<(), CliError> {
+    if how.draft {
+        return later::keep(context.ui, account, &draft);
+    }
+    if let Some(at) = how.at {
+        return later::schedule(context.ui, account, &draft, at);
+    }
+    match how.undo {
+        Some(time) if !time.is_zero() => later::hold(context, account, &draft, time),
+        _ => send_now(context, account, draft, how.queue),
+    }
+}
+
 /// Sends a mail in a session of its own. When the server is not there it is kept in the outbox: as a draft, or
 /// `queued` to go out by itself.
-pub(crate) fn dispatch(
+fn send_now(
     context: &mut Context<'_>,
     account: &Account,
     draft: Draft,
@@ -168,6 +191,11 @@ pub(crate) fn filled(args: &Content, given: Vec<u8>, draft: Draft) -> Result<Dra
     } else {
         with_attachments(body, &args.attach)?
     };
+    let content_type = if args.receipt {
+        receipt::asking(&content_type)
+    } else {
+        content_type
+    };
     Ok(Draft {
         content_type,
         ttl_s: args.ttl,
@@ -256,7 +284,8 @@ fn read_all(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     within_any_limit(body, name)
 }
 
-fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
+/// Refuses a body that no server takes.
+pub(super) fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
     if body.len() as u64 > BODY_BYTES_CEILING {
         return Err(CliError::new(
             "too_large",

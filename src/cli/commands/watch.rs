@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::invitations::Live;
-use super::{Context, refresh, tell_going_back};
+use super::{Context, Flush, refresh, tell_going_back};
 use crate::cli::args::Watch;
 use crate::cli::error::CliError;
 use crate::cli::once::{self, Once};
@@ -44,8 +44,13 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
         invitations: Live::new(&session, Answer::Verb),
     };
     let mut watched = Ok(());
+    let mut flush = Flush::default();
     while watched.is_ok() && !stop.load(Ordering::Relaxed) {
-        watched = match session.next_event(LOOK_EVERY) {
+        let event = session.next_event(LOOK_EVERY);
+        let is_back = event
+            .as_ref()
+            .is_ok_and(|event| *event == Event::Reconnected);
+        watched = match event {
             Ok(event) => {
                 if event == Event::Reconnected {
                     tell_going_back(context.ui, &session)?;
@@ -54,6 +59,10 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
             }
             Err(error) => Err(error.into()),
         };
+        // A failure shows in the next event, if it lasts.
+        for told in flush.look(&mut session, is_back).unwrap_or_default() {
+            context.ui.report(told);
+        }
     }
     // Gives the port back. That the server may not be there to hear it harms nothing.
     drop(session.stop_watch());

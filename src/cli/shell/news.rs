@@ -9,6 +9,7 @@ use crate::cli::show::{Answer, counted};
 use crate::cli::ui::{Ui, terminal_width};
 use crate::cli::untrusted::{clipped, columns, visible};
 use crate::client::mailbox::Mail;
+use crate::client::receipt;
 use crate::client::session::{Event, Session};
 use crate::client::shown::Shown;
 use crate::protocol::MailId;
@@ -190,6 +191,13 @@ fn announce(mails: &[Envelope], reads: &[String], width: usize) -> Vec<String> {
 /// `@news from ana: lunch - refresh shows it`. A subject is cut where the terminal would wrap it: at the
 /// left edge stand only words of ours.
 fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
+    if receipt::is_receipt(mail) {
+        let of = mail
+            .in_reply_to
+            .map(|id| format!(" {id}"))
+            .unwrap_or_default();
+        return format!("{} has read your mail{of}", visible(&mail.from));
+    }
     let by = once::addresses(mail, reads.iter().map(String::as_str));
     let by: Vec<String> = by
         .iter()

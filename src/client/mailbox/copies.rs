@@ -102,8 +102,8 @@ impl Mailbox {
     /// it. Durable when it returns. A mail that is gone needs no note.
     pub fn mark_replied(&self, mail: &Mail) -> Result<(), FileError> {
         let place = (mail.envelope.id, mail.log);
-        let here = self.here()?.into_iter();
-        let Some(kept) = here.filter(|kept| place_of(kept) == place).last() else {
+        let mut here = self.here()?.into_iter().rev();
+        let Some(kept) = here.find(|kept| place_of(kept) == place) else {
             return Ok(());
         };
         let answered = Flags::REPLIED.with(Flags::SEEN);

@@ -33,6 +33,10 @@ pub struct Refreshed {
 }
 
 /// Something to show.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are mails, and each is taken apart at once"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// A mail.
