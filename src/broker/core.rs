@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::block::Blocks;
-use super::budget::{Admission, Asker, Budgets, Origin, busy};
+use super::budget::{Admission, Asker, Budgets, Origin};
 use super::directory::Directory;
 use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
@@ -25,7 +25,7 @@ use super::sessions::{News, Session, Sessions};
 use super::streams::Streams;
 use super::upkeep::Upkeep;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::request::Request;
 use crate::protocol::{LogNumber, MailId, PublicKey, reply};
@@ -288,22 +288,16 @@ impl Core {
             return;
         }
         let ruling = if call.id.is_empty() || call.id.len() > limits::REQUEST_ID_BYTES_MAX {
-            Err(WireError::new(
-                Code::BadRequest,
-                "a request id has 1 to 32 bytes",
-            ))
+            Err(refusal!(Code::BadRequest, "a request id has 1 to 32 bytes"))
         } else if frames.next().is_some() {
-            Err(WireError::new(
+            Err(refusal!(
                 Code::BadRequest,
-                "a request has at most three frames",
+                "a request has at most three frames"
             ))
         } else if let Some(header) = header {
             Request::decode(&header).and_then(|request| self.rule(&call, request, body))
         } else {
-            Err(WireError::new(
-                Code::BadRequest,
-                "a request has a header frame",
-            ))
+            Err(refusal!(Code::BadRequest, "a request has a header frame"))
         };
         match ruling {
             Ok(Some(header)) => self.reply(&call, header, Vec::new()),
@@ -328,7 +322,8 @@ impl Core {
         match admission {
             None | Some(Admission::Welcome) => return true,
             Some(Admission::Later(wait_ms)) => {
-                let error = busy("too many of your requests failed", wait_ms);
+                let error =
+                    refusal!(Code::Busy, "too many of your requests failed").after_ms(wait_ms);
                 self.reply(call, reply::encode_error(&error), Vec::new());
             }
             Some(Admission::Silence) => self.counts.dropped_requests += 1,
@@ -346,15 +341,10 @@ impl Core {
 
     fn rule(&mut self, call: &Call, request: Request, body: Option<Vec<u8>>) -> Ruling {
         if self.stopping {
-            return Err(
-                WireError::new(Code::ShuttingDown, "the server is going down").after_ms(500),
-            );
+            return Err(refusal!(Code::ShuttingDown, "the server is going down").after_ms(500));
         }
         if body.is_some() && !matches!(request, Request::Send(_) | Request::Part(_)) {
-            return Err(WireError::new(
-                Code::BadRequest,
-                "this verb takes no body frame",
-            ));
+            return Err(refusal!(Code::BadRequest, "this verb takes no body frame"));
         }
         match request {
             Request::Hello(hello) => self.hello(call, &hello),
@@ -405,9 +395,10 @@ impl Core {
             Request::Unblock(block) => self.unblock(who, &block),
             Request::Blocks(blocks) => Ok(self.blocks(who, &blocks)),
             Request::Close(_) => Ok(self.close(who)),
-            other => Err(WireError::new(
+            other => Err(refusal!(
                 Code::Internal,
-                format!("{} is not ruled in a session", other.verb()),
+                "{} is not ruled in a session",
+                other.verb()
             )),
         }
     }
@@ -429,9 +420,9 @@ impl Core {
             .get_mut(&who.session)
             .filter(|s| s.device == who.device);
         let Some(session) = known else {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::NoSession,
-                "the session is over; log in again",
+                "the session is over; log in again"
             ));
         };
         session.seen_ms = self.now.mono_ms;
@@ -570,8 +561,11 @@ impl Core {
         if !reads || under_way < limits::READS_PER_DEVICE_MAX {
             return Ok(());
         }
-        let text = "256 reads of this device are under way; wait for some of their replies";
-        Err(WireError::new(Code::Busy, text).after_ms(100))
+        Err(refusal!(
+            Code::Busy,
+            "256 reads of this device are under way; wait for some of their replies"
+        )
+        .after_ms(100))
     }
 }
 
@@ -586,9 +580,9 @@ pub(super) fn session_key(text: &str) -> SessionKey {
 
 /// Says that a key belongs to no user.
 pub(super) fn not_registered() -> WireError {
-    WireError::new(
+    refusal!(
         Code::NotRegistered,
-        "this key belongs to no user here; register first (mailctl login USER)",
+        "this key belongs to no user here; register first (mailctl login USER)"
     )
 }
 

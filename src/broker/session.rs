@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::core::{Call, Core, Ruling, Who, done, not_registered, session_key, told};
 use super::leases::SessionKey;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, refusal};
 use crate::protocol::request::From;
 use crate::protocol::{LogNumber, MailId, reply, request, time};
 use crate::store::{AddressKind, StreamRecord};
@@ -23,14 +23,13 @@ impl Core {
             .as_ref()
             .is_some_and(|wanted| wanted.as_str() != name)
         {
-            return Err(WireError::new(
-                Code::WrongUser,
-                format!("this key belongs to {name}"),
-            ));
+            return Err(refusal!(Code::WrongUser, "this key belongs to {}", name));
         }
         if login.topics.len() > limits::LOGIN_TOPICS_MAX {
-            let text = "a login names at most 64 topics; join the others one by one";
-            return Err(WireError::new(Code::TooLarge, text));
+            return Err(refusal!(
+                Code::TooLarge,
+                "a login names at most 64 topics; join the others one by one"
+            ));
         }
         self.budgets.take_login(user, self.now.mono_ms)?;
         self.device_is_back(device);

@@ -582,11 +582,11 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .trim_end_matches('s')
         .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
+        .map_err(|_| crate::cli::i18n::tr_later!("not a number of seconds").to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|time| !time.is_zero() && time.as_secs() <= 24 * 3600)
-        .ok_or_else(|| "must lie above 0 and within a day".to_owned())
+        .ok_or_else(|| crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned())
 }
 
 fn parse_wait(text: &str) -> Result<Duration, String> {
@@ -595,7 +595,7 @@ fn parse_wait(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
     };
     if time.is_zero() || time > WAIT_MAX {
-        return Err("must lie above 0 and within a day".to_owned());
+        return Err(crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned());
     }
     Ok(time)
 }
@@ -605,10 +605,9 @@ fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {
     match text {
         "now" => Ok(From::Now),
         "start" => Ok(From::Start),
-        id => id
-            .parse()
-            .map(From::After)
-            .map_err(|_| "not `now`, `start` or the number of a mail".to_owned()),
+        id => id.parse().map(From::After).map_err(|_| {
+            crate::cli::i18n::tr_later!("not `now`, `start` or the number of a mail").to_owned()
+        }),
     }
 }
 

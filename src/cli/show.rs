@@ -135,14 +135,14 @@ fn body_lines(parts: &Parts, width: Option<usize>) -> Vec<String> {
         })
         .collect();
     if parts.is_lossy {
-        lines.push(format!("{INDENT}[not UTF-8; `--json` has the exact bytes]"));
+        lines.push(tr!("{}[not UTF-8; `--json` has the exact bytes]", INDENT));
     }
     lines
 }
 
 /// Prints that mails went unread.
 pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError> {
-    let human = format!(
+    let human = tr!(
         "{} to {} went unread: expired or trimmed, after mail {}",
         counted(gone.count, "mail"),
         visible(address),
@@ -184,19 +184,19 @@ pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliE
 /// Prints that an invitation which was shown before stands no longer.
 pub fn invitation_ended(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
     let how = match row.state {
-        ChatState::Accepted => "was accepted",
-        ChatState::Declined | ChatState::Busy => "was declined",
-        ChatState::Withdrawn => "was taken back",
-        ChatState::Expired => "has expired",
-        _ => "is over",
+        ChatState::Accepted => tr!("was accepted"),
+        ChatState::Declined | ChatState::Busy => tr!("was declined"),
+        ChatState::Withdrawn => tr!("was taken back"),
+        ChatState::Expired => tr!("has expired"),
+        _ => tr!("is over"),
     };
-    let human = format!("? the invitation of {} {how}", visible(&row.from));
+    let human = tr!("? the invitation of {} {}", visible(&row.from), how);
     ui.result(&json::invitation(row), human)
 }
 
 /// Prints that an invitation came and went unseen.
 pub fn missed(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
-    let human = format!(
+    let human = tr!(
         "? {} asked for a direct chat at {}; nobody was there to answer",
         visible(&row.from),
         times::human(&row.asked_at)
@@ -209,12 +209,16 @@ pub fn mails(count: u64) -> String {
     tr_n!(count, "{n} mail", "{n} mails")
 }
 
-/// Returns `1 line` or `2 lines`.
+/// Returns `1 line` or `2 lines`, in the language of this process: of things that are named in many places. What
+/// is named in one has its sentence there.
 pub fn counted(count: u64, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
+    match noun {
+        "mail" => mails(count),
+        "line" => tr_n!(count, "{n} line", "{n} lines"),
+        "byte" => tr_n!(count, "{n} byte", "{n} bytes"),
+        "attachment" => tr_n!(count, "{n} attachment", "{n} attachments"),
+        _ if count == 1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
     }
 }
 

@@ -28,7 +28,7 @@ use super::mailbox::{Mailbox, Seen};
 use super::outbox::Outbox;
 use crate::auth::keys::KeyPair;
 use crate::limits::LOGIN_TOPICS_MAX;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::{Pattern, UserName};
 use crate::protocol::reply::{self, LeaseInfo, LogInfo, Refused};
 use crate::protocol::request::{self, AdminWhat, From, Request, SessionId};
@@ -600,8 +600,8 @@ fn passes(error: &WireError) -> bool {
 }
 
 fn too_many_streams() -> ClientError {
-    ClientError::Refused(WireError::new(
+    ClientError::Refused(refusal!(
         Code::TooManyStreams,
-        "64 outboxes of this device have unsettled sends; run mailctl outbox retry in those homes",
+        "64 outboxes of this device have unsettled sends; run mailctl outbox retry in those homes"
     ))
 }

@@ -6,6 +6,7 @@ use super::outbox::{print, remove, retry, row};
 use super::{Context, send};
 use crate::cli::args::{Draft as Verb, Entry};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::shell::desk;
 use crate::cli::show;
@@ -44,8 +45,8 @@ fn check_draft(context: &Context<'_>, number: u64) -> Result<(), CliError> {
 }
 
 fn no_draft(number: u64) -> CliError {
-    let text = format!("there is no draft {number}");
-    CliError::new("no_such_entry", exit::DATA, text).hint("list them with: mailctl draft")
+    let text = tr!("there is no draft {}", number);
+    CliError::new("no_such_entry", exit::DATA, text).hint(tr!("list them with: mailctl draft"))
 }
 
 fn list(context: &mut Context<'_>) -> Result<(), CliError> {
@@ -58,7 +59,7 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
             .try_for_each(|row| context.ui.object(&row));
     }
     if drafts.is_empty() {
-        context.ui.note("there are no drafts");
+        context.ui.note(tr!("there are no drafts"));
         return Ok(());
     }
     print(context.ui, &drafts)
@@ -73,7 +74,7 @@ fn claim(context: &Context<'_>, number: u64) -> Result<Claimed, CliError> {
             CliError::new(
                 "busy",
                 exit::TEMPORARY,
-                format!("{number} is being worked on right now"),
+                tr!("{} is being worked on right now", number),
             )
         })
 }
@@ -118,13 +119,13 @@ fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
     let text = match &parts {
         Some(parts) => parts.text.clone(),
         None => String::from_utf8(draft.body.clone()).map_err(|_| {
-            CliError::new("bad_text", exit::DATA, format!("draft {number} is no text"))
+            CliError::new("bad_text", exit::DATA, tr!("draft {} is no text", number))
         })?,
     };
     let edited = desk::edit(account.folder(), &text, &AtomicBool::new(true))
         .map_err(|why| CliError::new("io", exit::IO, why))?;
     if edited.trim_end_matches('\n') == text.trim_end_matches('\n') {
-        context.ui.note(format_args!("draft {number} is as it was"));
+        context.ui.note(tr!("draft {} is as it was", number));
         return Ok(());
     }
     let (content_type, body) = match parts {
@@ -139,8 +140,10 @@ fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
         ..draft.clone()
     };
     account.outbox()?.replace(claimed, &changed)?;
-    context.ui.note(format_args!(
-        "draft {number} is changed; send it: mailctl draft send {number}"
+    context.ui.note(tr!(
+        "draft {} is changed; send it: mailctl draft send {}",
+        number,
+        number
     ));
     Ok(())
 }

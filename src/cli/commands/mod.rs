@@ -3,6 +3,7 @@
 
 use crate::cli::args::{self, Globals, Verb, bare};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
@@ -240,13 +241,17 @@ pub fn tell_going_back(ui: &mut Ui, session: &Session) -> Result<(), ClientError
     };
     ui.warn(match back {
         Back::Restored => {
-            "the server was put back from a backup or went on after a loss, so mail that it took before that may be gone \
-             there; what was received here stays"
+            tr!(
+                "the server was put back from a backup or went on after a loss, so mail that it took before that may be \
+                 gone there; what was received here stays"
+            )
         }
         Back::Older => {
-            "the server went back to an older copy of its data, so mail that it took since then is gone there; what was \
-             received here stays, and what comes is shown as new. Its administrator should know: only mailserver \
-             restore keeps ids from being given out twice"
+            tr!(
+                "the server went back to an older copy of its data, so mail that it took since then is gone there; what \
+                 was received here stays, and what comes is shown as new. Its administrator should know: only \
+                 mailserver restore keeps ids from being given out twice"
+            )
         }
     });
     Ok(session.mailbox().told_going_back()?)

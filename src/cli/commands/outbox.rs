@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Context, close, send};
 use crate::cli::args::{Entry, Outbox as Verb};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
@@ -28,7 +29,7 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
         return rows.map(object).try_for_each(|row| context.ui.object(&row));
     }
     if entries.is_empty() {
-        context.ui.note("the outbox is empty");
+        context.ui.note(tr!("the outbox is empty"));
         return Ok(());
     }
     print(context.ui, &entries)
@@ -102,7 +103,7 @@ pub(super) fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliEr
     };
     close(session);
     if retried.is_empty() {
-        context.ui.note("there is nothing to send");
+        context.ui.note(tr!("there is nothing to send"));
     }
     let mut first = Ok(());
     for retried in retried {
@@ -115,11 +116,8 @@ fn show(context: &mut Context<'_>, retried: Retried) -> Result<(), CliError> {
     match retried.result {
         Ok(sent) => send::show(context.ui, &sent.outcomes),
         Err(error) => {
-            let told = CliError::from(error).about(&format!(
-                "{} to {}",
-                retried.entry,
-                retried.to.join(", ")
-            ));
+            let told =
+                CliError::from(error).about(&tr!("{} to {}", retried.entry, retried.to.join(", ")));
             context.ui.error(&told);
             Err(CliError::silent(told.exit))
         }
@@ -138,25 +136,23 @@ pub(super) fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliErr
         return Err(CliError::new(
             "busy",
             exit::TEMPORARY,
-            format!("{entry} is being sent right now"),
+            tr!("{} is being sent right now", entry),
         ));
     }
     if matches!(found.standing, Standing::InDoubt(_) | Standing::Lost { .. }) {
         context
             .ui
-            .report("it had been tried: it may have arrived all the same");
+            .report(tr!("it had been tried: it may have arrived all the same"));
     }
     let fields = json!({"entry": entry, "removed": true});
-    context
-        .ui
-        .result(&object(fields), format_args!("removed {entry}"))
+    context.ui.result(&object(fields), tr!("removed {}", entry))
 }
 
 fn no_entry(entry: u64) -> CliError {
     CliError::new(
         "no_such_entry",
         exit::DATA,
-        format!("there is no {entry} in the outbox"),
+        tr!("there is no {} in the outbox", entry),
     )
-    .hint("list it with: mailctl outbox ls")
+    .hint(tr!("list it with: mailctl outbox ls"))
 }

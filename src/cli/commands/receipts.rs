@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Context, close};
 use crate::cli::args::{ReceiptPolicy, Receipts};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
@@ -27,12 +28,12 @@ pub(crate) fn run(context: &mut Context<'_>, args: Receipts) -> Result<(), CliEr
     let (word, human) = match account.receipts()? {
         Policy::On => (
             "on",
-            "senders who ask are told when you have read their mail",
+            tr!("senders who ask are told when you have read their mail"),
         ),
-        Policy::Off => ("off", "nobody is told when you have read a mail"),
+        Policy::Off => ("off", tr!("nobody is told when you have read a mail")),
         Policy::Ask => (
             "ask",
-            "you are asked each time whether a sender is told that you have read his mail",
+            tr!("you are asked each time whether a sender is told that you have read his mail"),
         ),
     };
     let fields = json!({"user": account.user().as_str(), "receipts": word});
@@ -53,7 +54,7 @@ pub(super) fn give(
             Policy::Off => false,
             Policy::On => true,
             Policy::Ask => {
-                let question = format!(
+                let question = tr!(
                     "Tell {} that you have read {}?",
                     visible(&mail.from),
                     mail.id
@@ -75,7 +76,7 @@ pub(super) fn send(ui: &mut Ui, session: &mut Session, entries: &[u64]) {
         if let Ok(Some(told)) = session.retry_entry(*entry)
             && told.result.is_ok()
         {
-            ui.note(format_args!(
+            ui.note(tr!(
                 "told {} that you have read it",
                 visible(&told.to.join(", "))
             ));

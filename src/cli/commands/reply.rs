@@ -7,6 +7,7 @@ use super::read::the_mail;
 use super::{Context, send};
 use crate::cli::args::{Content, Reply};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::shell::chat::alone;
 use crate::cli::shell::compose::{Composed, Written};
 use crate::cli::shell::{desk, letter};
@@ -36,7 +37,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
         let text = desk::edit(account.folder(), &quoted, &AtomicBool::new(true))
             .map_err(|why| CliError::new("io", exit::IO, why))?;
         if text.trim().is_empty() || text.trim() == quoted.trim() {
-            context.ui.note("nothing was written, and nothing was sent");
+            context
+                .ui
+                .note(tr!("nothing was written, and nothing was sent"));
             return Ok(());
         }
         send::filled(how, text.into_bytes(), draft)?
@@ -81,8 +84,9 @@ fn typed(
     draft: &Draft,
 ) -> Result<Option<Draft>, CliError> {
     let to = draft.to.join(", ");
-    context.ui.note(format_args!(
-        "To {to}. End with . or Ctrl-D; ~? lists what else there is"
+    context.ui.note(tr!(
+        "To {}. End with . or Ctrl-D; ~? lists what else there is",
+        to
     ));
     let begun = Composed {
         subject: draft.subject.clone(),
@@ -105,12 +109,16 @@ fn typed(
         Written::Send(mail) => fill(mail).map(Some),
         Written::Keep(mail) => {
             let entry = account.outbox()?.keep(&fill(mail)?, false)?;
-            let how = format!("kept as draft {entry}; mailctl outbox retry {entry} sends it");
+            let how = tr!(
+                "kept as draft {}; mailctl outbox retry {} sends it",
+                entry,
+                entry
+            );
             context.ui.note(how);
             Ok(None)
         }
         Written::Dropped => {
-            context.ui.note("nothing was sent");
+            context.ui.note(tr!("nothing was sent"));
             Ok(None)
         }
     }

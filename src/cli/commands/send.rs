@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::read::the_mail;
 use super::{Context, close, later};
 use crate::cli::args::{Content, Send, bare};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, client_text};
+use crate::cli::i18n::tr;
 use crate::cli::json;
 use crate::cli::ui::Ui;
 use crate::client::attachments::{self, Attachment};
@@ -156,11 +157,11 @@ fn line(outcome: &Outcome) -> String {
             id,
             duplicate: false,
             ..
-        } => format!("sent to {address}: {id}"),
+        } => tr!("sent to {}: {}", address, id),
         Outcome::Sent { address, id, .. } => {
-            format!("sent to {address}: {id} (an earlier try had arrived)")
+            tr!("sent to {}: {} (an earlier try had arrived)", address, id)
         }
-        Outcome::Refused { address, error } => format!("not sent to {address}: {}", error.text),
+        Outcome::Refused { address, error } => tr!("not sent to {}: {}", address, error.text),
     }
 }
 
@@ -170,9 +171,14 @@ pub(crate) fn report(retried: &Retried) -> String {
     match &retried.result {
         Ok(sent) => {
             let outcomes: Vec<String> = sent.outcomes.iter().map(line).collect();
-            format!("outbox {entry}: {}", outcomes.join("; "))
+            tr!("outbox {}: {}", entry, outcomes.join("; "))
         }
-        Err(error) => format!("outbox {entry}, to {}: {error}", retried.to.join(", ")),
+        Err(error) => tr!(
+            "outbox {}, to {}: {}",
+            entry,
+            retried.to.join(", "),
+            client_text(error)
+        ),
     }
 }
 
@@ -213,9 +219,9 @@ pub(crate) fn with_attachments(
         CliError::new(
             "bad_text",
             exit::DATA,
-            "the text beside attachments must be UTF-8".to_owned(),
+            tr!("the text beside attachments must be UTF-8").to_owned(),
         )
-        .hint("attach the file instead: -a FILE")
+        .hint(tr!("attach the file instead: -a FILE"))
     })?;
     let files = paths.iter().map(|path| attachment(path));
     let (content_type, body) = attachments::pack(&text, files.collect::<Result<_, _>>()?)
@@ -239,8 +245,9 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
     for word in words.iter().filter(|word| *word != "-") {
         if let Some(mark) = word.chars().next().filter(|first| "!#".contains(*first)) {
             return Err(
-                CliError::usage(format!("{word:?} is no address")).hint(format!(
-                    "{mark} is a word of the shell; send takes names: mailctl send {}",
+                CliError::usage(tr!("{} is no address", format!("{:?}", word))).hint(tr!(
+                    "{} is a word of the shell; send takes names: mailctl send {}",
+                    mark,
                     &word[1..]
                 )),
             );
@@ -251,7 +258,7 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
         }
     }
     if to.is_empty() {
-        return Err(CliError::usage("send to whom?").hint("mailctl send bob -b TEXT"));
+        return Err(CliError::usage(tr!("send to whom?")).hint(tr!("mailctl send bob -b TEXT")));
     }
     Ok((to, words.iter().any(|word| word == "-")))
 }
@@ -262,16 +269,19 @@ fn body(args: &Content, from_stdin: bool) -> Result<Vec<u8>, CliError> {
         (None, Some(path), false) if path != Path::new("-") => read_file(path),
         (None, None, true) | (None, Some(_), false) => read_all(std::io::stdin(), "stdin"),
         (None, None, false) if !args.attach.is_empty() => Ok(Vec::new()),
-        (None, None, false) => Err(CliError::usage("send what?")
-            .hint("give the body with -b TEXT or -f FILE, or `-` to read it from stdin")),
-        _ => Err(CliError::usage("one body only: -b TEXT, -f FILE or `-`")),
+        (None, None, false) => Err(CliError::usage(tr!("send what?")).hint(tr!(
+            "give the body with -b TEXT or -f FILE, or `-` to read it from stdin"
+        ))),
+        _ => Err(CliError::usage(tr!(
+            "one body only: -b TEXT, -f FILE or `-`"
+        ))),
     }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     let name = path.display().to_string();
     let file = std::fs::File::open(path)
-        .map_err(|e| CliError::new("io", exit::IO, format!("cannot read {name}: {e}")))?;
+        .map_err(|e| CliError::new("io", exit::IO, tr!("cannot read {}: {}", name, e)))?;
     read_all(file, &name)
 }
 
@@ -280,7 +290,7 @@ fn read_all(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     let mut body = Vec::new();
     from.take(BODY_BYTES_CEILING + 1)
         .read_to_end(&mut body)
-        .map_err(|e| CliError::io(&format!("read {name}"), &e))?;
+        .map_err(|e| CliError::io(&tr!("read {}", name), &e))?;
     within_any_limit(body, name)
 }
 
@@ -290,7 +300,7 @@ pub(super) fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, Cli
         return Err(CliError::new(
             "too_large",
             exit::DATA,
-            format!("{name} is larger than any server takes (25 MiB)"),
+            tr!("{} is larger than any server takes (25 MiB)", name),
         ));
     }
     Ok(body)

@@ -1,5 +1,6 @@
 //! The desk at which a mail is written: this terminal, the editor of who sits at it, and his files.
 
+use crate::cli::i18n::tr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -91,7 +92,7 @@ fn readable(path: &Path) -> Result<u64, String> {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
+    tr!("cannot read {}: {}", path.display(), error)
 }
 
 /// Has a text edited in a file beside `place`, which only its owner can read and which goes afterwards.
@@ -135,9 +136,11 @@ fn run_editor(path: &Path, interruptible: &AtomicBool) -> Result<String, String>
         Ok(status) if status.success() => {
             fs::read_to_string(path).map_err(|error| cannot_read(path, &error))
         }
-        Ok(status) => Err(format!(
-            "{editor} ended with {status}; the text is as it was"
+        Ok(status) => Err(tr!(
+            "{} ended with {}; the text is as it was",
+            editor,
+            status
         )),
-        Err(error) => Err(format!("cannot run {editor}: {error}")),
+        Err(error) => Err(tr!("cannot run {}: {}", editor, error)),
     }
 }

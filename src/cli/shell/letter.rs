@@ -12,6 +12,7 @@ use super::compose::{Composed, Desk, Typed, Written, go_on};
 use super::desk;
 use super::editor::{Completion, Terminal};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::ui::Ui;
 use crate::client::home::Account;
 
@@ -29,7 +30,7 @@ pub(crate) fn write(ui: &mut Ui, account: &Account, begun: Composed) -> Result<W
         let conditional = Arc::clone(&interruptible);
         signal_hook::flag::register_conditional_default(SIGINT, conditional)
     };
-    register().map_err(|e| CliError::io("listen for signals", &e))?;
+    register().map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
     let mut at = Alone {
         terminal: Terminal::open(None)?,
         ui,

@@ -17,6 +17,7 @@ pub mod table;
 mod talk;
 pub mod words;
 
+use crate::cli::i18n::tr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,7 +159,7 @@ impl Shell<'_, '_> {
                 Typed::End => return Ok(()),
                 Typed::Failed(cause) => {
                     let cause = std::io::Error::other(cause);
-                    return Err(CliError::io("read the terminal", &cause));
+                    return Err(CliError::io(tr!("read the terminal"), &cause));
                 }
             };
             match parse::parse(&line) {
@@ -236,7 +237,7 @@ impl Shell<'_, '_> {
                 Ok(())
             }
             Written::Dropped => {
-                self.context.ui.note("nothing was sent");
+                self.context.ui.note(tr!("nothing was sent"));
                 Ok(())
             }
         }

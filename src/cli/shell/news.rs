@@ -1,5 +1,6 @@
 //! What a standing shell hears meanwhile, in one line each, printed above what is being typed.
 
+use crate::cli::i18n::tr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::Known;
@@ -128,7 +129,7 @@ impl Heard {
                 Event::Mail(mail) if is_known(&mail.envelope) => {}
                 Event::Mail(mail) if self.once.is_again(&mail.envelope) => {}
                 Event::Mail(mail) => mails.push(self.from(mail)),
-                Event::Trimmed(gone) => said.push(format!(
+                Event::Trimmed(gone) => said.push(tr!(
                     "{} to {} went unread: expired or trimmed",
                     counted(gone.count, "mail"),
                     visible(&gone.address)
@@ -165,13 +166,13 @@ impl Heard {
     /// Notes that the server is gone; says so once.
     fn lost_server(&mut self) -> Option<String> {
         let told = std::mem::replace(&mut self.down, true);
-        (!told).then(|| "the server does not answer; trying again".to_owned())
+        (!told).then(|| tr!("the server does not answer; trying again").to_owned())
     }
 
     /// Notes that the server is back; says so if it was missed.
     fn found_server(&mut self) -> Option<String> {
         let was_down = std::mem::replace(&mut self.down, false);
-        was_down.then(|| "the server is back".to_owned())
+        was_down.then(|| tr!("the server is back").to_owned())
     }
 }
 
@@ -181,7 +182,7 @@ fn announce(mails: &[Envelope], reads: &[String], width: usize) -> Vec<String> {
     }
     let to: BTreeSet<String> = mails.iter().map(|mail| visible(&mail.address)).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).take(SINGLE_MAILS).collect();
-    vec![format!(
+    vec![tr!(
         "{} to {} - refresh shows them",
         counted(mails.len() as u64, "mail"),
         to.join(", ")
