@@ -21,6 +21,8 @@ const HEADINGS: [&str; 3] = [
     tr_later!("Possible values:"),
 ];
 const USAGE: &str = tr_later!("Usage: ");
+/// In a line of usage.
+const OPTIONS: &str = tr_later!("OPTIONS");
 const MARKS: [&str; 2] = [tr_later!("[default:"), tr_later!("[env:")];
 const VALUES: [&str; 2] = [tr_later!("[possible"), tr_later!("values:")];
 
@@ -152,7 +154,8 @@ fn usage(line: &str) -> String {
         match c {
             Some(c) if c.is_ascii_uppercase() => name.push(c),
             other => {
-                said.push_str(translated(&name).unwrap_or(&name));
+                let known = if name == OPTIONS { OPTIONS } else { &name };
+                said.push_str(translated(known).unwrap_or(known));
                 name.clear();
                 said.extend(other);
             }
