@@ -115,10 +115,11 @@ fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
 /// Returns the parser's words as an error of ours: its first line is the text, its tips and the
 /// usage are the hints.
 fn usage_error(error: &clap::Error) -> CliError {
-    if i18n::language() != Language::English {
+    let is_page = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if i18n::language() != Language::English && !is_page {
         return help::mistake(error);
     }
-    let rendered = error.render().to_string();
+    let rendered = help::page(&error.render().to_string());
     let mut lines = rendered
         .lines()
         .map(str::trim)
@@ -157,7 +158,6 @@ mod tests {
             "refresh --limit many",
             "chat bob --undelivered keep",
             "chat bob carol dave",
-            "admin queue",
             "logout --yes",
             "whoami -- x",
             "outbox retry x",
