@@ -133,7 +133,10 @@ pub const PARSERS: &[Parser] = &[
     (
         "arguments",
         shell::arguments,
-        &["src/cli/args.rs:parse_timeout,parse_wait,parse_ttl,parse_from,bare"],
+        &[
+            "src/cli/args.rs:parse_timeout,parse_wait,parse_from,bare",
+            "src/cli/args/writing.rs:parse_ttl,parse_undo",
+        ],
     ),
     (
         "config_file",

@@ -89,8 +89,8 @@ pub const ROWS: &[Row<Deed>] = &[
         deed: Deed::Undo,
         usage: "undo",
         short: "take back what was done last",
-        long: "With MAILCTL_UNDO=10s in the environment the shell holds each mail back for ten seconds, and `undo` makes \
-               a draft of it again. What was sent cannot be taken back.",
+        long: "Takes back the last `mailctl rm`, or a mail that is held back: with MAILCTL_UNDO=10s in the environment the \
+               shell holds each one for ten seconds, and `undo` makes a draft of it. What was sent stays sent.",
     },
     Row {
         shape: Shape::Word(&["help", "?"]),
