@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod mailbox;
 mod writing;
 
+pub use mailbox::*;
 pub use writing::{Content, Draft, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
 
 /// Names the host where this machine is reached, for chats.
@@ -147,6 +149,14 @@ pub enum Verb {
     Receipts(Receipts),
     /// Take back what was done last: an `rm`, or a send that is held back (`send --undo`)
     Undo,
+    /// Find mails of this device's mailbox, newest first
+    Search(Search),
+    /// Write this device's mailbox to a Maildir, an mbox or JSON lines
+    Export(Exchange),
+    /// Put mail of a Maildir, an mbox or JSON lines beside the received
+    Import(Exchange),
+    /// Send a message as other systems' sendmail does: RFC 5322 on stdin
+    Sendmail(Sendmail),
     /// Join, leave and list topics; without a command, list them
     Topic {
         /// What to do
@@ -282,6 +292,25 @@ pub struct Watch {
     /// Run CMD for each mail
     #[arg(long, value_name = "CMD")]
     pub exec: Option<String>,
+    /// What to do when CMD fails
+    #[arg(
+        long,
+        value_name = "WHAT",
+        requires = "exec",
+        default_value = "continue"
+    )]
+    pub on_error: OnError,
+}
+
+/// What becomes of a `watch` whose command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// Tell it and go on with the next mail
+    Continue,
+    /// Tell it and end, with its exit code
+    Stop,
+    /// Run it again for the same mail after 1, 2, 4 and 8 seconds; when it fails still, tell it and go on
+    Retry,
 }
 
 /// `mailctl history`.
@@ -293,45 +322,6 @@ pub struct History {
     /// How many mails to go back
     #[arg(short, long, value_name = "N", default_value_t = 20)]
     pub limit: u32,
-}
-
-/// `mailctl read`.
-#[derive(Debug, Clone, Copy, PartialEq, Args)]
-pub struct Read {
-    /// The mail's number
-    #[arg(value_name = "ID")]
-    pub id: u64,
-    /// Show all that is here of the thread it is in, oldest first
-    #[arg(long)]
-    pub thread: bool,
-}
-
-/// `mailctl save`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Save {
-    /// The mail's number
-    #[arg(value_name = "ID")]
-    pub id: u64,
-    /// Which of its attachments, as `read` numbers them; all without it
-    #[arg(value_name = "N")]
-    pub numbers: Vec<usize>,
-    /// Where to; nothing there is ever overwritten
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub dir: PathBuf,
-}
-
-/// `mailctl rm`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Rm {
-    /// The mails' numbers
-    #[arg(value_name = "ID", required_unless_present = "purge")]
-    pub ids: Vec<u64>,
-    /// Remove them for good, from the trash or not; without an ID, everything in the trash
-    #[arg(long)]
-    pub purge: bool,
-    /// With --purge: do not ask
-    #[arg(short, long, requires = "purge")]
-    pub yes: bool,
 }
 
 /// `mailctl topic`.

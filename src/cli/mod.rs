@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
     // it would kill the process without a word.
     let unread = Arc::new(AtomicBool::new(false));
     drop(signal_hook::flag::register(SIGXFSZ, unread));
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words: Vec<OsString> = args::understood(std::env::args_os().collect());
     let json = words.iter().any(|word| word == "--json");
     // What programs read is the same everywhere.
     if !json {

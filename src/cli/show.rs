@@ -12,8 +12,8 @@ use super::ui::{Table, Ui};
 use super::untrusted::{Block, visible, wrapped};
 use super::{json, untrusted};
 use crate::client::attachments::{self, Attachment, Parts};
+use crate::client::mailbox::Held;
 use crate::client::receipt;
-use crate::protocol::MailId;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Trimmed};
 
 /// What stands before each line of a body.
@@ -35,13 +35,47 @@ pub fn mail_by(
     if ui.is_json() {
         return ui.object(&json::mail(envelope, body));
     }
+    let called = envelope.id.to_string();
     if receipt::is_receipt(envelope) {
         return ui.line(folded(&read_by(envelope), ui.width()));
     }
+    whole(ui, &header(envelope, addresses), &called, envelope, body)
+}
+
+/// Prints a mail of the mailbox as [`mail`] does, imported or not.
+pub fn held(ui: &mut Ui, held: &Held, envelope: &Envelope, body: &[u8]) -> Result<(), CliError> {
+    if ui.is_json() {
+        return ui.object(&json::held(held, envelope, body));
+    }
+    if !held.is_imported() {
+        return mail(ui, envelope, body);
+    }
+    let called = held.called().to_string();
+    let to: Vec<String> = envelope.to.iter().map(|to| visible(to)).collect();
+    let mut header = format!(
+        "{called}  {}  {} to {}",
+        times::human(&envelope.sent_at),
+        visible(&envelope.from),
+        to.join(", ")
+    );
+    if !envelope.subject.is_empty() {
+        header.extend([": ", &visible(&envelope.subject)]);
+    }
+    whole(ui, &header, &called, envelope, body)
+}
+
+/// Prints a mail below its header line.
+fn whole(
+    ui: &mut Ui,
+    header: &str,
+    called: &str,
+    envelope: &Envelope,
+    body: &[u8],
+) -> Result<(), CliError> {
     // One write for the whole mail: it is shown or it is not.
-    let mut text = folded(&header(envelope, addresses), ui.width());
+    let mut text = folded(header, ui.width());
     let parts = attachments::parts(envelope.id, &envelope.content_type, body);
-    let listed = attached_lines(envelope.id, &parts.attachments);
+    let listed = attached_lines(called, &parts.attachments);
     let listed = listed.iter().map(|line| folded(line, ui.width()));
     let body = body_lines(&parts, ui.width());
     for line in body.into_iter().chain(listed) {
@@ -66,7 +100,7 @@ fn read_by(envelope: &Envelope) -> String {
 }
 
 /// Lists what is attached, where no body stands.
-fn attached_lines(id: MailId, attached: &[Attachment]) -> Vec<String> {
+fn attached_lines(called: &str, attached: &[Attachment]) -> Vec<String> {
     let line = |(at, file): (usize, &Attachment)| {
         format!(
             "  [{}] {}, {}, {}",
@@ -78,7 +112,7 @@ fn attached_lines(id: MailId, attached: &[Attachment]) -> Vec<String> {
     };
     let mut lines: Vec<String> = attached.iter().enumerate().map(line).collect();
     if !lines.is_empty() {
-        lines.push(format!("  save: mailctl save {id}"));
+        lines.push(format!("  save: mailctl save {called}"));
     }
     lines
 }

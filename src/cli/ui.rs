@@ -110,6 +110,18 @@ impl Ui {
         self.put(&text)
     }
 
+    /// Writes bytes of a result as they are, to no terminal: it would obey them.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.out
+            .write_all(bytes)
+            .map_err(|error| stdout_failed(&error))
+    }
+
+    /// Makes sure that everything printed has gone out.
+    pub fn flush(&mut self) -> Result<(), CliError> {
+        self.out.flush().map_err(|error| stdout_failed(&error))
+    }
+
     /// Prints a result in the form that was asked for.
     pub fn result<T: Serialize + ?Sized>(
         &mut self,
@@ -270,6 +282,14 @@ impl Table {
                     .map(|h| h.trim_start_matches('>').to_owned())
                     .collect(),
             ],
+        }
+    }
+
+    /// Starts a table of so many columns that goes on below another one: without headings.
+    pub fn below(columns: usize) -> Self {
+        Self {
+            right: vec![false; columns],
+            rows: Vec::new(),
         }
     }
 

@@ -12,6 +12,7 @@ mod chat;
 mod client;
 mod config;
 mod lines;
+mod mailbox;
 mod shell;
 mod shown;
 mod store;
@@ -115,6 +116,18 @@ pub const PARSERS: &[Parser] = &[
         "attachments",
         shown::attachments,
         &["src/client/attachments.rs:pack,parts,whole,unpack,text_of,attachment"],
+    ),
+    ("mbox", mailbox::mbox_file, &["src/client/mbox.rs"]),
+    ("message", mailbox::message, &["src/client/message.rs"]),
+    (
+        "search_query",
+        mailbox::search_query,
+        &["src/client/search/query.rs", "src/client/search/fold.rs"],
+    ),
+    (
+        "json_lines",
+        mailbox::json_lines,
+        &["src/client/exchange.rs:json_line,all_flags,mail"],
     ),
     (
         "shell_line",

@@ -17,6 +17,7 @@ mod admin;
 mod block;
 pub(super) mod chat;
 mod draft;
+mod export;
 mod history;
 pub(super) mod invitations;
 mod invite;
@@ -31,7 +32,9 @@ pub(super) mod refresh;
 mod reply;
 mod rm;
 mod save;
+mod search;
 pub(super) mod send;
+mod sendmail;
 mod status;
 pub(super) mod topic;
 pub(super) mod undo;
@@ -64,12 +67,16 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Status(args) => status::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
-        Verb::Read(args) => read::run(context, *args),
+        Verb::Read(args) => read::run(context, args),
         Verb::Receipts(args) => receipts::run(context, *args),
         Verb::Reply(args) => reply::run(context, args),
         Verb::Save(args) => save::run(context, args),
         Verb::Rm(args) => rm::run(context, args),
         Verb::Undo => undo::run(context),
+        Verb::Search(args) => search::run(context, args),
+        Verb::Export(args) => export::export(context, args),
+        Verb::Import(args) => export::import(context, args),
+        Verb::Sendmail(args) => sendmail::run(context, args),
         Verb::Topic { verb } => topic::run(context, verb.as_ref().unwrap_or(&args::Topic::Ls)),
         Verb::Chat(args) => chat::run(context, args),
         Verb::Block(args) => block::block(context, args),

@@ -124,6 +124,16 @@ pub(crate) fn deliver(ui: &mut Ui, session: &mut Session, draft: Draft) -> Resul
     show(ui, &sent.outcomes)
 }
 
+/// Tells each recipient's refusal, and returns the first as the error.
+pub(crate) fn refusals(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
+    let refused: Vec<Outcome> = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Outcome::Refused { .. }))
+        .cloned()
+        .collect();
+    show(ui, &refused)
+}
+
 /// Shows each recipient's outcome, and returns the first refusal as the error.
 pub(crate) fn show(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
     let mut refusal: Option<&WireError> = None;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::cli::error::CliError;
-use crate::cli::json::object;
+use crate::cli::json::{self, object};
 use crate::cli::show::counted;
 use crate::cli::times;
 use crate::cli::ui::Ui;
@@ -62,11 +62,11 @@ fn take_rm_back(ui: &mut Ui, account: &Account) -> Result<(), CliError> {
         return Err(nothing());
     }
     if ui.is_json() {
-        let row = |id: &u64| object(json!({"id": id, "restored": true}));
-        return back.iter().try_for_each(|id| ui.object(&row(id)));
+        let row = |called| object(json!({"id": json::id(called), "restored": true}));
+        return back.iter().try_for_each(|called| ui.object(&row(called)));
     }
     ui.line(match back.as_slice() {
-        [id] => format!("mail {id} is back"),
+        [called] => format!("mail {called} is back"),
         back => format!("{} are back", counted(back.len() as u64, "mail")),
     })
 }
