@@ -8,6 +8,7 @@
 pub mod backup;
 mod codec;
 pub(crate) mod hostile;
+mod jump;
 mod key;
 mod kv;
 pub mod memory;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 #[cfg(test)]
 use crate::protocol::Answers;
 use crate::protocol::{LogNumber, MailId, PublicKey};
+pub(crate) use jump::Jump;
 pub use record::{
     AddressKind, AddressRecord, AddressState, BlockRecord, ChatSide, CodeRecord, CompletionRecord,
     DeviceRecord, DirectoryCounters, FullPolicy, InvitationRecord, InvitationState, LeaseRecord,
