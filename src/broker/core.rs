@@ -21,7 +21,7 @@ use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
 use super::read::Pending;
-use super::sessions::{News, Session, Sessions};
+use super::sessions::{Session, Sessions};
 use super::streams::Streams;
 use super::upkeep::Upkeep;
 use crate::limits;
@@ -38,6 +38,8 @@ pub struct Core {
     pub(super) now: Now,
     pub(super) meta: Meta,
     pub(super) mail_counters: MailCounters,
+    /// The same as they were written last.
+    counters_written: MailCounters,
     pub(super) directory: Directory,
     pub(super) logs: Logs,
     pub(super) streams: Streams,
@@ -146,6 +148,7 @@ impl Core {
             now,
             meta: snapshot.meta,
             mail_counters: snapshot.mail_counters,
+            counters_written: snapshot.mail_counters,
             directory,
             logs: Logs::restore(snapshot.logs),
             streams: Streams::restore(snapshot.streams, snapshot.completions),
@@ -272,7 +275,6 @@ impl Core {
             seen_wall_ms: self.now.wall_ms,
             since_wall_ms: self.now.wall_ms,
             staging: None,
-            news: News::default(),
         });
     }
 
@@ -369,7 +371,7 @@ impl Core {
     ) -> Ruling {
         self.may_ask_to_read(call, &request)?;
         match request {
-            Request::Heartbeat(beat) => Ok(self.heartbeat(call, who, &beat)),
+            Request::Heartbeat(beat) => Ok(self.heartbeat(who, &beat)),
             Request::Logs(logs) => Ok(self.more_logs(who, logs.after)),
             Request::Send(send) => self.send(who, &send, body),
             Request::Part(part) => self.part(who, &part, body),
@@ -474,8 +476,19 @@ impl Core {
         self.tickets.parked.push_back((Ticket::MAX, output));
     }
 
+    /// Takes the next number of what a reader of a log must hear of: a mail, or another change of the log's row.
+    pub(super) fn take_number(&mut self) -> MailId {
+        self.mail_counters.mail += 1;
+        self.mail_counters.mail
+    }
+
     /// Closes an input: its changes become a commit, and what it tells waits for the last commit.
     fn finish(&mut self) {
+        if self.mail_counters != self.counters_written {
+            self.counters_written = self.mail_counters;
+            self.changes
+                .push(Change::PutMailCounters(self.mail_counters));
+        }
         if !self.changes.is_empty() {
             let ticket = self.next_ticket();
             self.tickets.issued = ticket;

@@ -127,12 +127,6 @@ impl Core {
                 }
             });
         }
-        if outcomes
-            .iter()
-            .any(|(_, recorded)| matches!(recorded, RecordedOutcome::Sent { .. }))
-        {
-            self.put_mail_counters();
-        }
         outcomes
     }
 
@@ -227,8 +221,7 @@ impl Core {
         body: &Frame,
         message: Option<MailId>,
     ) -> MailId {
-        self.mail_counters.mail += 1;
-        let id = self.mail_counters.mail;
+        let id = self.take_number();
         let size = body.len() as u64;
         let (before, head) = self.logs.append(log, id, size);
         let record = MailRecord {
@@ -338,11 +331,6 @@ impl Core {
         };
         self.streams
             .complete(send.stream, send.number, record, &mut self.changes);
-    }
-
-    pub(super) fn put_mail_counters(&mut self) {
-        self.changes
-            .push(Change::PutMailCounters(self.mail_counters));
     }
 
     /// Takes a part of a body that is too large for one frame.
