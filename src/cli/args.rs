@@ -309,7 +309,7 @@ pub enum OnError {
     Continue,
     /// Tell it and end, with its exit code
     Stop,
-    /// Run it again for the same mail after 1, 2, 4 and 8 seconds; when it fails still, tell it and go on
+    /// Run it again after 1, 2, 4 and 8 seconds; then tell it and go on
     Retry,
 }
 

@@ -234,7 +234,7 @@ mod tests {
         let json = crate::cli::untrusted::to_json(&error.to_json()).unwrap();
         assert_eq!(
             json,
-            r#"{"v":1,"error":{"code":"no_such_address","text":"no \u202ebbo","retryable":false,"ref":null,"hints":[tr_later!("topics: mailctl topic ls")]}}"#
+            r#"{"v":1,"error":{"code":"no_such_address","text":"no \u202ebbo","retryable":false,"ref":null,"hints":["topics: mailctl topic ls"]}}"#
         );
     }
 

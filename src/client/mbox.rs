@@ -263,11 +263,11 @@ mod tests {
     #[test]
     fn an_mbox_of_others_is_read() {
         let mbox = b"From a@b Mon Nov 30 12:00:00 2026\nStatus: RO\nSubject: 1\nX-Status: AF\n\n>From here\n>>From there\n\n\
-            From b@c Mon Nov 30 12:00:00 2026\r\nSubject: 2\r\n\r\nFrom inside, no empty line before\r\n";
+            From b@c Mon Nov 30 12:00:00 2026\r\nSubject: 2\r\n\r\nx\r\nFrom inside, no empty line before\r\n";
         let read = read(mbox);
         assert_eq!(read[0].bytes, b"Subject: 1\n\nFrom here\n>From there\n");
         assert_eq!(read[0].flags.to_string(), "FRS");
-        let second = b"Subject: 2\r\n\r\nFrom inside, no empty line before\r\n";
+        let second = b"Subject: 2\r\n\r\nx\r\nFrom inside, no empty line before\r\n";
         assert_eq!(read[1].bytes, second);
         assert_eq!(read[1].flags, Flags::default());
     }

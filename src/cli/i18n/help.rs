@@ -27,9 +27,10 @@ const MARKS: [&str; 2] = [tr_later!("[default:"), tr_later!("[env:")];
 const VALUES: [&str; 2] = [tr_later!("[possible"), tr_later!("values:")];
 
 /// What clap has in pages, by name: not among the texts of `args`.
-const OWN: [&str; 4] = [
+const OWN: [&str; 5] = [
     tr_later!("Print help"),
     tr_later!("Print help (see more with '--help')"),
+    tr_later!("Print help (see a summary with '-h')"),
     tr_later!("Print version"),
     tr_later!("Print this message or the help of the given subcommand(s)"),
 ];
@@ -96,6 +97,9 @@ fn help(command: Command, say: &mut dyn FnMut(&str) -> Option<&'static str>) -> 
 fn option(mut arg: Arg, say: &mut dyn FnMut(&str) -> Option<&'static str>) -> Arg {
     if let Some(said) = plain(arg.get_help()).and_then(|text| say(&text)) {
         arg = arg.help(said);
+    }
+    if let Some(said) = plain(arg.get_long_help()).and_then(|text| say(&text)) {
+        arg = arg.long_help(said);
     }
     if let Some(said) = arg.get_help_heading().and_then(&mut *say) {
         arg = arg.help_heading(said);
@@ -169,9 +173,11 @@ fn marks(line: &str) -> String {
     // `- mail: what that value does`
     if let Some((name, what)) = line.split_once(": ")
         && name.trim_start().starts_with("- ")
-        && let Some(said) = translated(what)
+        && let Some(said) = translated(what.trim_start())
     {
-        return format!("{name}: {said}");
+        // Names of several lengths stand above each other.
+        let gap = &what[..what.len() - what.trim_start().len()];
+        return format!("{name}: {gap}{said}");
     }
     let mut line = line.to_owned();
     for mark in MARKS {

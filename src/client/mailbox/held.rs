@@ -367,7 +367,7 @@ mod tests {
             "", "i", "i3f2", "ixyzw", "x", "-1", "i3f2a-0", "i3f2a-", "3f2a9c",
         ] {
             let read = text.parse::<Called>();
-            assert_eq!(read.is_ok(), text == "i3f2", "{text}: {read:?}");
+            assert_eq!(read, Err(NotCalled), "{text}");
         }
     }
 
