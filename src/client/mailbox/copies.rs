@@ -199,7 +199,9 @@ mod tests {
     fn with(mails: &[Mail]) -> (tempfile::TempDir, Mailbox) {
         let folder = tempfile::tempdir().unwrap();
         let mailbox = Mailbox::open(folder.path(), "srv").unwrap();
-        mails.iter().for_each(|mail| store(&mailbox, mail));
+        for mail in mails {
+            store(&mailbox, mail);
+        }
         (folder, mailbox)
     }
 
