@@ -85,10 +85,10 @@ fn main() -> Result<(), Failure> {
     let mut back: Vec<Vec<u8>> = mbox::Reader::new(BufReader::new(File::open(at("out.mbox"))?))
         .map(|message| message.map(|message| message.bytes))
         .collect::<Result<_, _>>()?;
-    let mut gone_out = messages;
+    let mut sent = messages;
     back.sort();
-    gone_out.sort();
-    assert!(back == gone_out, "every byte comes back");
+    sent.sort();
+    assert!(back == sent, "every byte comes back");
 
     to_maildir(&mailbox, &held, &at("maildir"))?;
     searches(&mailbox)

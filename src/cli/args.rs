@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod mailbox;
+use super::ui::{Colours, Look};
 mod writing;
 
 pub use mailbox::*;
@@ -44,6 +45,15 @@ pub struct Cli {
     /// What to do; the shell when absent.
     #[command(subcommand)]
     pub verb: Option<Verb>,
+}
+
+/// A line of the shell that is a verb with its arguments.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(no_binary_name = true, disable_help_subcommand = true)]
+pub struct Line {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
 }
 
 /// Options that stand before or after the verb.
@@ -88,6 +98,29 @@ pub struct Globals {
     /// Never ask anything
     #[arg(long, global = true, overrides_with = "no_input")]
     pub no_input: bool,
+    /// When to use colours (`NO_COLOR` is heeded too)
+    #[arg(
+        long,
+        global = true,
+        overrides_with = "color",
+        value_name = "WHEN",
+        default_value = "auto",
+        hide = true
+    )]
+    pub color: Colours,
+    /// Lines one below the other and nothing else, for who has the screen read out (also
+    /// `MAILCTL_PLAIN=1`)
+    #[arg(long, global = true, overrides_with = "plain", hide = true)]
+    pub plain: bool,
+    /// Read the passphrase of your key from the first line of this file, which only you can read (`-`: of
+    /// stdin). At a terminal you are asked for it
+    #[arg(
+        long,
+        global = true,
+        overrides_with = "passphrase_file",
+        value_name = "FILE|-"
+    )]
+    pub passphrase_file: Option<PathBuf>,
     /// How long a verb that ends by itself may take, in seconds
     #[arg(
         long,
@@ -98,6 +131,17 @@ pub struct Globals {
         value_parser = parse_timeout
     )]
     pub timeout: Duration,
+}
+
+impl Globals {
+    /// Returns how output is to look.
+    pub fn look(&self) -> Look {
+        let look = Look {
+            colours: self.color,
+            plain: self.plain,
+        };
+        look.of_environment()
+    }
 }
 
 /// Every verb.
@@ -111,7 +155,21 @@ pub enum Verb {
     Use(Use),
     /// Show who you are, and where
     Whoami,
-    /// Make a code with which somebody can join, once, within 24 hours
+    /// Show who is online, or was seen when; all, or these users
+    Who(Who),
+    /// List, name and remove the devices that are you; without a command, list them
+    Device {
+        /// What to do
+        #[command(subcommand)]
+        verb: Option<Device>,
+    },
+    /// Look after the key that is this device
+    #[command(subcommand)]
+    Key(Key),
+    /// Remove your account for good
+    #[command(subcommand)]
+    Account(AccountDeed),
+    /// Make a code with which somebody can join, once, within 24 hours; list and take back open ones
     Invite(Invite),
     /// Join a server, or add this device to your user, with a code from `invite`
     Join(Join),
@@ -182,6 +240,95 @@ pub struct Login {
     /// Join this topic too (`lab/*` for all under one); may be given several times
     #[arg(short, long = "topic", value_name = "T")]
     pub topics: Vec<String>,
+    /// How you call this device, if it is new; the name of this machine, without it
+    #[arg(long, value_name = "NAME")]
+    pub device_name: Option<String>,
+}
+
+/// `mailctl who`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Who {
+    /// Whom to ask for; everybody, without
+    #[arg(value_name = "USER", conflicts_with_all = ["hide", "show"])]
+    pub users: Vec<String>,
+    /// From now on, show nobody that and when you are here
+    #[arg(long, conflicts_with = "show")]
+    pub hide: bool,
+    /// Show it again
+    #[arg(long)]
+    pub show: bool,
+}
+
+/// `mailctl device`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Device {
+    /// List your devices
+    Ls,
+    /// Remove another of your devices: from then on its key is worth nothing
+    Rm(DeviceRm),
+    /// Give a device another name
+    Rename(DeviceRename),
+}
+
+/// `mailctl device rm`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct DeviceRm {
+    /// The device's number in `device ls`
+    #[arg(value_name = "N")]
+    pub device: u64,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `mailctl device rename`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct DeviceRename {
+    /// The device's number in `device ls`
+    #[arg(value_name = "N")]
+    pub device: u64,
+    /// Its new name, at most 64 bytes
+    pub name: String,
+}
+
+/// `mailctl key`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Key {
+    /// Show its fingerprint, and where and how it lies
+    Show,
+    /// Put it under a passphrase, or under another one
+    Protect(KeyProtect),
+    /// Take the passphrase off
+    Unprotect,
+    /// Take another key pair for this device; the old one is worth nothing afterwards
+    Rotate,
+}
+
+/// `mailctl key protect`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct KeyProtect {
+    /// Read the new passphrase from the first line of this file; at a terminal you are asked for it
+    #[arg(long, value_name = "FILE|-")]
+    pub new_passphrase_file: Option<PathBuf>,
+}
+
+/// `mailctl account`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AccountDeed {
+    /// Remove yourself from the server, with your mail, devices and subscriptions, and from this machine.
+    /// Nobody can take your name afterwards
+    Rm(AccountRm),
+}
+
+/// `mailctl account rm`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AccountRm {
+    /// Go without a copy of your mail; keep one first where you want it
+    #[arg(long, required = true)]
+    pub no_export: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// `mailctl logout`.
@@ -204,12 +351,39 @@ pub struct Use {
 
 /// `mailctl invite`.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    subcommand_value_name = "DEED",
+    subcommand_help_heading = "Deeds",
+    override_usage = "mailctl invite [OPTIONS] [USER]\n       mailctl invite ls\n       mailctl invite rm ID..."
+)]
 pub struct Invite {
+    /// What to do with invitations that nobody has used
+    #[command(subcommand)]
+    pub deed: Option<InviteDeed>,
     /// The name the new user must take; any, without it
     pub user: Option<String>,
     /// For a further device of yourself (of USER, if you are an administrator)
     #[arg(long)]
     pub device: bool,
+}
+
+/// What to do with invitations that nobody has used.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum InviteDeed {
+    /// List them
+    Ls,
+    /// Take them back
+    Rm(InviteRm),
+}
+
+/// `mailctl invite rm`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct InviteRm {
+    /// Which, as `invite ls` names them
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
 }
 
 /// `mailctl join`.
@@ -220,6 +394,9 @@ pub struct Join {
     pub code: String,
     /// Your name, where the code does not fix it
     pub user: Option<String>,
+    /// How you call this device; the name of this machine, without it
+    #[arg(long, value_name = "NAME")]
+    pub device_name: Option<String>,
 }
 
 /// `mailctl outbox`.
@@ -680,6 +857,11 @@ mod tests {
             "chat bob --wait 0",
             "chat bob --busy",
             "unblock",
+            "who --hide --show",
+            "who bob --hide",
+            "device rm",
+            "account rm",
+            "invite rm",
             "frefresh",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -5,6 +5,7 @@
 //!   home.json                          the default account
 //!   <server key, hex>/<user>/
 //!     key                              the device's CURVE key pair, 0600
+//!     key.next                         the one that takes its place, while `rotate` is at work or was cut off
 //!     account.json                     where the server is
 //!     outbox/   mail/   marks.json     see `outbox` and `mailbox`
 //! ```
@@ -13,6 +14,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +23,18 @@ use super::mailbox::Mailbox;
 use super::outbox::Outbox;
 use super::receipt;
 use super::shown::Shown;
-use crate::auth::keys::{KeyError, KeyPair};
+use crate::auth::keys::{KeyError, KeyPair, Stored};
+use crate::auth::seal::{Passphrase, RANDOM_BYTES, Sealed};
 use crate::protocol::PublicKey;
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 use crate::protocol::url::{ServerUrl, UrlError};
+
+/// The file of a device's key.
+const KEY: &str = "key";
+
+/// The file of the key that takes its place.
+const NEXT_KEY: &str = "key.next";
 
 /// Why the home does not hold what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +181,16 @@ pub struct Account {
     folder: PathBuf,
     user: UserName,
     place: Place,
-    keys: KeyPair,
+    keys: Keys,
+}
+
+/// This device's key, as far as it is at hand.
+#[derive(Debug, Clone)]
+enum Keys {
+    /// Ready, with the passphrase that its file is under: a key that takes its place goes under the same.
+    Open(KeyPair, Option<Arc<Passphrase>>),
+    /// Under a passphrase that nobody has given yet.
+    Locked(Sealed),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -289,7 +307,12 @@ impl Home {
         let _lock = self.lock()?;
         let folder = self.folder(&place.url.key, user);
         files::make_folder(&folder)?;
-        let keys = KeyPair::load_or_create(&folder.join("key"))?;
+        let keys = match Stored::load(&folder.join(KEY)) {
+            Err(error) if error.is_missing() => {
+                Stored::Open(KeyPair::load_or_create(&folder.join(KEY))?)
+            }
+            loaded => loaded?,
+        };
         let confirmed = self
             .load(&place.url.key, user)?
             .is_some_and(|(_, confirmed)| confirmed);
@@ -297,7 +320,7 @@ impl Home {
             folder,
             user: user.clone(),
             place: place.clone(),
-            keys,
+            keys: keys.into(),
         };
         account.save(confirmed)?;
         Ok(account)
@@ -357,7 +380,7 @@ impl Home {
         };
         let url = ServerUrl::parse(&file.url).map_err(|source| HomeError::Url { path, source })?;
         let account = Account {
-            keys: KeyPair::load(&folder.join("key"))?,
+            keys: Stored::load(&folder.join(KEY))?.into(),
             folder,
             user: user.clone(),
             place: Place {
@@ -402,9 +425,107 @@ impl Account {
         self
     }
 
-    /// Returns this device's key pair.
-    pub fn keys(&self) -> &KeyPair {
-        &self.keys
+    /// Returns this device's key pair; an error when it is under a passphrase and [`Account::unlocked`] was not asked.
+    pub fn keys(&self) -> Result<&KeyPair, KeyError> {
+        match &self.keys {
+            Keys::Open(pair, _) => Ok(pair),
+            Keys::Locked(_) => Err(KeyError::Locked {
+                path: self.key_file(),
+            }),
+        }
+    }
+
+    /// Returns the public half of this device's key.
+    pub fn public_key(&self) -> &PublicKey {
+        match &self.keys {
+            Keys::Open(pair, _) => &pair.public,
+            Keys::Locked(sealed) => &sealed.public,
+        }
+    }
+
+    /// Returns the file of this device's key.
+    pub fn key_file(&self) -> PathBuf {
+        self.folder.join(KEY)
+    }
+
+    /// Says whether the key needs its passphrase before it is of use.
+    pub fn is_locked(&self) -> bool {
+        matches!(self.keys, Keys::Locked(_))
+    }
+
+    /// Says whether the key's file is under a passphrase.
+    pub fn is_protected(&self) -> bool {
+        !matches!(self.keys, Keys::Open(_, None))
+    }
+
+    /// Returns the same account with its key ready for use.
+    pub fn unlocked(&self, passphrase: impl Into<Arc<Passphrase>>) -> Result<Self, KeyError> {
+        let passphrase = passphrase.into();
+        let Keys::Locked(sealed) = &self.keys else {
+            return Ok(self.clone());
+        };
+        let pair = self.open(&self.key_file(), sealed, &passphrase)?;
+        Ok(Self {
+            keys: Keys::Open(pair, Some(passphrase)),
+            ..self.clone()
+        })
+    }
+
+    /// Puts this device's key under a passphrase, or under none. The account must be unlocked.
+    pub fn protect(&self, passphrase: Option<Passphrase>) -> Result<Self, HomeError> {
+        let _lock = self.lock_key()?;
+        let passphrase = passphrase.map(Arc::new);
+        // What was to take the key's place may do so yet.
+        for path in [self.folder.join(NEXT_KEY), self.key_file()] {
+            let Some(pair) = self.read(&path)? else {
+                continue;
+            };
+            stored(&pair, passphrase.as_deref(), &path)?.replace(&path)?;
+        }
+        Ok(Self {
+            keys: Keys::Open(self.keys()?.clone(), passphrase),
+            ..self.clone()
+        })
+    }
+
+    /// Reads a key of this device with the passphrase of its own; nothing when there is no such file.
+    fn read(&self, path: &Path) -> Result<Option<KeyPair>, KeyError> {
+        match Stored::load(path) {
+            Err(error) if error.is_missing() => Ok(None),
+            Ok(Stored::Open(pair)) => Ok(Some(pair)),
+            Ok(Stored::Sealed(sealed)) => match self.passphrase() {
+                Some(passphrase) => self.open(path, &sealed, passphrase).map(Some),
+                None => Err(KeyError::Locked {
+                    path: path.to_owned(),
+                }),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(
+        &self,
+        path: &Path,
+        sealed: &Sealed,
+        passphrase: &Passphrase,
+    ) -> Result<KeyPair, KeyError> {
+        // The usual case of a standing program: its own key is at hand.
+        if let Keys::Open(pair, _) = &self.keys
+            && pair.public == sealed.public
+        {
+            return Ok(pair.clone());
+        }
+        sealed.open(passphrase).map_err(|source| KeyError::Shut {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    fn passphrase(&self) -> Option<&Passphrase> {
+        match &self.keys {
+            Keys::Open(_, passphrase) => passphrase.as_deref(),
+            Keys::Locked(_) => None,
+        }
     }
 
     /// Returns where the server was when the account was loaded.
@@ -442,6 +563,63 @@ impl Account {
         receipt::set_policy(&self.folder, policy)
     }
 
+    /// Returns the accounts that this one may be by now: with the key on disk, where another process has put a new one
+    /// there, and with the key that was to take its place.
+    pub(super) fn others(&self) -> Result<Vec<Self>, KeyError> {
+        let mut found = Vec::new();
+        for path in [self.key_file(), self.folder.join(NEXT_KEY)] {
+            let keys = self.read(&path)?;
+            let other = keys.filter(|keys| keys.public != *self.public_key());
+            found.extend(other.map(|keys| self.with(keys)));
+        }
+        Ok(found)
+    }
+
+    /// Returns this account with the key that takes the place of its own: made, and on disk beside it, before
+    /// anybody hears of it.
+    pub(super) fn next(&self) -> Result<Self, KeyError> {
+        let path = self.folder.join(NEXT_KEY);
+        let next = if let Some(next) = self.read(&path)? {
+            next
+        } else {
+            let next = KeyPair::generate()?;
+            stored(&next, self.passphrase(), &path)?.save_new(&path)?;
+            next
+        };
+        Ok(self.with(next))
+    }
+
+    /// Puts this account's key, which the server knows as the device's, in the place of the old one. The old one is
+    /// worth nothing any more.
+    pub(super) fn settle_key(&self) -> Result<(), HomeError> {
+        let next = self.folder.join(NEXT_KEY);
+        match Stored::load(&next) {
+            Ok(keys) if keys.public() == self.public_key() => {}
+            Err(error) if !error.is_missing() => return Err(error.into()),
+            // Another process was faster.
+            _ => return Ok(()),
+        }
+        let key = self.folder.join(KEY);
+        fs::rename(&next, &key).map_err(failed("replace", &key))?;
+        Ok(files::sync_folder(&self.folder)?)
+    }
+
+    /// Takes the lock of whoever changes the key.
+    pub(super) fn lock_key(&self) -> Result<File, FileError> {
+        files::lock(&self.folder.join("key.lock"))
+    }
+
+    fn with(&self, keys: KeyPair) -> Self {
+        let passphrase = match &self.keys {
+            Keys::Open(_, passphrase) => passphrase.clone(),
+            Keys::Locked(_) => None,
+        };
+        Self {
+            keys: Keys::Open(keys, passphrase),
+            ..self.clone()
+        }
+    }
+
     /// Returns how often this device was logged out: a standing session that finds another number than
     /// at its start was ended on purpose and stays so.
     pub fn logouts(&self) -> Result<u64, FileError> {
@@ -475,6 +653,37 @@ impl Account {
         };
         files::replace_json(&self.folder.join("account.json"), &file)
     }
+}
+
+impl From<Stored> for Keys {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Open(pair) => Self::Open(pair, None),
+            Stored::Sealed(sealed) => Self::Locked(sealed),
+        }
+    }
+}
+
+/// Returns what the file at `path` is to hold of a key.
+fn stored(
+    keys: &KeyPair,
+    passphrase: Option<&Passphrase>,
+    path: &Path,
+) -> Result<Stored, KeyError> {
+    let Some(passphrase) = passphrase else {
+        return Ok(Stored::Open(keys.clone()));
+    };
+    let mut random = [0; RANDOM_BYTES];
+    getrandom::fill(&mut random).map_err(|error| KeyError::Io {
+        deed: "write",
+        path: path.to_owned(),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    let sealed = Sealed::seal(keys, passphrase, &random).map_err(|source| KeyError::Shut {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Stored::Sealed(sealed))
 }
 
 fn default_root() -> Result<PathBuf, HomeError> {
@@ -559,13 +768,54 @@ mod tests {
         ));
     }
 
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text.to_owned().into())
+    }
+
+    #[test]
+    fn a_key_under_a_passphrase_is_of_use_to_who_knows_it() {
+        let (_folder, home) = home();
+        let ana = login(&home, 1, "ana");
+        let pair = ana.keys().unwrap().clone();
+        let sealed = ana.protect(Some(passphrase("one two three"))).unwrap();
+        assert!(sealed.is_protected() && !sealed.is_locked());
+        let read = home.account(None, None).unwrap();
+        assert!(read.is_protected() && read.is_locked());
+        assert_eq!(*read.public_key(), pair.public);
+        assert!(matches!(read.keys(), Err(KeyError::Locked { .. })));
+        assert!(matches!(
+            read.protect(None),
+            Err(HomeError::Key(KeyError::Locked { .. }))
+        ));
+        assert!(matches!(
+            read.unlocked(passphrase("one two four")),
+            Err(KeyError::Shut { .. })
+        ));
+        let again = home.create_account(&place(1, 1), &user("ana")).unwrap();
+        assert!(again.is_locked(), "a login makes no new key");
+        let open = read.unlocked(passphrase("one two three")).unwrap();
+        assert_eq!(open.keys().unwrap().secret(), pair.secret());
+        // The key that takes its place is under the same passphrase.
+        let next = open.next().unwrap();
+        next.settle_key().unwrap();
+        let read = home.account(None, None).unwrap();
+        assert_eq!(read.public_key(), next.public_key());
+        let open = read.unlocked(passphrase("one two three")).unwrap();
+        let mode = fs::metadata(open.key_file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        open.protect(None).unwrap();
+        let read = home.account(None, None).unwrap();
+        assert!(!read.is_protected());
+        assert_eq!(read.keys().unwrap().secret(), next.keys().unwrap().secret());
+    }
+
     #[test]
     fn a_login_that_was_refused_does_not_count() {
         let (_folder, home) = home();
         let refused = home.create_account(&place(1, 1), &user("ana")).unwrap();
         assert!(home.accounts().unwrap().is_empty());
         let again = home.create_account(&place(1, 1), &user("ana")).unwrap();
-        assert_eq!(refused.keys().public, again.keys().public, "its key stays");
+        assert_eq!(refused.public_key(), again.public_key(), "its key stays");
         assert!(home.confirm(&again).unwrap());
         let moved = home.create_account(&place(1, 2), &user("ana")).unwrap();
         assert_eq!(home.accounts().unwrap().len(), 1, "still logged in");

@@ -28,7 +28,7 @@ const STREAM: &str = "-";
 
 /// Runs `export`.
 pub(crate) fn export(context: &mut Context<'_>, args: &Exchange) -> Result<(), CliError> {
-    let mailbox = context.account()?.mailbox()?;
+    let mailbox = context.account_as_it_lies()?.mailbox()?;
     let mut mails = mailbox.held()?;
     mails.retain(|held| !held.flags().has(Flags::TRASHED));
     mails.sort_by_cached_key(Held::order);
@@ -51,7 +51,7 @@ pub(crate) fn export(context: &mut Context<'_>, args: &Exchange) -> Result<(), C
 
 /// Runs `import`.
 pub(crate) fn import(context: &mut Context<'_>, args: &Exchange) -> Result<(), CliError> {
-    let mailbox = context.account()?.mailbox()?;
+    let mailbox = context.account_as_it_lies()?.mailbox()?;
     let ui = &mut *context.ui;
     let count = match args.form {
         Form::Maildir => from_maildir(ui, &mailbox, &args.path)?,

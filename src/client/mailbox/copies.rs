@@ -199,9 +199,7 @@ mod tests {
     fn with(mails: &[Mail]) -> (tempfile::TempDir, Mailbox) {
         let folder = tempfile::tempdir().unwrap();
         let mailbox = Mailbox::open(folder.path(), "srv").unwrap();
-        for mail in mails {
-            store(&mailbox, mail);
-        }
+        mails.iter().for_each(|mail| store(&mailbox, mail));
         (folder, mailbox)
     }
 
