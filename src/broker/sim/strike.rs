@@ -40,9 +40,6 @@ impl Sim {
                 _ => self.deafen(),
             }
         }
-        if self.rng.below(1_000) < self.mix.copies {
-            self.copy_or_go_back();
-        }
         match self.rng.below(1_000) {
             0..=4 => {
                 let device = self.rng.index(self.devices.len());
@@ -146,7 +143,7 @@ impl Sim {
     }
 
     /// What the process held is gone. Returns whether there was one.
-    pub(super) fn end_process(&mut self) -> bool {
+    fn end_process(&mut self) -> bool {
         let was_there = self.core.take().is_some();
         if was_there {
             self.life += 1;
