@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt;
-
 use common::client::RawClient;
 use common::ctl::Ctl;
 use common::hostile::{HOSTILE, assert_terminal_inert};
@@ -214,92 +212,6 @@ fn a_server_that_goes_and_comes_is_said_once_each() {
     terminal.type_line("quit");
     assert_eq!(terminal.ends().code(), Some(0));
     assert!(terminal.is_sane());
-}
-
-#[test]
-fn ctrl_c_ends_the_word_and_not_the_shell() {
-    let server = Server::start();
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let ana = Ctl::new(&server, &folder.path().join("ana"));
-    ana.ok(&["login", "ana", "--topic", "news"]);
-    let mut terminal = Terminal::shell(&ana);
-    terminal.sees("ana> ");
-    // A server that hangs: what was tried is in doubt.
-    server.signal(Signal::STOP);
-    terminal.type_line("@news are you there?");
-    common::eventually("it is on its way", || {
-        let listed = ana.ok(&["outbox", "--json"]).objects();
-        (listed.first()?["state"] == "sending").then_some(())
-    });
-    common::eventually("it is ended", || {
-        terminal.signal(Signal::INT);
-        (terminal.count("error[in_doubt]") > 0).then_some(())
-    });
-    terminal.sees("error[in_doubt]: in doubt: kept in the outbox as ");
-    terminal.sees("ana> ");
-    terminal.type_line("refresh");
-    common::eventually("it is ended", || {
-        terminal.signal(Signal::INT);
-        (terminal.count("error[interrupted]") > 0).then_some(())
-    });
-    terminal.sees("error[interrupted]");
-    terminal.sees("ana> ");
-    // At the prompt it drops the line.
-    terminal.press("@news dropped");
-    terminal.sees("dropped");
-    terminal.press(INTERRUPT);
-    terminal.sees("ana> ");
-    // What was in doubt settles by itself, once.
-    server.signal(Signal::CONT);
-    asks(&mut terminal, "!news", "joined news");
-    terminal.type_line("quit");
-    assert_eq!(terminal.ends().code(), Some(0));
-    let mails = ana.ok(&["history", "news", "--json"]).objects();
-    assert_eq!(mails.len(), 1, "{mails:?}");
-    assert!(ana.ok(&["outbox", "--json"]).objects().is_empty());
-}
-
-#[test]
-fn verbs_are_words_with_the_same_arguments() {
-    let server = Server::start();
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let ana = Ctl::new(&server, &folder.path().join("ana"));
-    ana.ok(&["login", "ana", "--topic", "news"]);
-    let file = folder.path().join("my notes.txt");
-    std::fs::write(&file, "noted").expect("a file");
-    ana.ok(&[
-        "send",
-        "news",
-        "-s",
-        "files",
-        "-b",
-        "see",
-        "-a",
-        &file.display().to_string(),
-    ]);
-    let mut terminal = Terminal::shell(&ana);
-    terminal.sees("1 mail waiting; topics: news");
-    terminal.sees("ana> ");
-    asks(&mut terminal, "read 1", "error[no_such_mail]");
-    asks(&mut terminal, "history news", "[1] my notes.txt");
-    asks(&mut terminal, "refresh", "[1] my notes.txt");
-    asks(&mut terminal, "read 1", "ana to news: files");
-    let into = folder.path().display();
-    asks(
-        &mut terminal,
-        &format!("save 1 --dir '{into}'"),
-        "my notes (2).txt",
-    );
-    asks(&mut terminal, "rm 1", "to the trash");
-    asks(&mut terminal, "read 1", "in the trash");
-    asks(&mut terminal, "undo", "mail 1 is back");
-    asks(&mut terminal, "topics", "news   yes");
-    asks(&mut terminal, "outbox", "the outbox is empty");
-    asks(&mut terminal, "outbox rm 7", "error[no_such_entry]");
-    asks(&mut terminal, "read x", "it is written `read N`");
-    asks(&mut terminal, "send bob hi", "`@name text` sends");
-    let history = std::fs::metadata(ana.home().join("history")).expect("a history");
-    assert_eq!(history.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::budget::Origin;
 use super::core::{Call, Core, Ruling, done, not_registered, told};
 use super::io::Registration;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError, refusal};
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::UserName;
 use crate::protocol::{FEATURES, LogNumber, MAGIC, VERSION, VERSION_OLDEST, reply, request, time};
 use crate::store::{
@@ -23,20 +23,18 @@ impl Core {
     pub(super) fn hello(&mut self, call: &Call, hello: &request::Hello) -> Ruling {
         let (oldest, newest) = hello.versions;
         if hello.magic != MAGIC {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::BadRequest,
-                "hello says the magic word first"
+                "hello says the magic word first",
             ));
         }
         if oldest > VERSION || newest < VERSION_OLDEST {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::VersionMismatch,
-                "this server speaks versions {} to {}, the client {} \
-                     to {}; upgrade the older one",
-                VERSION_OLDEST,
-                VERSION,
-                oldest,
-                newest
+                format!(
+                    "this server speaks versions {VERSION_OLDEST} to {VERSION}, the client {oldest} \
+                     to {newest}; upgrade the older one"
+                ),
             ));
         }
         let device = self.directory.device_of_key(&call.peer.key);
@@ -71,20 +69,21 @@ impl Core {
 
     /// Registers a key. The same key asking again gets the first answer again.
     pub(super) fn register(&mut self, call: &Call, register: request::Register) -> Ruling {
-        check_device_name(&register.device)?;
+        if register.device.len() > limits::DEVICE_NAME_BYTES_MAX {
+            return Err(WireError::new(
+                Code::TooLarge,
+                "a device's name has at most 64 bytes",
+            ));
+        }
         if self.settings.admin_keys.contains(&call.peer.key) {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::Denied,
-                "the admin key administers; it is no user's"
+                "the admin key administers; it is no user's",
             ));
         }
         if let Some(device) = self.directory.device_of_key(&call.peer.key) {
             let (user, device) = (device.user, device.number);
             return self.registered_before(user, device, register.user.as_ref());
-        }
-        if let Some(device) = self.directory.device_of_next_key(&call.peer.key) {
-            // Whoever said that it was to be his has not proven it; its holder wants it for this.
-            self.directory.drop_next_key(device, &mut self.changes);
         }
         let code = register.code.as_deref().map(code_digest);
         let origin = Origin::of(&call.peer.address);
@@ -104,10 +103,9 @@ impl Core {
     fn registered_before(&self, user: LogNumber, device: u64, wanted: Option<&UserName>) -> Ruling {
         let name = self.directory.name_of(user);
         match wanted {
-            Some(wanted) if wanted.as_str() != name => Err(refusal!(
+            Some(wanted) if wanted.as_str() != name => Err(WireError::new(
                 Code::WrongUser,
-                "this key belongs to {}; another user needs a key of its own",
-                name
+                format!("this key belongs to {name}; another user needs a key of its own"),
             )),
             _ => Ok(self.registered(user, device)),
         }
@@ -134,14 +132,19 @@ impl Core {
         }
         let name = match (wanted, code.and_then(|code| code.name.as_deref())) {
             (Some(wanted), Some(named)) if wanted.as_str() != named => {
-                return Err(refusal!(Code::BadCode, "this code is for {}", named));
+                return Err(WireError::new(
+                    Code::BadCode,
+                    format!("this code is for {named}"),
+                ));
             }
             (Some(wanted), _) => wanted,
-            (None, Some(named)) => {
-                UserName::parse(named).map_err(|error| refusal!(Code::BadName, "{}", error))?
-            }
+            (None, Some(named)) => UserName::parse(named)
+                .map_err(|error| WireError::new(Code::BadName, error.to_string()))?,
             (None, None) => {
-                return Err(refusal!(Code::BadRequest, "register needs a user's name"));
+                return Err(WireError::new(
+                    Code::BadRequest,
+                    "register needs a user's name",
+                ));
             }
         };
         self.admit_user(name, code.is_some())
@@ -157,14 +160,14 @@ impl Core {
             });
         }
         match self.settings.registration {
-            Registration::Closed => Err(refusal!(
+            Registration::Closed => Err(WireError::new(
                 Code::RegistrationClosed,
-                "this server takes no new users; ask its administrator"
+                "this server takes no new users; ask its administrator",
             )),
-            Registration::Invite if !has_code => Err(refusal!(
+            Registration::Invite if !has_code => Err(WireError::new(
                 Code::NeedsCode,
                 "a new user needs an invitation here; ask somebody for one (mailctl invite), then: \
-                 mailctl join CODE"
+                 mailctl join CODE",
             )),
             _ => Ok(Admission::NewUser(name)),
         }
@@ -177,17 +180,23 @@ impl Core {
     ) -> Result<Admission, WireError> {
         let is_live = |address: &&AddressRecord| address.state == AddressState::Live;
         let Some(address) = self.directory.address(user).filter(is_live) else {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::BadCode,
-                "the user this code is for was removed"
+                "the user this code is for was removed",
             ));
         };
         let name = &address.name;
         if wanted.is_some_and(|wanted| wanted.as_str() != name) {
-            return Err(refusal!(Code::BadCode, "this code is for {}", name));
+            return Err(WireError::new(
+                Code::BadCode,
+                format!("this code is for {name}"),
+            ));
         }
         if self.directory.devices_of(user).count() >= limits::DEVICES_PER_USER_MAX {
-            return Err(refusal!(Code::LimitReached, "{} has 64 devices", name));
+            return Err(WireError::new(
+                Code::LimitReached,
+                format!("{name} has 64 devices"),
+            ));
         }
         Ok(Admission::NewDevice(user))
     }
@@ -198,9 +207,9 @@ impl Core {
             .code(digest)
             .filter(|c| c.expires_at_ms > self.now.wall_ms);
         code.ok_or_else(|| {
-            refusal!(
+            WireError::new(
                 Code::BadCode,
-                "no such invitation, or it was used or ended; ask for another"
+                "no such invitation, or it was used or ended; ask for another",
             )
         })
     }
@@ -247,19 +256,25 @@ impl Core {
         let device_of = match (invite.device, &invite.user) {
             (false, _) => None,
             (true, None) if is_admin => {
-                return Err(refusal!(Code::BadRequest, "for which user is the device?"));
+                return Err(WireError::new(
+                    Code::BadRequest,
+                    "for which user is the device?",
+                ));
             }
             (true, None) => Some(by),
             (true, Some(name)) => Some(self.device_owner(name, by, is_admin)?),
         };
         if device_of.is_none() && self.settings.registration == Registration::Closed && !is_admin {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::RegistrationClosed,
-                "this server takes no new users"
+                "this server takes no new users",
             ));
         }
         if !is_admin && self.directory.codes_by(by) >= limits::CODES_PER_USER_MAX {
-            return Err(refusal!(Code::LimitReached, "you have 32 invitations open"));
+            return Err(WireError::new(
+                Code::LimitReached,
+                "you have 32 invitations open",
+            ));
         }
         let code = hex::encode(&call.random[..10]);
         let expires_at_ms = self.now.wall_ms + 1_000 * limits::CODE_SECONDS.cast_signed();
@@ -294,9 +309,9 @@ impl Core {
             .filter(|a| a.kind == AddressKind::User);
         match user {
             Some(user) if is_admin || user.number == by => Ok(user.number),
-            Some(_) => Err(refusal!(
+            Some(_) => Err(WireError::new(
                 Code::Denied,
-                "a device is invited by its own user"
+                "a device is invited by its own user",
             )),
             None => Err(self.no_such_address(name.as_str())),
         }
@@ -331,38 +346,25 @@ impl Core {
             return;
         };
         self.streams.drop_device(device, &mut self.changes);
-        self.presence.drop_device(device, &mut self.changes);
         self.logs.drop_device(device, &mut self.changes);
         self.directory.remove_device(device, &mut self.changes);
         self.take_back_grants(&key);
     }
 }
 
-/// Refuses a device's name that is too long.
-pub(super) fn check_device_name(name: &str) -> Result<(), WireError> {
-    if name.len() > limits::DEVICE_NAME_BYTES_MAX {
-        return Err(refusal!(
-            Code::TooLarge,
-            "a device's name has at most 64 bytes"
-        ));
-    }
-    Ok(())
-}
-
 fn needs_code(name: &UserName) -> WireError {
-    refusal!(
+    WireError::new(
         Code::NeedsCode,
-        "{} exists and this key is not one of its devices; as {} on a known device run: \
-             mailctl invite --device, then here: mailctl join CODE",
-        name,
-        name
+        format!(
+            "{name} exists and this key is not one of its devices; as {name} on a known device run: \
+             mailctl invite --device, then here: mailctl join CODE"
+        ),
     )
 }
 
 fn name_taken(name: &UserName) -> WireError {
-    refusal!(
+    WireError::new(
         Code::NameTaken,
-        "the name {} is taken; choose another",
-        name
+        format!("the name {name} is taken; choose another"),
     )
 }

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 use super::core::{Call, Core, Ruling, told};
 use super::invitations::is_open;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError, refusal};
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Address;
 use crate::protocol::request::{Admin, AdminWhat};
-use crate::protocol::{LogNumber, reply, time};
+use crate::protocol::{reply, time};
 use crate::store::{AddressKind, AddressRecord, AddressState, LeaseRecord, LeaseState, Mark};
 
 impl Core {
     pub(super) fn admin(&mut self, call: &Call, admin: &Admin) -> Ruling {
         if !self.settings.admin_keys.contains(&call.peer.key) {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::Denied,
-                "only an administrator may do that; run it where admin.key lies beside server.url"
+                "only an administrator may do that; run it where admin.key lies beside server.url",
             ));
         }
         match admin.what {
@@ -196,18 +196,13 @@ impl Core {
 
     // -- deeds --
 
+    /// Removes a user: mail, devices, subscriptions and streams go; the name stays reserved.
     fn user_rm(&mut self, admin: &Admin) -> Ruling {
         let address = self.meant(admin)?;
         if address.kind != AddressKind::User {
             return Err(not_a(AddressKind::User, &address.name));
         }
-        let (user, name) = (address.number, address.name.clone());
-        self.remove_user(user);
-        Ok(deed(&name))
-    }
-
-    /// Removes a user: mail, devices, subscriptions and streams go; the name stays reserved.
-    pub(super) fn remove_user(&mut self, user: LogNumber) {
+        let user = address.number;
         let patterns: Vec<String> = self
             .directory
             .patterns(user)
@@ -225,9 +220,10 @@ impl Core {
             }
         }
         self.forget_chats_of(user);
-        self.presence.show(user, &mut self.changes);
         self.directory.reserve(user, &mut self.changes);
+        let name = self.directory.name_of(user).to_owned();
         self.upkeep.shrank(user);
+        Ok(deed(&name))
     }
 
     /// Frees a removed user's name. Who takes it gets a new number and an empty mailbox.
@@ -236,11 +232,8 @@ impl Core {
         let address = self.directory.by_name(name.as_str());
         let reserved = address.filter(|address| address.state == AddressState::Reserved);
         let Some(number) = reserved.map(|address| address.number) else {
-            return Err(refusal!(
-                Code::NoSuchAddress,
-                "{} is not a removed user's name",
-                name
-            ));
+            let text = format!("{name} is not a removed user's name");
+            return Err(WireError::new(Code::NoSuchAddress, text));
         };
         self.drop_chats_of(number);
         self.directory.remove_address(number, &mut self.changes);
@@ -253,7 +246,10 @@ impl Core {
         match self.directory.by_name(name.as_str()) {
             Some(address) if address.kind == AddressKind::Topic => {}
             Some(_) => {
-                return Err(refusal!(Code::NameTaken, "{} is a user's", name));
+                return Err(WireError::new(
+                    Code::NameTaken,
+                    format!("{name} is a user's"),
+                ));
             }
             None => drop(self.create_topic(&name)),
         }
@@ -291,13 +287,14 @@ fn deed(address: &str) -> Option<Vec<u8>> {
 
 fn parsed(admin: &Admin) -> Result<Address, WireError> {
     let text = admin.address.as_deref().unwrap_or_default();
-    Address::parse(text).map_err(|error| refusal!(Code::BadName, "not a name: {}", error))
+    Address::parse(text)
+        .map_err(|error| WireError::new(Code::BadName, format!("not a name: {error}")))
 }
 
 fn not_a(kind: AddressKind, name: &str) -> WireError {
     match kind {
-        AddressKind::User => refusal!(Code::BadRequest, "{} is a topic", name),
-        AddressKind::Topic => refusal!(Code::IsAUser, "{} is a user", name),
+        AddressKind::User => WireError::new(Code::BadRequest, format!("{name} is a topic")),
+        AddressKind::Topic => WireError::new(Code::IsAUser, format!("{name} is a user")),
     }
 }
 

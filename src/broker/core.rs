@@ -2,7 +2,7 @@
 //!
 //! This file holds the law (one input, drain, next input), the tickets, and the one match over the
 //! verbs; what a verb means is in `account`, `session`, `send`, `read`, `topic`, `lease`, `invitation`,
-//! `block`, `presence`, `device`, `live` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
+//! `block`, `live` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
 //!
 //! Decide, make durable, then tell: an input changes the state in memory at once, and whatever is
 //! told because of it, replies that change nothing included, waits until everything decided so far is
@@ -14,19 +14,18 @@ use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::block::Blocks;
-use super::budget::{Admission, Asker, Budgets, Origin};
+use super::budget::{Admission, Asker, Budgets, Origin, busy};
 use super::directory::Directory;
 use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
-use super::presence::Presence;
 use super::read::Pending;
-use super::sessions::{Session, Sessions};
+use super::sessions::{News, Session, Sessions};
 use super::streams::Streams;
 use super::upkeep::Upkeep;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError, refusal};
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::request::Request;
 use crate::protocol::{LogNumber, MailId, PublicKey, reply};
@@ -39,15 +38,12 @@ pub struct Core {
     pub(super) now: Now,
     pub(super) meta: Meta,
     pub(super) mail_counters: MailCounters,
-    /// The same as they were written last.
-    counters_written: MailCounters,
     pub(super) directory: Directory,
     pub(super) logs: Logs,
     pub(super) streams: Streams,
     pub(super) leases: Leases,
     pub(super) invitations: Invitations,
     pub(super) blocks: Blocks,
-    pub(super) presence: Presence,
     pub(super) sessions: Sessions,
     pub(super) upkeep: Upkeep,
     pub(super) budgets: Budgets,
@@ -141,7 +137,6 @@ impl Core {
             snapshot.devices,
             snapshot.subscriptions,
             snapshot.codes,
-            snapshot.next_keys,
         );
         let synced = snapshot.mail_counters.mail;
         let mut core = Self {
@@ -151,14 +146,12 @@ impl Core {
             now,
             meta: snapshot.meta,
             mail_counters: snapshot.mail_counters,
-            counters_written: snapshot.mail_counters,
             directory,
             logs: Logs::restore(snapshot.logs),
             streams: Streams::restore(snapshot.streams, snapshot.completions),
             leases,
             invitations: Invitations::default(),
             blocks: Blocks::restore(snapshot.blocks),
-            presence: Presence::restore(snapshot.hidden, snapshot.sights),
             sessions: Sessions::default(),
             counts: Counts::default(),
             granted: HashMap::new(),
@@ -279,6 +272,7 @@ impl Core {
             seen_wall_ms: self.now.wall_ms,
             since_wall_ms: self.now.wall_ms,
             staging: None,
+            news: News::default(),
         });
     }
 
@@ -294,16 +288,22 @@ impl Core {
             return;
         }
         let ruling = if call.id.is_empty() || call.id.len() > limits::REQUEST_ID_BYTES_MAX {
-            Err(refusal!(Code::BadRequest, "a request id has 1 to 32 bytes"))
-        } else if frames.next().is_some() {
-            Err(refusal!(
+            Err(WireError::new(
                 Code::BadRequest,
-                "a request has at most three frames"
+                "a request id has 1 to 32 bytes",
+            ))
+        } else if frames.next().is_some() {
+            Err(WireError::new(
+                Code::BadRequest,
+                "a request has at most three frames",
             ))
         } else if let Some(header) = header {
             Request::decode(&header).and_then(|request| self.rule(&call, request, body))
         } else {
-            Err(refusal!(Code::BadRequest, "a request has a header frame"))
+            Err(WireError::new(
+                Code::BadRequest,
+                "a request has a header frame",
+            ))
         };
         match ruling {
             Ok(Some(header)) => self.reply(&call, header, Vec::new()),
@@ -328,8 +328,7 @@ impl Core {
         match admission {
             None | Some(Admission::Welcome) => return true,
             Some(Admission::Later(wait_ms)) => {
-                let error =
-                    refusal!(Code::Busy, "too many of your requests failed").after_ms(wait_ms);
+                let error = busy("too many of your requests failed", wait_ms);
                 self.reply(call, reply::encode_error(&error), Vec::new());
             }
             Some(Admission::Silence) => self.counts.dropped_requests += 1,
@@ -347,10 +346,15 @@ impl Core {
 
     fn rule(&mut self, call: &Call, request: Request, body: Option<Vec<u8>>) -> Ruling {
         if self.stopping {
-            return Err(refusal!(Code::ShuttingDown, "the server is going down").after_ms(500));
+            return Err(
+                WireError::new(Code::ShuttingDown, "the server is going down").after_ms(500),
+            );
         }
         if body.is_some() && !matches!(request, Request::Send(_) | Request::Part(_)) {
-            return Err(refusal!(Code::BadRequest, "this verb takes no body frame"));
+            return Err(WireError::new(
+                Code::BadRequest,
+                "this verb takes no body frame",
+            ));
         }
         match request {
             Request::Hello(hello) => self.hello(call, &hello),
@@ -375,7 +379,7 @@ impl Core {
     ) -> Ruling {
         self.may_ask_to_read(call, &request)?;
         match request {
-            Request::Heartbeat(beat) => Ok(self.heartbeat(who, &beat)),
+            Request::Heartbeat(beat) => Ok(self.heartbeat(call, who, &beat)),
             Request::Logs(logs) => Ok(self.more_logs(who, logs.after)),
             Request::Send(send) => self.send(who, &send, body),
             Request::Part(part) => self.part(who, &part, body),
@@ -400,20 +404,10 @@ impl Core {
             Request::Block(block) => self.block(who, &block),
             Request::Unblock(block) => self.unblock(who, &block),
             Request::Blocks(blocks) => Ok(self.blocks(who, &blocks)),
-            Request::Who(asked) => self.who_is_here(who, &asked),
-            Request::Hide(hide) => Ok(self.hide(who, &hide)),
-            Request::Devices(devices) => Ok(self.devices(who, &devices)),
-            Request::DeviceRm(rm) => self.device_rm(who, &rm),
-            Request::DeviceRename(rename) => self.device_rename(who, rename),
-            Request::Rotate(rotate) => self.rotate(who, &rotate),
-            Request::Codes(_) => Ok(self.codes(who)),
-            Request::CodeRm(rm) => Ok(self.code_rm(who, &rm)),
-            Request::AccountRm(rm) => self.account_rm(who, &rm),
             Request::Close(_) => Ok(self.close(who)),
-            other => Err(refusal!(
+            other => Err(WireError::new(
                 Code::Internal,
-                "{} is not ruled in a session",
-                other.verb()
+                format!("{} is not ruled in a session", other.verb()),
             )),
         }
     }
@@ -435,9 +429,9 @@ impl Core {
             .get_mut(&who.session)
             .filter(|s| s.device == who.device);
         let Some(session) = known else {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::NoSession,
-                "the session is over; log in again"
+                "the session is over; log in again",
             ));
         };
         session.seen_ms = self.now.mono_ms;
@@ -489,19 +483,8 @@ impl Core {
         self.tickets.parked.push_back((Ticket::MAX, output));
     }
 
-    /// Takes the next number of what a reader of a log must hear of: a mail, or another change of the log's row.
-    pub(super) fn take_number(&mut self) -> MailId {
-        self.mail_counters.mail += 1;
-        self.mail_counters.mail
-    }
-
     /// Closes an input: its changes become a commit, and what it tells waits for the last commit.
     fn finish(&mut self) {
-        if self.mail_counters != self.counters_written {
-            self.counters_written = self.mail_counters;
-            self.changes
-                .push(Change::PutMailCounters(self.mail_counters));
-        }
         if !self.changes.is_empty() {
             let ticket = self.next_ticket();
             self.tickets.issued = ticket;
@@ -587,11 +570,8 @@ impl Core {
         if !reads || under_way < limits::READS_PER_DEVICE_MAX {
             return Ok(());
         }
-        Err(refusal!(
-            Code::Busy,
-            "256 reads of this device are under way; wait for some of their replies"
-        )
-        .after_ms(100))
+        let text = "256 reads of this device are under way; wait for some of their replies";
+        Err(WireError::new(Code::Busy, text).after_ms(100))
     }
 }
 
@@ -606,9 +586,9 @@ pub(super) fn session_key(text: &str) -> SessionKey {
 
 /// Says that a key belongs to no user.
 pub(super) fn not_registered() -> WireError {
-    refusal!(
+    WireError::new(
         Code::NotRegistered,
-        "this key belongs to no user here; register first (mailctl login USER)"
+        "this key belongs to no user here; register first (mailctl login USER)",
     )
 }
 

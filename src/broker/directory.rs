@@ -3,7 +3,6 @@
 //! Plain data with indexes. It changes only by the methods here, which return the [`Change`]s that
 //! make the same so on disk; it never decides whether something is allowed.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::limits;
@@ -12,7 +11,7 @@ use crate::protocol::notice::NoticeKey;
 use crate::protocol::{LogNumber, MailId, PublicKey};
 use crate::store::{
     AddressKind, AddressRecord, AddressState, Change, CodeRecord, DeviceRecord, DirectoryCounters,
-    FullPolicy, NextKeyRecord, SubscriptionRecord,
+    FullPolicy, SubscriptionRecord,
 };
 
 /// The directory in memory.
@@ -23,19 +22,15 @@ pub(super) struct Directory {
     names: BTreeMap<String, LogNumber>,
     devices: HashMap<u64, DeviceRecord>,
     device_of_key: HashMap<PublicKey, u64>,
-    /// Keys that devices go on with, once they have proven them.
-    next_keys: HashMap<PublicKey, u64>,
     devices_of_user: HashMap<LogNumber, BTreeSet<u64>>,
     /// Patterns of each user, as joined.
     patterns: HashMap<LogNumber, BTreeMap<String, MailId>>,
     /// Users of each prefix (`lab/`).
     prefixes: BTreeMap<String, BTreeSet<LogNumber>>,
-    /// Topics each user reads, by name or by prefix, with the number at which he began to.
-    reads: HashMap<LogNumber, BTreeMap<LogNumber, MailId>>,
+    /// Topics each user reads, by name or by prefix.
+    reads: HashMap<LogNumber, BTreeSet<LogNumber>>,
     /// Users who read each topic.
     readers: HashMap<LogNumber, BTreeSet<LogNumber>>,
-    /// The number at which an address was made or its notice key changed.
-    keyed: HashMap<LogNumber, MailId>,
     codes: HashMap<[u8; 32], CodeRecord>,
 }
 
@@ -47,7 +42,6 @@ impl Directory {
         devices: Vec<DeviceRecord>,
         subscriptions: Vec<SubscriptionRecord>,
         codes: Vec<CodeRecord>,
-        next_keys: Vec<NextKeyRecord>,
     ) -> Self {
         let mut directory = Self {
             counters,
@@ -64,8 +58,6 @@ impl Directory {
                 directory.insert_subscription(&subscription, &pattern);
             }
         }
-        let next_keys = next_keys.into_iter();
-        directory.next_keys = next_keys.map(|next| (next.key, next.device)).collect();
         directory.codes = codes.into_iter().map(|code| (code.digest, code)).collect();
         directory
     }
@@ -196,7 +188,6 @@ impl Directory {
             return;
         };
         self.names.remove(&address.name);
-        self.keyed.remove(&number);
         for user in self.readers.remove(&number).unwrap_or_default() {
             if let Some(reads) = self.reads.get_mut(&user) {
                 reads.remove(&number);
@@ -270,58 +261,15 @@ impl Directory {
         }
     }
 
-    pub(super) fn rename_device(&mut self, number: u64, name: String, changes: &mut Vec<Change>) {
-        if let Some(device) = self.devices.get_mut(&number).filter(|d| d.name != name) {
-            device.name = name;
-            changes.push(Change::PutDevice(device.clone()));
-        }
-    }
-
     pub(super) fn remove_device(&mut self, number: u64, changes: &mut Vec<Change>) {
         let Some(device) = self.devices.remove(&number) else {
             return;
         };
         self.device_of_key.remove(&device.key);
-        self.drop_next_key(number, changes);
         if let Some(devices) = self.devices_of_user.get_mut(&device.user) {
             devices.remove(&number);
         }
         changes.push(Change::RemoveDevice(number));
-    }
-
-    /// Returns the device that goes on with a key.
-    pub(super) fn device_of_next_key(&self, key: &PublicKey) -> Option<u64> {
-        self.next_keys.get(key).copied()
-    }
-
-    /// Notes the key that a device goes on with.
-    pub(super) fn put_next_key(&mut self, device: u64, key: PublicKey, changes: &mut Vec<Change>) {
-        if self.device_of_next_key(&key) == Some(device) {
-            return;
-        }
-        self.next_keys.retain(|_, of| *of != device);
-        self.next_keys.insert(key, device);
-        changes.push(Change::PutNextKey(NextKeyRecord { device, key }));
-    }
-
-    pub(super) fn drop_next_key(&mut self, device: u64, changes: &mut Vec<Change>) {
-        let before = self.next_keys.len();
-        self.next_keys.retain(|_, of| *of != device);
-        if self.next_keys.len() < before {
-            changes.push(Change::RemoveNextKey(device));
-        }
-    }
-
-    /// Puts a device's next key in the place of the present one.
-    pub(super) fn change_key(&mut self, number: u64, key: PublicKey, changes: &mut Vec<Change>) {
-        let Some(device) = self.devices.get_mut(&number) else {
-            return;
-        };
-        self.device_of_key.remove(&device.key);
-        device.key = key;
-        self.device_of_key.insert(key, number);
-        changes.push(Change::PutDevice(device.clone()));
-        self.drop_next_key(number, changes);
     }
 
     fn insert_device(&mut self, record: DeviceRecord) {
@@ -365,13 +313,7 @@ impl Directory {
 
     /// Returns the logs a user reads: his own first, then topics by number.
     pub(super) fn logs_of(&self, user: LogNumber) -> impl Iterator<Item = LogNumber> + '_ {
-        std::iter::once(user).chain(
-            self.reads
-                .get(&user)
-                .into_iter()
-                .flat_map(BTreeMap::keys)
-                .copied(),
-        )
+        std::iter::once(user).chain(self.reads.get(&user).into_iter().flatten().copied())
     }
 
     pub(super) fn reads(&self, user: LogNumber, log: LogNumber) -> bool {
@@ -379,27 +321,7 @@ impl Directory {
             || self
                 .reads
                 .get(&user)
-                .is_some_and(|reads| reads.contains_key(&log))
-    }
-
-    /// Returns the number at which the row of a user's log last changed otherwise than by mail. Memory only, 0
-    /// for what was so when the server started: a session begins with a list of all.
-    pub(super) fn row_changed(&self, user: LogNumber, log: LogNumber) -> MailId {
-        let began = self.reads.get(&user).and_then(|reads| reads.get(&log));
-        let keyed = self.keyed.get(&log);
-        began.max(keyed).copied().unwrap_or(0)
-    }
-
-    /// Notes that an address is new or has another key, for the rows of all who read it.
-    pub(super) fn note_key(&mut self, log: LogNumber, at: MailId) {
-        if self.addresses.contains_key(&log) {
-            self.keyed.insert(log, at);
-        }
-    }
-
-    /// Notes that a user began to read a topic.
-    pub(super) fn note_reader(&mut self, user: LogNumber, topic: LogNumber, at: MailId) {
-        self.reads.entry(user).or_default().insert(topic, at);
+                .is_some_and(|reads| reads.contains(&log))
     }
 
     pub(super) fn readers(&self, topic: LogNumber) -> impl Iterator<Item = LogNumber> + '_ {
@@ -515,13 +437,7 @@ impl Directory {
 
     fn link(&mut self, user: LogNumber, topic: LogNumber) -> bool {
         self.readers.entry(topic).or_default().insert(user);
-        match self.reads.entry(user).or_default().entry(topic) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(0);
-                true
-            }
-            Entry::Occupied(_) => false,
-        }
+        self.reads.entry(user).or_default().insert(topic)
     }
 
     fn unlink(&mut self, user: LogNumber, topic: LogNumber) {
@@ -540,12 +456,7 @@ impl Directory {
     }
 
     pub(super) fn codes_by(&self, user: LogNumber) -> usize {
-        self.codes_of(user).count()
-    }
-
-    /// Returns the codes that a user made.
-    pub(super) fn codes_of(&self, user: LogNumber) -> impl Iterator<Item = &CodeRecord> {
-        self.codes.values().filter(move |code| code.by == user)
+        self.codes.values().filter(|code| code.by == user).count()
     }
 
     pub(super) fn add_code(&mut self, code: CodeRecord, changes: &mut Vec<Change>) {

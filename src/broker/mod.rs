@@ -2,7 +2,7 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `invitation`, `block`, `presence`, `device`, `admin`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
+//!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
 //!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`. No sockets, files, clocks,
 //!   threads or randomness.
 //! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
@@ -15,7 +15,6 @@ mod block;
 mod budget;
 pub mod committer;
 pub mod core;
-mod device;
 mod directory;
 pub(crate) mod host;
 mod invitation;
@@ -26,7 +25,6 @@ mod leases;
 mod live;
 mod logs;
 mod portion;
-mod presence;
 mod queue;
 mod read;
 mod send;

@@ -8,7 +8,7 @@ use super::io::{Frame, Peer};
 use super::queue::QueuePage;
 use crate::auth::policy;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError, refusal};
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Pattern;
 use crate::protocol::reply::{Envelope, Page, PageMails, Trimmed};
 use crate::protocol::{LogNumber, MailId, PublicKey, reply, request};
@@ -161,11 +161,8 @@ impl Core {
     pub(super) fn history(&mut self, call: &Call, who: Who, asked: &request::History) -> Ruling {
         let log = self.named(&asked.address)?.number;
         if self.may_read(who.user, log).is_err() {
-            return Err(refusal!(
-                Code::NoSuchAddress,
-                "{}'s mail is read by nobody else",
-                asked.address
-            ));
+            let text = format!("{}'s mail is read by nobody else", asked.address);
+            return Err(WireError::new(Code::NoSuchAddress, text));
         }
         let wanted = self.wanted_now(log, 0, None);
         let query = Query::Newest {
@@ -218,10 +215,9 @@ impl Core {
         if may {
             return Ok(());
         }
-        Err(refusal!(
+        Err(WireError::new(
             Code::NoSuchAddress,
-            "you read no log number {}",
-            log
+            format!("you read no log number {log}"),
         ))
     }
 
@@ -412,9 +408,9 @@ impl Core {
     /// log after the other.
     pub(super) fn ack(&mut self, call: &Call, who: Who, ack: &request::Ack) -> Ruling {
         if ack.logs.len() > limits::ACKS_MAX {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::TooLarge,
-                "at most 256 logs are acknowledged at once"
+                "at most 256 logs are acknowledged at once",
             ));
         }
         self.ack_on(Asked::by(call), who, ack.logs.clone());
@@ -525,9 +521,8 @@ impl Core {
 }
 
 fn no_such_mail(id: MailId) -> WireError {
-    refusal!(
+    WireError::new(
         Code::NoSuchAddress,
-        "there is no mail {} (any more) in that log",
-        id
+        format!("there is no mail {id} (any more) in that log"),
     )
 }

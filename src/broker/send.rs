@@ -10,7 +10,7 @@ use super::core::{Core, Ruling, Who, told};
 use super::io::Frame;
 use super::streams::{Known, SendDigest};
 use crate::limits;
-use crate::protocol::codes::{Code, WireError, refusal};
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Address;
 use crate::protocol::notice::Notice;
 use crate::protocol::{Answers, LogNumber, MailId, reply, request, time};
@@ -36,13 +36,11 @@ impl Core {
                 self.counts.duplicates += 1;
                 return Ok(told(&reply::Sent { outcomes }));
             }
-            Known::Refused(code) => return Err(stream_refusal(code)),
+            Known::Refused(code) => return Err(WireError::new(code, stream_text(code))),
         }
         let Some(body) = body else {
-            return Err(refusal!(
-                Code::PartsMissing,
-                "the body's parts are not here; send them again"
-            ));
+            let text = "the body's parts are not here; send them again";
+            return Err(WireError::new(Code::PartsMissing, text));
         };
         self.take_more()?;
         let outcomes = self.deliver(who, send, &body);
@@ -58,9 +56,9 @@ impl Core {
         if !self.disk_low {
             return Ok(());
         }
-        Err(refusal!(
+        Err(WireError::new(
             Code::DiskFull,
-            "the server's disk is nearly full; it takes no new mail until there is room"
+            "the server's disk is nearly full; it takes no new mail until there is room",
         )
         .after_ms(10_000))
     }
@@ -90,7 +88,10 @@ impl Core {
 
     fn body_too_large(&self) -> WireError {
         let max = self.settings.body_bytes_max;
-        refusal!(Code::TooLarge, "a body has at most {} bytes here", max)
+        WireError::new(
+            Code::TooLarge,
+            format!("a body has at most {max} bytes here"),
+        )
     }
 
     /// Puts the mail into each recipient's log; who cannot have it is told why, and stops nobody else.
@@ -127,6 +128,12 @@ impl Core {
                 }
             });
         }
+        if outcomes
+            .iter()
+            .any(|(_, recorded)| matches!(recorded, RecordedOutcome::Sent { .. }))
+        {
+            self.put_mail_counters();
+        }
         outcomes
     }
 
@@ -138,27 +145,23 @@ impl Core {
         size: u64,
     ) -> Result<(LogNumber, String), (String, WireError)> {
         let clipped = || clip(given, limits::NAME_BYTES_MAX);
-        let name = Address::parse(given)
-            .map_err(|error| (clipped(), refusal!(Code::BadName, "not a name: {}", error)))?;
+        let name = Address::parse(given).map_err(|error| {
+            (
+                clipped(),
+                WireError::new(Code::BadName, format!("not a name: {error}")),
+            )
+        })?;
         let Some(address) = self.directory.live(name.as_str()) else {
             return Err((clipped(), self.no_such_address(name.as_str())));
         };
         if self.blocks.has(address.number, who.user) {
-            return Err((
-                clipped(),
-                refusal!(Code::Blocked, "{} takes no mail from you", name),
-            ));
+            let text = format!("{name} takes no mail from you");
+            return Err((clipped(), WireError::new(Code::Blocked, text)));
         }
         if self.is_full(address, size) {
-            return Err((
-                clipped(),
-                refusal!(
-                    Code::MailboxFull,
-                    "{}'s mailbox is full; it takes mail again when {} has read some",
-                    name,
-                    name
-                ),
-            ));
+            let text =
+                format!("{name}'s mailbox is full; it takes mail again when {name} has read some");
+            return Err((clipped(), WireError::new(Code::MailboxFull, text)));
         }
         Ok((address.number, String::from(name)))
     }
@@ -179,36 +182,15 @@ impl Core {
             .by_name(name)
             .is_some_and(|address| address.state == AddressState::Reserved);
         let nearest = self.directory.nearest(name);
-        let nobody = Code::NoSuchAddress;
-        match (reserved, nearest.as_slice()) {
-            (true, _) => refusal!(
-                nobody,
-                "no user or topic \"{}\"; that user was removed",
-                name
-            ),
-            (false, []) => refusal!(nobody, "no user or topic \"{}\"", name),
-            (false, [near]) => refusal!(
-                nobody,
-                "no user or topic \"{}\"; did you mean {}?",
-                name,
-                near
-            ),
-            (false, [near, next]) => refusal!(
-                nobody,
-                "no user or topic \"{}\"; did you mean {} or {}?",
-                name,
-                near,
-                next
-            ),
-            (false, [near, next, last, ..]) => refusal!(
-                nobody,
-                "no user or topic \"{}\"; did you mean {} or {} or {}?",
-                name,
-                near,
-                next,
-                last
-            ),
-        }
+        let hint = match (reserved, nearest.as_slice()) {
+            (true, _) => "; that user was removed".to_owned(),
+            (false, []) => String::new(),
+            (false, near) => format!("; did you mean {}?", near.join(" or ")),
+        };
+        WireError::new(
+            Code::NoSuchAddress,
+            format!("no user or topic {name:?}{hint}"),
+        )
     }
 
     /// Puts a copy of a mail into a log. `message` is the id of the first copy, where there was one before.
@@ -221,7 +203,8 @@ impl Core {
         body: &Frame,
         message: Option<MailId>,
     ) -> MailId {
-        let id = self.take_number();
+        self.mail_counters.mail += 1;
+        let id = self.mail_counters.mail;
         let size = body.len() as u64;
         let (before, head) = self.logs.append(log, id, size);
         let record = MailRecord {
@@ -333,15 +316,26 @@ impl Core {
             .complete(send.stream, send.number, record, &mut self.changes);
     }
 
+    pub(super) fn put_mail_counters(&mut self) {
+        self.changes
+            .push(Change::PutMailCounters(self.mail_counters));
+    }
+
     /// Takes a part of a body that is too large for one frame.
     pub(super) fn part(&mut self, who: Who, part: &request::Part, body: Option<Vec<u8>>) -> Ruling {
         self.take_more()?;
         if self.streams.get(part.stream, who.device).is_none() {
-            return Err(stream_refusal(Code::StreamUnknown));
+            return Err(WireError::new(
+                Code::StreamUnknown,
+                stream_text(Code::StreamUnknown),
+            ));
         }
         let body = body.unwrap_or_default();
         if body.len() > limits::PART_BYTES_MAX {
-            return Err(refusal!(Code::TooLarge, "a part has at most 65536 bytes"));
+            return Err(WireError::new(
+                Code::TooLarge,
+                "a part has at most 65536 bytes",
+            ));
         }
         let staged = (part.stream, part.number, part.index);
         match self
@@ -356,13 +350,13 @@ impl Core {
                 received,
                 credit: PART_CREDIT,
             })),
-            Ok(None) => Err(refusal!(
+            Ok(None) => Err(WireError::new(
                 Code::PartsMissing,
-                "an earlier part is not here; start over with part 0"
+                "an earlier part is not here; start over with part 0",
             )),
-            Err(_) => Err(refusal!(
+            Err(_) => Err(WireError::new(
                 Code::Busy,
-                "too many large mails are being sent at the moment; try again soon"
+                "too many large mails are being sent at the moment; try again soon",
             )
             .after_ms(1_000)),
         }
@@ -370,49 +364,36 @@ impl Core {
 }
 
 fn check_shape(send: &request::Send, body: Option<&[u8]>) -> Result<(), WireError> {
+    let bad = |text: &str| Err(WireError::new(Code::BadRequest, text));
+    let large = |text: &str| Err(WireError::new(Code::TooLarge, text));
     if send.to.is_empty() {
-        return Err(refusal!(
-            Code::BadRequest,
-            "a send names at least one recipient"
-        ));
+        return bad("a send names at least one recipient");
     }
     if send.to.len() > limits::RECIPIENTS_MAX {
-        return Err(refusal!(Code::TooLarge, "a send has at most 32 recipients"));
+        return large("a send has at most 32 recipients");
     }
     // Two spellings of one name are one name: nobody gets a mail twice.
     let normal = |name: &String| Address::parse(name).map_or_else(|_| name.clone(), String::from);
     let distinct: BTreeSet<String> = send.to.iter().map(normal).collect();
     if distinct.len() != send.to.len() {
-        return Err(refusal!(Code::BadRequest, "a recipient is named twice"));
+        return bad("a recipient is named twice");
     }
     if send.subject.len() > limits::SUBJECT_BYTES_MAX {
-        return Err(refusal!(Code::TooLarge, "a subject has at most 998 bytes"));
+        return large("a subject has at most 998 bytes");
     }
     if send.subject.chars().any(char::is_control) {
-        return Err(refusal!(
-            Code::BadRequest,
-            "a subject is one line without control characters"
-        ));
+        return bad("a subject is one line without control characters");
     }
     if send.content_type.len() > limits::CONTENT_TYPE_BYTES_MAX
         || send.content_type.chars().any(char::is_control)
     {
-        return Err(refusal!(
-            Code::BadRequest,
-            "a content type is one line of at most 200 bytes"
-        ));
+        return bad("a content type is one line of at most 200 bytes");
     }
     if body.is_some_and(|body| body.len() > limits::FRAME_BYTES_MAX) {
-        return Err(refusal!(
-            Code::TooLarge,
-            "a body over 64 KiB goes up in parts"
-        ));
+        return large("a body over 64 KiB goes up in parts");
     }
     if send.parts.is_some() && body.is_some() {
-        return Err(refusal!(
-            Code::BadRequest,
-            "a body comes in parts or in a frame, not in both"
-        ));
+        return bad("a body comes in parts or in a frame, not in both");
     }
     check_answers(send)
 }
@@ -500,35 +481,24 @@ fn repeated(outcome: &RecordedOutcome) -> reply::Outcome {
         },
         RecordedOutcome::Refused { address, code } => reply::Outcome::Refused {
             address: address.clone(),
-            error: refusal!(
+            error: WireError::new(
                 *code,
-                "refused when it was first sent ({})",
-                format!("{address:?}")
+                format!("refused when it was first sent ({address:?})"),
             ),
         },
     }
 }
 
-fn stream_refusal(code: Code) -> WireError {
+fn stream_text(code: Code) -> &'static str {
     match code {
-        Code::StreamUnknown => refusal!(
-            code,
+        Code::StreamUnknown => {
             "the server does not know this stream (any more), so it cannot tell whether this was sent; \
              log in for a new one"
-        ),
-        Code::Settled => refusal!(
-            code,
-            "this number was settled before; it is not carried out again"
-        ),
-        Code::NumberReused => refusal!(
-            code,
-            "this number was used for another content; it is not carried out"
-        ),
-        Code::WindowFull => refusal!(
-            code,
-            "1024 sends of this stream are unsettled; settle some first"
-        ),
-        _ => refusal!(code, "a number is at least 1 and not below settled_below"),
+        }
+        Code::Settled => "this number was settled before; it is not carried out again",
+        Code::NumberReused => "this number was used for another content; it is not carried out",
+        Code::WindowFull => "1024 sends of this stream are unsettled; settle some first",
+        _ => "a number is at least 1 and not below settled_below",
     }
 }
 

@@ -1,9 +1,11 @@
 //! Log in, be heard of, end: the verbs around a session, and the logs a caller reads.
 
+use std::collections::BTreeSet;
+
 use super::core::{Call, Core, Ruling, Who, done, not_registered, session_key, told};
 use super::leases::SessionKey;
 use crate::limits;
-use crate::protocol::codes::{Code, refusal};
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::request::From;
 use crate::protocol::{LogNumber, MailId, reply, request, time};
 use crate::store::{AddressKind, StreamRecord};
@@ -11,7 +13,6 @@ use crate::store::{AddressKind, StreamRecord};
 impl Core {
     /// Opens a session, or goes on with one; joins topics, finds a stream and a port for it.
     pub(super) fn login(&mut self, call: &Call, login: &request::Login) -> Ruling {
-        self.adopt_next_key(&call.peer.key, login.user.as_ref());
         let Some(device) = self.directory.device_of_key(&call.peer.key) else {
             return Err(not_registered());
         };
@@ -22,13 +23,14 @@ impl Core {
             .as_ref()
             .is_some_and(|wanted| wanted.as_str() != name)
         {
-            return Err(refusal!(Code::WrongUser, "this key belongs to {}", name));
+            return Err(WireError::new(
+                Code::WrongUser,
+                format!("this key belongs to {name}"),
+            ));
         }
         if login.topics.len() > limits::LOGIN_TOPICS_MAX {
-            return Err(refusal!(
-                Code::TooLarge,
-                "a login names at most 64 topics; join the others one by one"
-            ));
+            let text = "a login names at most 64 topics; join the others one by one";
+            return Err(WireError::new(Code::TooLarge, text));
         }
         self.budgets.take_login(user, self.now.mono_ms)?;
         self.device_is_back(device);
@@ -130,11 +132,17 @@ impl Core {
         };
         let opened = self.streams.open(record, &mut self.changes)?;
         self.mail_counters.stream = record.number;
+        self.put_mail_counters();
         Some(opened)
     }
 
     /// Keeps a session, and says which of its logs have something new.
-    pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Option<Vec<u8>> {
+    pub(super) fn heartbeat(
+        &mut self,
+        call: &Call,
+        who: Who,
+        beat: &request::Heartbeat,
+    ) -> Option<Vec<u8>> {
         self.device_is_back(who.device);
         let lease = self
             .leases
@@ -143,9 +151,14 @@ impl Core {
         let chats = self.chat_rows(who);
         // All rows share the reply's frame.
         let room = limits::ROWS_MAX - chats.len();
+        let mut news = self.take_news(&call.peer.routing, &who.session, room);
+        // What was left since it was joined is none of the caller's logs any more.
+        news.retain(|log| self.directory.reads(who.user, *log));
+        let is_other = |log: &&LogNumber| !news.contains(log);
+        let room = room - news.len();
         let (rows, through) = self.behind(who.user, beat.known, room);
+        let rows = news.iter().chain(rows.iter().filter(is_other));
         let behind = rows
-            .iter()
             .filter_map(|log| self.log_info(who.device, *log))
             .collect();
         told(&reply::Heartbeat {
@@ -167,27 +180,31 @@ impl Core {
         })
     }
 
-    /// Returns the logs of a user whose row changed above `known`, by mail, a join or another key, oldest change first, as
-    /// many as there is room for, and up to which number that is all: so a reader of many logs gets on with every page, and
-    /// who did not hear a reply is told again. No two logs change at one number.
+    /// Returns the logs of a user with a head above `known`, lowest head first, as many as there is room
+    /// for, and up to which id that is all: so a reader of many logs gets on with every page.
     fn behind(&self, user: LogNumber, known: MailId, room: usize) -> (Vec<LogNumber>, MailId) {
         let logs = self.directory.logs_of(user);
-        let changed = |log| {
-            self.logs
-                .head(log)
-                .id
-                .max(self.directory.row_changed(user, log))
-        };
-        let mut rows: Vec<(MailId, LogNumber)> = logs
-            .map(|log| (changed(log), log))
-            .filter(|(changed, _)| *changed > known)
+        let mut heads: Vec<(MailId, LogNumber)> = logs
+            .map(|log| (self.logs.head(log).id, log))
+            .filter(|(head, _)| *head > known)
             .collect();
-        rows.sort_unstable();
-        let fits = rows.len() <= room;
-        rows.truncate(room);
-        let last = rows.last().map_or(known, |(changed, _)| *changed);
+        heads.sort_unstable();
+        let fits = heads.len() <= room;
+        heads.truncate(room);
+        let last = heads.last().map_or(known, |(head, _)| *head);
         let through = if fits { self.mail_counters.mail } else { last };
-        (rows.into_iter().map(|(_, log)| log).collect(), through)
+        (heads.into_iter().map(|(_, log)| log).collect(), through)
+    }
+
+    /// Takes the logs whose row this session must see although they may have nothing new.
+    fn take_news(
+        &mut self,
+        connection: &[u8],
+        session: &SessionKey,
+        room: usize,
+    ) -> BTreeSet<LogNumber> {
+        let session = self.sessions.get_mut(session);
+        session.map_or_else(BTreeSet::new, |session| session.news.take(connection, room))
     }
 
     /// Lists a caller's logs above a number, as many as a page holds. A user's own log stands among
@@ -241,14 +258,9 @@ impl Core {
 
     /// Ends a session; its port goes to rest, and its invitations are withdrawn.
     pub(super) fn end_session(&mut self, session: &SessionKey) {
-        let Some((user, device, seen_ms)) = self
-            .sessions
-            .get(session)
-            .map(|session| (session.user, session.device, session.seen_wall_ms))
-        else {
+        let Some(user) = self.sessions.get(session).map(|session| session.user) else {
             return;
         };
-        self.presence.noted(device, seen_ms);
         if let Some(held) = self.leases.of_session(session).map(|l| (l.port, l.epoch)) {
             self.give_back(user, session, held);
         }
@@ -259,8 +271,6 @@ impl Core {
     /// A device that was away for long holds its mail again; its last sight is kept to the hour.
     fn device_is_back(&mut self, device: u64) {
         self.logs.set_fresh(device);
-        self.presence
-            .seen(device, self.now.wall_ms, &mut self.changes);
         let running_s = self.running_s();
         let seen = self
             .directory

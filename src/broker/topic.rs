@@ -3,7 +3,7 @@
 use super::core::{Call, Core, Ruling, Who, done, told};
 use super::read::{Asked, Pending};
 use crate::limits;
-use crate::protocol::codes::{Code, WireError, refusal};
+use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::{Address, Pattern};
 use crate::protocol::request::From;
 use crate::protocol::{LogNumber, MailId, reply, request, time};
@@ -12,10 +12,8 @@ use crate::store::{AddressKind, AddressRecord, AddressState, Mark, Query};
 impl Core {
     pub(super) fn join(&mut self, call: &Call, who: Who, join: &request::Join) -> Ruling {
         if join.from != From::Now && join.topic.prefix().is_some() {
-            return Err(refusal!(
-                Code::BadRequest,
-                "a prefix is joined from now on; rewind its topics one by one"
-            ));
+            let text = "a prefix is joined from now on; rewind its topics one by one";
+            return Err(WireError::new(Code::BadRequest, text));
         }
         let logs = self.join_now(who, &join.topic, join.from)?;
         let rewound = match (join.from, logs.first()) {
@@ -86,9 +84,9 @@ impl Core {
     ) -> Result<Vec<LogNumber>, WireError> {
         let is_new = !self.directory.has_pattern(who.user, pattern);
         if is_new && self.directory.pattern_count(who.user) >= limits::SUBSCRIPTIONS_MAX {
-            return Err(refusal!(
+            return Err(WireError::new(
                 Code::LimitReached,
-                "you have 1024 subscriptions, which is the limit; a prefix (lab/*) counts once"
+                "you have 1024 subscriptions, which is the limit; a prefix (lab/*) counts once",
             ));
         }
         if let Some(topic) = pattern.topic() {
@@ -100,15 +98,14 @@ impl Core {
             } else {
                 0
             };
-            self.start_reading(who, pattern, since);
+            self.start_reading(who.user, pattern, since);
         }
         let mut logs = self.directory.matching(pattern);
         logs.sort_unstable();
         Ok(logs)
     }
 
-    fn start_reading(&mut self, who: Who, pattern: &Pattern, since: MailId) {
-        let user = who.user;
+    fn start_reading(&mut self, user: LogNumber, pattern: &Pattern, since: MailId) {
         let new = self
             .directory
             .subscribe(user, pattern, since, &mut self.changes);
@@ -119,17 +116,13 @@ impl Core {
                 self.logs.put_cursor(*device, log, head, &mut self.changes);
             }
             self.upkeep.shrank(log);
-            if self.has_other_session(who) {
-                let at = self.take_number();
-                self.directory.note_reader(user, log, at);
-            }
+            self.tell_new_log(user, log);
         }
     }
 
-    /// Says whether a user has other sessions, which are to learn of what this one asked for.
-    fn has_other_session(&self, who: Who) -> bool {
-        let mut sessions = self.sessions.iter();
-        sessions.any(|session| session.user == who.user && session.key != who.session)
+    /// The user's other sessions learn of the log as well.
+    fn tell_new_log(&mut self, user: LogNumber, log: LogNumber) {
+        self.sessions.rekeyed(user, log);
     }
 
     /// Finds a topic to join, or makes it where users may.
@@ -137,16 +130,13 @@ impl Core {
         if let Some(address) = self.directory.by_name(topic.as_str()) {
             return match (address.kind, address.state) {
                 (AddressKind::Topic, _) => Ok(address.number),
-                (AddressKind::User, AddressState::Live) => Err(refusal!(
+                (AddressKind::User, AddressState::Live) => Err(WireError::new(
                     Code::IsAUser,
-                    "{} is a user: send to {}, there is nothing to join",
-                    topic,
-                    topic
+                    format!("{topic} is a user: send to {topic}, there is nothing to join"),
                 )),
-                (AddressKind::User, AddressState::Reserved) => Err(refusal!(
+                (AddressKind::User, AddressState::Reserved) => Err(WireError::new(
                     Code::NameTaken,
-                    "{} was a user; an administrator can free the name",
-                    topic
+                    format!("{topic} was a user; an administrator can free the name"),
                 )),
             };
         }
@@ -241,7 +231,10 @@ impl Core {
     pub(super) fn topic(&self, who: Who, asked: &request::Topic) -> Ruling {
         let address = self.named(&asked.topic)?;
         if address.kind != AddressKind::Topic {
-            return Err(refusal!(Code::IsAUser, "{} is a user", address.name));
+            return Err(WireError::new(
+                Code::IsAUser,
+                format!("{} is a user", address.name),
+            ));
         }
         let record = self.logs.record(address.number);
         Ok(told(&reply::Topic {
@@ -259,7 +252,7 @@ impl Core {
     /// Finds a live address by a name as somebody typed it.
     pub(super) fn named(&self, text: &str) -> Result<&AddressRecord, WireError> {
         let name = Address::parse(text)
-            .map_err(|error| refusal!(Code::BadName, "not a name: {}", error))?;
+            .map_err(|error| WireError::new(Code::BadName, format!("not a name: {error}")))?;
         self.directory
             .live(name.as_str())
             .ok_or_else(|| self.no_such_address(name.as_str()))

@@ -1,16 +1,24 @@
 //! The command line of `mailctl` as data. The doc comments are the help; parsing touches nothing.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-mod mailbox;
-use super::ui::{Colours, Look};
 mod writing;
 
-pub use mailbox::*;
 pub use writing::{Content, Draft, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
+
+mod admin;
+mod around;
+
+pub use admin::{Admin, AdminLease, AdminQueue, AdminSession, AdminTopic, AdminUser, Named, Peek};
+pub use around::{
+    Complete, Completions, Context, ContextAdd, ContextName, ContextOne, Doctor, Errors,
+    JsonSchema, Man, Muting, Shell,
+};
 
 /// Names the host where this machine is reached, for chats.
 pub const ADVERTISE: &str = "MAILCTL_ADVERTISE";
@@ -35,6 +43,8 @@ Examples:
   mailctl chat bob                      ask bob for a direct chat; mailctl chat accept, on his side
   mailctl                               the shell: @bob writes, !news joins, refresh reads
 
+Further help: mailctl help exit-codes, environment, topics or formatting; mailctl errors CODE.
+
 Exit codes: 0 done, 64 usage, 65 bad data, 67 no such user or topic, 69 server unreachable,
 73 cannot create, 74 input or output, 75 try later, 77 denied, 78 configuration."
 )]
@@ -47,13 +57,23 @@ pub struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// A line of the shell that is a verb with its arguments.
-#[derive(Debug, Clone, PartialEq, Parser)]
-#[command(no_binary_name = true, disable_help_subcommand = true)]
-pub struct Line {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
+impl Cli {
+    /// Reads a command line and the environment. What the command line says of who and where to be wins
+    /// over what variables say of it in other words.
+    pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        let said = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let globals = &mut cli.globals;
+        globals.context = globals.context.take().filter(|name| !name.is_empty());
+        if globals.context.is_some() && (said("context") || !said("server")) {
+            globals.server = globals.server.take().filter(|_| said("server"));
+            globals.user = globals.user.take().filter(|_| said("as"));
+        } else {
+            globals.context = None;
+        }
+        Ok(cli)
+    }
 }
 
 /// Options that stand before or after the verb.
@@ -81,6 +101,17 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub home: Option<PathBuf>,
+    /// Which of this home's contexts to use, for this once: a user at a server, `context ls` has them
+    #[arg(
+        short = 'C',
+        long,
+        global = true,
+        overrides_with = "context",
+        value_name = "NAME",
+        env = "MAILCTL_CONTEXT",
+        hide_env_values = true
+    )]
+    pub context: Option<String>,
     /// Which of this home's users to be, for this once
     #[arg(
         id = "as",
@@ -98,29 +129,6 @@ pub struct Globals {
     /// Never ask anything
     #[arg(long, global = true, overrides_with = "no_input")]
     pub no_input: bool,
-    /// When to use colours (`NO_COLOR` is heeded too)
-    #[arg(
-        long,
-        global = true,
-        overrides_with = "color",
-        value_name = "WHEN",
-        default_value = "auto",
-        hide = true
-    )]
-    pub color: Colours,
-    /// Lines one below the other and nothing else, for who has the screen read out (also
-    /// `MAILCTL_PLAIN=1`)
-    #[arg(long, global = true, overrides_with = "plain", hide = true)]
-    pub plain: bool,
-    /// Read the passphrase of your key from the first line of this file, which only you can read (`-`: of
-    /// stdin). At a terminal you are asked for it
-    #[arg(
-        long,
-        global = true,
-        overrides_with = "passphrase_file",
-        value_name = "FILE|-"
-    )]
-    pub passphrase_file: Option<PathBuf>,
     /// How long a verb that ends by itself may take, in seconds
     #[arg(
         long,
@@ -131,17 +139,6 @@ pub struct Globals {
         value_parser = parse_timeout
     )]
     pub timeout: Duration,
-}
-
-impl Globals {
-    /// Returns how output is to look.
-    pub fn look(&self) -> Look {
-        let look = Look {
-            colours: self.color,
-            plain: self.plain,
-        };
-        look.of_environment()
-    }
 }
 
 /// Every verb.
@@ -155,21 +152,7 @@ pub enum Verb {
     Use(Use),
     /// Show who you are, and where
     Whoami,
-    /// Show who is online, or was seen when; all, or these users
-    Who(Who),
-    /// List, name and remove the devices that are you; without a command, list them
-    Device {
-        /// What to do
-        #[command(subcommand)]
-        verb: Option<Device>,
-    },
-    /// Look after the key that is this device
-    #[command(subcommand)]
-    Key(Key),
-    /// Remove your account for good
-    #[command(subcommand)]
-    Account(AccountDeed),
-    /// Make a code with which somebody can join, once, within 24 hours; list and take back open ones
+    /// Make a code with which somebody can join, once, within 24 hours
     Invite(Invite),
     /// Join a server, or add this device to your user, with a code from `invite`
     Join(Join),
@@ -207,14 +190,6 @@ pub enum Verb {
     Receipts(Receipts),
     /// Take back what was done last: an `rm`, or a send that is held back (`send --undo`)
     Undo,
-    /// Find mails of this device's mailbox, newest first
-    Search(Search),
-    /// Write this device's mailbox to a Maildir, an mbox or JSON lines
-    Export(Exchange),
-    /// Put mail of a Maildir, an mbox or JSON lines beside the received
-    Import(Exchange),
-    /// Send a message as other systems' sendmail does: RFC 5322 on stdin
-    Sendmail(Sendmail),
     /// Join, leave and list topics; without a command, list them
     Topic {
         /// What to do
@@ -227,9 +202,32 @@ pub enum Verb {
     Block(Block),
     /// Take mail and chats from a user again
     Unblock(Unblock),
+    /// Keep the mail of a topic, and do not announce it at this device
+    Mute(Muting),
+    /// Announce the mail of a topic again
+    Unmute(Muting),
+    /// Name this home's users at their servers, and choose among them; without a command, list them
+    Context {
+        /// What to do
+        #[command(subcommand)]
+        verb: Option<Context>,
+    },
+    /// Test what mailctl depends on, and say what to do about what fails
+    Doctor(Doctor),
+    /// Explain the code of an error, or list all of them
+    Errors(Errors),
     /// See to users, topics, queues, leases and sessions of a running server
     #[command(subcommand)]
     Admin(Admin),
+    /// Print the script with which a shell completes verbs, options, users, topics and mails
+    Completions(Completions),
+    /// Print or write the schema of what a verb prints under --json
+    JsonSchema(JsonSchema),
+    /// Print or write the manual pages
+    Man(Man),
+    /// Complete a command line
+    #[command(name = "__complete", hide = true, disable_help_flag = true)]
+    Complete(Complete),
 }
 
 /// `mailctl login`.
@@ -240,95 +238,6 @@ pub struct Login {
     /// Join this topic too (`lab/*` for all under one); may be given several times
     #[arg(short, long = "topic", value_name = "T")]
     pub topics: Vec<String>,
-    /// How you call this device, if it is new; the name of this machine, without it
-    #[arg(long, value_name = "NAME")]
-    pub device_name: Option<String>,
-}
-
-/// `mailctl who`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Who {
-    /// Whom to ask for; everybody, without
-    #[arg(value_name = "USER", conflicts_with_all = ["hide", "show"])]
-    pub users: Vec<String>,
-    /// From now on, show nobody that and when you are here
-    #[arg(long, conflicts_with = "show")]
-    pub hide: bool,
-    /// Show it again
-    #[arg(long)]
-    pub show: bool,
-}
-
-/// `mailctl device`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum Device {
-    /// List your devices
-    Ls,
-    /// Remove another of your devices: from then on its key is worth nothing
-    Rm(DeviceRm),
-    /// Give a device another name
-    Rename(DeviceRename),
-}
-
-/// `mailctl device rm`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct DeviceRm {
-    /// The device's number in `device ls`
-    #[arg(value_name = "N")]
-    pub device: u64,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
-}
-
-/// `mailctl device rename`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct DeviceRename {
-    /// The device's number in `device ls`
-    #[arg(value_name = "N")]
-    pub device: u64,
-    /// Its new name, at most 64 bytes
-    pub name: String,
-}
-
-/// `mailctl key`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum Key {
-    /// Show its fingerprint, and where and how it lies
-    Show,
-    /// Put it under a passphrase, or under another one
-    Protect(KeyProtect),
-    /// Take the passphrase off
-    Unprotect,
-    /// Take another key pair for this device; the old one is worth nothing afterwards
-    Rotate,
-}
-
-/// `mailctl key protect`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct KeyProtect {
-    /// Read the new passphrase from the first line of this file; at a terminal you are asked for it
-    #[arg(long, value_name = "FILE|-")]
-    pub new_passphrase_file: Option<PathBuf>,
-}
-
-/// `mailctl account`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AccountDeed {
-    /// Remove yourself from the server, with your mail, devices and subscriptions, and from this machine.
-    /// Nobody can take your name afterwards
-    Rm(AccountRm),
-}
-
-/// `mailctl account rm`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct AccountRm {
-    /// Go without a copy of your mail; keep one first where you want it
-    #[arg(long, required = true)]
-    pub no_export: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
 }
 
 /// `mailctl logout`.
@@ -351,39 +260,12 @@ pub struct Use {
 
 /// `mailctl invite`.
 #[derive(Debug, Clone, PartialEq, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
-    subcommand_value_name = "DEED",
-    subcommand_help_heading = "Deeds",
-    override_usage = "mailctl invite [OPTIONS] [USER]\n       mailctl invite ls\n       mailctl invite rm ID..."
-)]
 pub struct Invite {
-    /// What to do with invitations that nobody has used
-    #[command(subcommand)]
-    pub deed: Option<InviteDeed>,
     /// The name the new user must take; any, without it
     pub user: Option<String>,
     /// For a further device of yourself (of USER, if you are an administrator)
     #[arg(long)]
     pub device: bool,
-}
-
-/// What to do with invitations that nobody has used.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum InviteDeed {
-    /// List them
-    Ls,
-    /// Take them back
-    Rm(InviteRm),
-}
-
-/// `mailctl invite rm`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct InviteRm {
-    /// Which, as `invite ls` names them
-    #[arg(value_name = "ID", required = true)]
-    pub ids: Vec<String>,
 }
 
 /// `mailctl join`.
@@ -394,9 +276,6 @@ pub struct Join {
     pub code: String,
     /// Your name, where the code does not fix it
     pub user: Option<String>,
-    /// How you call this device; the name of this machine, without it
-    #[arg(long, value_name = "NAME")]
-    pub device_name: Option<String>,
 }
 
 /// `mailctl outbox`.
@@ -469,25 +348,6 @@ pub struct Watch {
     /// Run CMD for each mail
     #[arg(long, value_name = "CMD")]
     pub exec: Option<String>,
-    /// What to do when CMD fails
-    #[arg(
-        long,
-        value_name = "WHAT",
-        requires = "exec",
-        default_value = "continue"
-    )]
-    pub on_error: OnError,
-}
-
-/// What becomes of a `watch` whose command failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OnError {
-    /// Tell it and go on with the next mail
-    Continue,
-    /// Tell it and end, with its exit code
-    Stop,
-    /// Run it again after 1, 2, 4 and 8 seconds; then tell it and go on
-    Retry,
 }
 
 /// `mailctl history`.
@@ -499,6 +359,45 @@ pub struct History {
     /// How many mails to go back
     #[arg(short, long, value_name = "N", default_value_t = 20)]
     pub limit: u32,
+}
+
+/// `mailctl read`.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+pub struct Read {
+    /// The mail's number
+    #[arg(value_name = "ID")]
+    pub id: u64,
+    /// Show all that is here of the thread it is in, oldest first
+    #[arg(long)]
+    pub thread: bool,
+}
+
+/// `mailctl save`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Save {
+    /// The mail's number
+    #[arg(value_name = "ID")]
+    pub id: u64,
+    /// Which of its attachments, as `read` numbers them; all without it
+    #[arg(value_name = "N")]
+    pub numbers: Vec<usize>,
+    /// Where to; nothing there is ever overwritten
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+}
+
+/// `mailctl rm`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Rm {
+    /// The mails' numbers
+    #[arg(value_name = "ID", required_unless_present = "purge")]
+    pub ids: Vec<u64>,
+    /// Remove them for good, from the trash or not; without an ID, everything in the trash
+    #[arg(long)]
+    pub purge: bool,
+    /// With --purge: do not ask
+    #[arg(short, long, requires = "purge")]
+    pub yes: bool,
 }
 
 /// `mailctl topic`.
@@ -659,101 +558,15 @@ pub struct Unblock {
     pub user: String,
 }
 
-/// `mailctl admin`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum Admin {
-    /// Users and their names
-    #[command(subcommand)]
-    User(AdminUser),
-    /// Topics
-    #[command(subcommand)]
-    Topic(AdminTopic),
-    /// What waits, for whom
-    #[command(subcommand)]
-    Queue(AdminQueue),
-    /// Ports lent for direct chat
-    #[command(subcommand)]
-    Lease(AdminLease),
-    /// Who is logged in
-    #[command(subcommand)]
-    Session(AdminSession),
-    /// Counters of the whole server
-    Stats,
-}
-
-/// `mailctl admin user`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AdminUser {
-    /// List users
-    Ls,
-    /// Remove a user with mail, devices and subscriptions; the name stays reserved
-    Rm(Named),
-    /// Free the name of a removed user
-    Free(Named),
-}
-
-/// `mailctl admin topic`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AdminTopic {
-    /// List topics
-    Ls,
-    /// Make a topic
-    Create(Named),
-    /// Remove a topic with its mail and subscriptions
-    Rm(Named),
-}
-
-/// `mailctl admin queue`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AdminQueue {
-    /// List what waits, per address and device
-    Ls,
-    /// The same for one address
-    Show(Named),
-    /// List the mails that wait at an address; changes nothing
-    Peek(Peek),
-}
-
-/// `mailctl admin lease`.
-#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
-pub enum AdminLease {
-    /// List ports and who holds them
-    Ls,
-}
-
-/// `mailctl admin session`.
-#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
-pub enum AdminSession {
-    /// List sessions
-    Ls,
-}
-
-/// The user, topic or address that an administrator means.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Named {
-    /// Its name
-    pub name: String,
-}
-
-/// `mailctl admin queue peek`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Peek {
-    /// The address
-    pub address: String,
-    /// Show bodies too; this is logged, and the addressee is told
-    #[arg(long)]
-    pub body: bool,
-}
-
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .trim_end_matches('s')
         .parse()
-        .map_err(|_| crate::cli::i18n::tr_later!("not a number of seconds").to_owned())?;
+        .map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|time| !time.is_zero() && time.as_secs() <= 24 * 3600)
-        .ok_or_else(|| crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned())
+        .ok_or_else(|| "must lie above 0 and within a day".to_owned())
 }
 
 fn parse_wait(text: &str) -> Result<Duration, String> {
@@ -762,7 +575,7 @@ fn parse_wait(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
     };
     if time.is_zero() || time > WAIT_MAX {
-        return Err(crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned());
+        return Err("must lie above 0 and within a day".to_owned());
     }
     Ok(time)
 }
@@ -772,9 +585,10 @@ fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {
     match text {
         "now" => Ok(From::Now),
         "start" => Ok(From::Start),
-        id => id.parse().map(From::After).map_err(|_| {
-            crate::cli::i18n::tr_later!("not `now`, `start` or the number of a mail").to_owned()
-        }),
+        id => id
+            .parse()
+            .map(From::After)
+            .map_err(|_| "not `now`, `start` or the number of a mail".to_owned()),
     }
 }
 
@@ -785,8 +599,6 @@ pub fn bare(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -811,6 +623,29 @@ mod tests {
             "the last one counts"
         );
         assert!(parse("topic ls --json").unwrap().globals.json);
+    }
+
+    #[test]
+    fn no_variable_holds_a_secret() {
+        fn look(command: &clap::Command) {
+            for argument in command.get_arguments().filter(|it| it.get_env().is_some()) {
+                let name = argument.get_id().as_str();
+                let known = ["server", "home", "as", "context", "advertise"];
+                assert!(known.contains(&name), "{name}: no secret, and listed here?");
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
+    }
+
+    #[test]
+    fn a_context_on_the_command_line_wins_over_variables_and_goes_with_options() {
+        let words: Vec<OsString> = ["mailctl", "whoami", "-C", "work", "--as", "bob"]
+            .map(OsString::from)
+            .to_vec();
+        let globals = Cli::read(&words).unwrap().globals;
+        assert_eq!(globals.context.as_deref(), Some("work"));
+        assert_eq!(globals.user.as_deref(), Some("bob"));
     }
 
     #[test]
@@ -857,11 +692,6 @@ mod tests {
             "chat bob --wait 0",
             "chat bob --busy",
             "unblock",
-            "who --hide --show",
-            "who bob --hide",
-            "device rm",
-            "account rm",
-            "invite rm",
             "frefresh",
         ] {
             assert!(parse(line).is_err(), "{line}");

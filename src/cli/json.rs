@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::client::attachments;
-use crate::client::mailbox::{Called, Held};
 use crate::protocol::codes::WireError;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Outcome, Trimmed};
 
@@ -46,8 +45,6 @@ pub struct Mail<'a> {
     expires_at: Option<&'a str>,
     content_type: &'a str,
     size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flags: Option<Vec<&'static str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attachments: Vec<Attached>,
     #[serde(flatten)]
@@ -113,72 +110,9 @@ pub fn mail<'a>(envelope: &'a Envelope, body: &'a [u8]) -> Mail<'a> {
         expires_at: envelope.expires_at.as_deref(),
         content_type: &envelope.content_type,
         size: envelope.size,
-        flags: None,
         attachments: attached(envelope, body),
         body: Body::of(body),
     }
-}
-
-/// What a mail of the mailbox is called, as JSON: a number, of an imported one a text.
-pub fn id(called: &Called) -> serde_json::Value {
-    match called {
-        Called::Number(id) => (*id).into(),
-        Called::Imported(..) => called.to_string().into(),
-    }
-}
-
-/// A mail that was imported, in `search` and `read`: all it says of itself, and the message.
-#[derive(Debug, Serialize)]
-pub struct Imported<'a> {
-    v: u8,
-    kind: &'static str,
-    id: String,
-    from: &'a str,
-    to: &'a [String],
-    subject: &'a str,
-    sent_at: Option<&'a str>,
-    content_type: &'a str,
-    size: u64,
-    flags: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    attachments: Vec<Attached>,
-    #[serde(flatten)]
-    body: Body<'a>,
-}
-
-/// A mail of the mailbox, with its flags.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum HeldMail<'a> {
-    /// It was received.
-    Received(Mail<'a>),
-    /// It was imported.
-    Imported(Imported<'a>),
-}
-
-/// Makes the object of a mail of the mailbox.
-pub fn held<'a>(held: &Held, envelope: &'a Envelope, body: &'a [u8]) -> HeldMail<'a> {
-    let flags = held.flags().words();
-    if !held.is_imported() {
-        return HeldMail::Received(Mail {
-            flags: Some(flags),
-            ..mail(envelope, body)
-        });
-    }
-    HeldMail::Imported(Imported {
-        v: V,
-        kind: "imported",
-        id: held.called().to_string(),
-        from: &envelope.from,
-        to: &envelope.to,
-        subject: &envelope.subject,
-        sent_at: Some(&*envelope.sent_at).filter(|at| !at.is_empty()),
-        content_type: &envelope.content_type,
-        size: envelope.size,
-        flags,
-        attachments: attached(envelope, body),
-        body: Body::of(body),
-    })
 }
 
 /// Mails that went unread, in `refresh` and `watch`.

@@ -2,7 +2,8 @@
 //!
 //! [`args`] parses and touches nothing, [`commands`] act (one file a verb), [`ui`] is the only
 //! printer, [`untrusted`] is how strings from others are shown, [`error`] how failures are told,
-//! [`json`] and [`times`] the forms of results, [`i18n`] the language of texts. The wire and the files below belong to
+//! [`json`] and [`times`] the forms of results, [`i18n`] the language of texts, `complete` what a shell completes. The wire and the
+//! files below belong to
 //! [`crate::client`]; nothing here opens a socket.
 
 use std::ffi::OsString;
@@ -11,29 +12,30 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
 use signal_hook::consts::SIGXFSZ;
 
 use self::args::Cli;
 use self::commands::Context;
 use self::error::CliError;
-use self::i18n::{Language, help, tr};
-use self::ui::{Look, Ui};
+use self::i18n::Language;
+use self::ui::Ui;
 use crate::protocol::codes::exit;
 
 pub mod args;
+pub mod codes;
 pub mod commands;
+mod complete;
 pub mod error;
-mod hidden;
 pub mod i18n;
 pub mod json;
 pub mod once;
-pub mod pager;
-mod passphrase;
+pub mod schema;
 pub mod shell;
 pub mod show;
 pub mod times;
+pub mod topics;
 pub mod ui;
 pub mod untrusted;
 
@@ -43,21 +45,21 @@ pub fn main() -> ExitCode {
     // it would kill the process without a word.
     let unread = Arc::new(AtomicBool::new(false));
     drop(signal_hook::flag::register(SIGXFSZ, unread));
-    let words: Vec<OsString> = args::understood(std::env::args_os().collect());
+    let words: Vec<OsString> = std::env::args_os().collect();
     let json = words.iter().any(|word| word == "--json");
     // What programs read is the same everywhere.
     if !json {
         i18n::choose(Language::of_environment());
     }
-    let cli = match parse(&words) {
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => {
-            let mut ui = Ui::stdio(json, true, Look::default());
-            return explain(&mut ui, &error).into();
+            let mut ui = Ui::stdio(json, true);
+            let told = topics::asked(&words).map(|topic| show(&mut ui, topic));
+            return told.unwrap_or_else(|| explain(&mut ui, &error)).into();
         }
     };
-    let globals = &cli.globals;
-    let mut ui = Ui::stdio(globals.json, globals.no_input, globals.look());
+    let mut ui = Ui::stdio(cli.globals.json, cli.globals.no_input);
     let ended = run(&cli, &mut ui);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,28 +70,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads the command line. What is said about it is in the language of this process.
-fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    if i18n::language() == Language::English {
-        return Cli::try_parse_from(words);
-    }
-    let read = help::translate(Cli::command()).try_get_matches_from(words)?;
-    Cli::from_arg_matches(&read)
-}
-
 fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
     let mut context = Context {
         globals: &cli.globals,
-        passphrase: passphrase::given(cli.globals.passphrase_file.as_deref())?,
         ui,
     };
     match &cli.verb {
         Some(verb) => commands::run(&mut context, verb),
         None if std::io::stdin().is_terminal() && !cli.globals.json => shell::run(&mut context),
         None => {
-            let page = help::translate(Cli::command()).render_help();
-            ui.note(help::page(&page.to_string()));
-            let told = CliError::usage(tr!("a verb is missing")).hint("mailctl --help");
+            ui.note(Cli::command().render_help());
+            let told = CliError::usage("a verb is missing").hint("mailctl --help");
             Err(if ui.is_json() {
                 told
             } else {
@@ -99,15 +90,27 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
     }
 }
 
+/// Shows a page of help about what is no verb. Returns the exit code.
+fn show(ui: &mut Ui, topic: &topics::Topic) -> u8 {
+    let text = topic.text();
+    let page = json::object(serde_json::json!({"topic": topic.name, "text": text}));
+    let told = ui.result(&page, &text);
+    ended(ui, told)
+}
+
 /// Tells what the parser has to say: help and version are results, the rest is a mistake. Returns
 /// the exit code.
 fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
     let told = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            ui.line(help::page(&error.render().to_string()).trim_end())
+            ui.line(error.render().to_string().trim_end())
         }
         _ => Err(usage_error(error)),
     };
+    ended(ui, told)
+}
+
+fn ended(ui: &mut Ui, told: Result<(), CliError>) -> u8 {
     told.map_or_else(
         |error| {
             ui.error(&error);
@@ -120,11 +123,7 @@ fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
 /// Returns the parser's words as an error of ours: its first line is the text, its tips and the
 /// usage are the hints.
 fn usage_error(error: &clap::Error) -> CliError {
-    let is_page = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    if i18n::language() != Language::English && !is_page {
-        return help::mistake(error);
-    }
-    let rendered = help::page(&error.render().to_string());
+    let rendered = error.render().to_string();
     let mut lines = rendered
         .lines()
         .map(str::trim)
@@ -136,6 +135,8 @@ fn usage_error(error: &clap::Error) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
@@ -148,32 +149,6 @@ mod tests {
             told.hints.iter().any(|hint| hint.contains("'send'")),
             "{told:?}"
         );
-    }
-
-    #[test]
-    fn mistakes_are_told_by_ourselves_as_the_parser_tells_them() {
-        for line in [
-            "sned",
-            "send",
-            "send bob -b x -f y",
-            "send bob -b x -b y",
-            "send bob --ttl 0",
-            "refresh --limti 3",
-            "refresh --limit",
-            "refresh --limit many",
-            "chat bob --undelivered keep",
-            "chat bob carol dave",
-            "logout --yes",
-            "whoami -- x",
-            "outbox retry x",
-            "topic join news --json=no",
-        ] {
-            let words = std::iter::once("mailctl").chain(line.split(' '));
-            let Err(error) = Cli::try_parse_from(words) else {
-                panic!("{line}");
-            };
-            assert_eq!(help::mistake(&error), usage_error(&error), "{line}");
-        }
     }
 
     #[test]

@@ -9,11 +9,11 @@ use super::error::CliError;
 use super::i18n::{text, tr, tr_n};
 use super::times;
 use super::ui::{Table, Ui};
-use super::untrusted::{Block, Paint, painted, visible, wrapped};
+use super::untrusted::{Block, visible, wrapped};
 use super::{json, untrusted};
 use crate::client::attachments::{self, Attachment, Parts};
-use crate::client::mailbox::Held;
 use crate::client::receipt;
+use crate::protocol::MailId;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Trimmed};
 
 /// What stands before each line of a body.
@@ -35,48 +35,13 @@ pub fn mail_by(
     if ui.is_json() {
         return ui.object(&json::mail(envelope, body));
     }
-    let called = envelope.id.to_string();
     if receipt::is_receipt(envelope) {
         return ui.line(folded(&read_by(envelope), ui.width()));
     }
-    whole(ui, &header(envelope, addresses), &called, envelope, body)
-}
-
-/// Prints a mail of the mailbox as [`mail`] does, imported or not.
-pub fn held(ui: &mut Ui, held: &Held, envelope: &Envelope, body: &[u8]) -> Result<(), CliError> {
-    if ui.is_json() {
-        return ui.object(&json::held(held, envelope, body));
-    }
-    if !held.is_imported() {
-        return mail(ui, envelope, body);
-    }
-    let called = held.called().to_string();
-    let to: Vec<String> = envelope.to.iter().map(|to| visible(to)).collect();
-    let mut header = tr!(
-        "{}  {}  {} to {}",
-        called,
-        times::human(&envelope.sent_at),
-        visible(&envelope.from),
-        to.join(", ")
-    );
-    if !envelope.subject.is_empty() {
-        header.extend([": ", &visible(&envelope.subject)]);
-    }
-    whole(ui, &header, &called, envelope, body)
-}
-
-/// Prints a mail below its header line.
-fn whole(
-    ui: &mut Ui,
-    header: &str,
-    called: &str,
-    envelope: &Envelope,
-    body: &[u8],
-) -> Result<(), CliError> {
     // One write for the whole mail: it is shown or it is not.
-    let mut text = folded(header, ui.width());
+    let mut text = folded(&header(envelope, addresses), ui.width());
     let parts = attachments::parts(envelope.id, &envelope.content_type, body);
-    let listed = attached_lines(called, &parts.attachments);
+    let listed = attached_lines(envelope.id, &parts.attachments);
     let listed = listed.iter().map(|line| folded(line, ui.width()));
     let body = body_lines(&parts, ui.width());
     for line in body.into_iter().chain(listed) {
@@ -88,20 +53,20 @@ fn whole(
 
 /// Says that a mail was read: who says so is certain, whatever else stands in a receipt is not shown.
 fn read_by(envelope: &Envelope) -> String {
-    let mut line = tr!(
+    let mut line = format!(
         "{}  read by {} {}",
         envelope.id,
         visible(&envelope.from),
         times::human(&envelope.sent_at)
     );
     if let Some(answered) = envelope.in_reply_to {
-        line += &tr!(" (re {})", answered);
+        line.extend([" (re ", &answered.to_string(), ")"]);
     }
     line
 }
 
 /// Lists what is attached, where no body stands.
-fn attached_lines(called: &str, attached: &[Attachment]) -> Vec<String> {
+fn attached_lines(id: MailId, attached: &[Attachment]) -> Vec<String> {
     let line = |(at, file): (usize, &Attachment)| {
         format!(
             "  [{}] {}, {}, {}",
@@ -113,7 +78,7 @@ fn attached_lines(called: &str, attached: &[Attachment]) -> Vec<String> {
     };
     let mut lines: Vec<String> = attached.iter().enumerate().map(line).collect();
     if !lines.is_empty() {
-        lines.push(tr!("  save: mailctl save {}", called));
+        lines.push(format!("  save: mailctl save {id}"));
     }
     lines
 }
@@ -132,20 +97,20 @@ fn header(envelope: &Envelope, addresses: &[String]) -> String {
         let names: Vec<String> = names.into_iter().map(|name| visible(name)).collect();
         names.join(between)
     };
-    let mut header = tr!(
+    let mut header = format!(
         "{}  {}  {} to {}",
         envelope.id,
         times::human(&envelope.sent_at),
-        painted(Paint::Name, &visible(&envelope.from)),
-        names(addresses.iter().collect(), tr!(" and "))
+        visible(&envelope.from),
+        names(addresses.iter().collect(), " and ")
     );
     let others = envelope.to.iter().filter(|to| !addresses.contains(to));
     let others = names(others.collect(), ", ");
     if !others.is_empty() {
-        header += &tr!(" (also to {})", others);
+        header.extend([" (also to ", &others, ")"]);
     }
     if let Some(answered) = envelope.in_reply_to {
-        header += &tr!(" (re {})", answered);
+        header.extend([" (re ", &answered.to_string(), ")"]);
     }
     if !envelope.subject.is_empty() {
         header.extend([": ", &visible(&envelope.subject)]);
@@ -170,14 +135,14 @@ fn body_lines(parts: &Parts, width: Option<usize>) -> Vec<String> {
         })
         .collect();
     if parts.is_lossy {
-        lines.push(tr!("{}[not UTF-8; `--json` has the exact bytes]", INDENT));
+        lines.push(format!("{INDENT}[not UTF-8; `--json` has the exact bytes]"));
     }
     lines
 }
 
 /// Prints that mails went unread.
 pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError> {
-    let human = tr!(
+    let human = format!(
         "{} to {} went unread: expired or trimmed, after mail {}",
         counted(gone.count, "mail"),
         visible(address),
@@ -200,28 +165,17 @@ pub enum Answer {
 /// Prints an invitation that stands, and how to answer it.
 pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliError> {
     let from = visible(&row.from);
-    let who = painted(Paint::Fresh, &from);
     let left = times::left(&row.expires_at);
     let human = match answer {
         Answer::Prompt => {
-            tr!(
-                "? {} asks for a direct chat (expires in {}) -> y or n",
-                who,
-                left
-            )
+            format!("? {from} asks for a direct chat (expires in {left}) -> y or n")
         }
         Answer::Later => {
-            tr!(
-                "? {} asks for a direct chat (expires in {}) -> /bye, then y or n",
-                who,
-                left
-            )
+            format!("? {from} asks for a direct chat (expires in {left}) -> /bye, then y or n")
         }
-        Answer::Verb => tr!(
-            "? {} asks for a direct chat until {} - mailctl chat accept {}",
-            who,
-            times::hour(&row.expires_at),
-            from
+        Answer::Verb => format!(
+            "? {from} asks for a direct chat until {} - mailctl chat accept {from}",
+            times::hour(&row.expires_at)
         ),
     };
     ui.result(&json::invitation(row), human)
@@ -230,19 +184,19 @@ pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliE
 /// Prints that an invitation which was shown before stands no longer.
 pub fn invitation_ended(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
     let how = match row.state {
-        ChatState::Accepted => tr!("was accepted"),
-        ChatState::Declined | ChatState::Busy => tr!("was declined"),
-        ChatState::Withdrawn => tr!("was taken back"),
-        ChatState::Expired => tr!("has expired"),
-        _ => tr!("is over"),
+        ChatState::Accepted => "was accepted",
+        ChatState::Declined | ChatState::Busy => "was declined",
+        ChatState::Withdrawn => "was taken back",
+        ChatState::Expired => "has expired",
+        _ => "is over",
     };
-    let human = tr!("? the invitation of {} {}", visible(&row.from), how);
+    let human = format!("? the invitation of {} {how}", visible(&row.from));
     ui.result(&json::invitation(row), human)
 }
 
 /// Prints that an invitation came and went unseen.
 pub fn missed(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
-    let human = tr!(
+    let human = format!(
         "? {} asked for a direct chat at {}; nobody was there to answer",
         visible(&row.from),
         times::human(&row.asked_at)
@@ -255,16 +209,12 @@ pub fn mails(count: u64) -> String {
     tr_n!(count, "{n} mail", "{n} mails")
 }
 
-/// Returns `1 line` or `2 lines`, in the language of this process: of things that are named in many places. What
-/// is named in one has its sentence there.
+/// Returns `1 line` or `2 lines`.
 pub fn counted(count: u64, noun: &str) -> String {
-    match noun {
-        "mail" => mails(count),
-        "line" => tr_n!(count, "{n} line", "{n} lines"),
-        "byte" => tr_n!(count, "{n} byte", "{n} bytes"),
-        "attachment" => tr_n!(count, "{n} attachment", "{n} attachments"),
-        _ if count == 1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
     }
 }
 

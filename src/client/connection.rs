@@ -20,7 +20,6 @@ use zmq::{Message, PollEvents, PollItem, Socket, SocketEvent};
 use super::core::{Link, LinkEvent, REPEAT_AFTER_MS, RequestNumber, Requests, Verdict};
 use super::error::ClientError;
 use super::home::Place;
-use super::interrupt::Interrupt;
 use super::monitor;
 use super::waker::{self, Sleeper, Waker};
 use crate::auth::keys::{self, KeyPair};
@@ -32,9 +31,6 @@ use crate::protocol::{FEATURES, MAGIC, PublicKey, VERSION, VERSION_OLDEST};
 
 use polled::Ready;
 pub use polled::Sockets;
-
-/// How long the wish not to wait any longer may go unnoticed.
-const INTERRUPT_LOOK_MS: u64 = 100;
 
 /// Notices kept while a request is waited for. More are dropped: they are hints, and the gap they
 /// leave is noticed.
@@ -76,7 +72,6 @@ pub struct Connection {
     skew: Option<chrono::Duration>,
     waker: Waker,
     sleeper: Sleeper,
-    interrupt: Interrupt,
     woken: bool,
     /// Something was asked of a socket since all of them were read: libzmq may have taken in on the way
     /// what came, and then the socket's descriptor says nothing of it.
@@ -126,18 +121,7 @@ impl Connection {
     /// Connects and says hello. Gives up after `patience`, or as soon as it is clear that another
     /// server listens there.
     pub fn open(place: &Place, keys: &KeyPair, patience: Duration) -> Result<Self, ClientError> {
-        Self::open_interruptible(place, keys, patience, Interrupt::default())
-    }
-
-    /// Opens as [`Connection::open`] does; waits, here and later, are ended by `interrupt` too.
-    pub fn open_interruptible(
-        place: &Place,
-        keys: &KeyPair,
-        patience: Duration,
-        interrupt: Interrupt,
-    ) -> Result<Self, ClientError> {
-        let context = Arc::new(zmq::Context::new());
-        Self::open_in(context, place, keys, patience, interrupt)
+        Self::open_in(Arc::new(zmq::Context::new()), place, keys, patience)
     }
 
     fn open_in(
@@ -145,7 +129,6 @@ impl Connection {
         place: &Place,
         keys: &KeyPair,
         patience: Duration,
-        interrupt: Interrupt,
     ) -> Result<Self, ClientError> {
         keys::require_curve()?;
         let requests_socket = dealer(&context, keys, &place.url.key)?;
@@ -174,7 +157,6 @@ impl Connection {
             skew: None,
             waker,
             sleeper,
-            interrupt,
             woken: false,
             stirred: true,
         };
@@ -257,7 +239,7 @@ impl Connection {
                 return decode(verb, frames).map_err(|error| Failure { error, tried: true });
             }
             let late = self.now_ms() >= deadline_ms;
-            let error = match self.pump_interruptibly(deadline_ms) {
+            let error = match self.pump(deadline_ms) {
                 Err(error) => error,
                 Ok(()) if late => self.silence(verb, deadline_ms.saturating_sub(begun_ms)),
                 Ok(()) => continue,
@@ -292,15 +274,6 @@ impl Connection {
         let wait_ms = until_ms.min(due_ms).saturating_sub(self.now_ms());
         let ready = self.poll(i64::try_from(wait_ms.min(60_000)).unwrap_or(60_000))?;
         self.take_in(ready)
-    }
-
-    /// Moves bytes once as [`Connection::pump`] does, unless somebody wishes not to wait any longer.
-    pub fn pump_interruptibly(&mut self, until_ms: u64) -> Result<(), ClientError> {
-        if self.interrupt.take() {
-            return Err(ClientError::Interrupted);
-        }
-        // The signal may have come to another thread.
-        self.pump(until_ms.min(self.now_ms() + INTERRUPT_LOOK_MS))
     }
 
     /// Hands to the socket what can go out. Returns when something is due without any input.
@@ -434,23 +407,6 @@ impl Connection {
         self.notices.iter().any(|live| live.notice == *notice)
     }
 
-    /// Goes on with another key pair: on connections of their own, which take the place of those that stand.
-    pub fn change_keys(&mut self, keys: &KeyPair) -> Result<(), ClientError> {
-        self.keys = keys.clone();
-        // It fails only when the endpoint is not connected, which is what is wanted.
-        self.requests_socket.disconnect(&self.endpoint).ok();
-        // Options hold for what is connected from here on.
-        secure(&self.requests_socket, keys, &self.place.url.key)
-            .map_err(zmq_failed("set the keys of a socket"))?;
-        self.link = Link::default();
-        self.connect()?;
-        if let Some(live) = self.live_socket.as_mut() {
-            live.endpoint.clear();
-            self.open_live()?;
-        }
-        Ok(())
-    }
-
     fn connect(&mut self) -> Result<(), ClientError> {
         self.stirred = true;
         self.requests_socket
@@ -465,7 +421,7 @@ impl Connection {
                 let waited = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
                 return Err(self.silence("hello", waited));
             }
-            self.pump_interruptibly(deadline_ms)?;
+            self.pump(deadline_ms)?;
         }
         Ok(())
     }

@@ -2,39 +2,32 @@
 //!
 //! ```text
 //! <root>/                              0700; MAILCTL_HOME, or $XDG_STATE_HOME/mailctl
-//!   home.json                          the default account
+//!   home.json                          the default account, and names for accounts
 //!   <server key, hex>/<user>/
 //!     key                              the device's CURVE key pair, 0600
-//!     key.next                         the one that takes its place, while `rotate` is at work or was cut off
 //!     account.json                     where the server is
 //!     outbox/   mail/   marks.json     see `outbox` and `mailbox`
 //! ```
 //! State is keyed by the server's public key, never by its address or port, which may change. This
 //! module opens no sockets.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError, failed};
 use super::mailbox::Mailbox;
+use super::muted::Muted;
 use super::outbox::Outbox;
 use super::receipt;
 use super::shown::Shown;
-use crate::auth::keys::{KeyError, KeyPair, Stored};
-use crate::auth::seal::{Passphrase, RANDOM_BYTES, Sealed};
+use crate::auth::keys::{KeyError, KeyPair};
 use crate::protocol::PublicKey;
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 use crate::protocol::url::{ServerUrl, UrlError};
-
-/// The file of a device's key.
-const KEY: &str = "key";
-
-/// The file of the key that takes its place.
-const NEXT_KEY: &str = "key.next";
 
 /// Why the home does not hold what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +50,12 @@ pub enum HomeError {
     Ambiguous {
         /// The user asked for.
         user: String,
+    },
+    /// No account of that name.
+    #[error("no context is called {name} here; list them with: mailctl context ls")]
+    NoSuchContext {
+        /// The name asked for.
+        name: String,
     },
     /// No account at that server.
     #[error(
@@ -115,6 +114,7 @@ impl HomeError {
                 "not_logged_in"
             }
             Self::Ambiguous { .. } | Self::NoDefault => "ambiguous_account",
+            Self::NoSuchContext { .. } => "no_such_context",
             Self::NoFolder => "no_home",
             Self::Url { .. } | Self::BadUrl(_) => "bad_server",
             Self::NoUrl { .. } => "unreachable",
@@ -181,25 +181,19 @@ pub struct Account {
     folder: PathBuf,
     user: UserName,
     place: Place,
-    keys: Keys,
-}
-
-/// This device's key, as far as it is at hand.
-#[derive(Debug, Clone)]
-enum Keys {
-    /// Ready, with the passphrase that its file is under: a key that takes its place goes under the same.
-    Open(KeyPair, Option<Arc<Passphrase>>),
-    /// Under a passphrase that nobody has given yet.
-    Locked(Sealed),
+    keys: KeyPair,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct HomeFile {
     v: u32,
     default: Option<AccountName>,
+    /// Names that the owner gave to accounts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    contexts: BTreeMap<String, AccountName>,
 }
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct AccountName {
     server: String,
     user: UserName,
@@ -307,12 +301,7 @@ impl Home {
         let _lock = self.lock()?;
         let folder = self.folder(&place.url.key, user);
         files::make_folder(&folder)?;
-        let keys = match Stored::load(&folder.join(KEY)) {
-            Err(error) if error.is_missing() => {
-                Stored::Open(KeyPair::load_or_create(&folder.join(KEY))?)
-            }
-            loaded => loaded?,
-        };
+        let keys = KeyPair::load_or_create(&folder.join("key"))?;
         let confirmed = self
             .load(&place.url.key, user)?
             .is_some_and(|(_, confirmed)| confirmed);
@@ -320,7 +309,7 @@ impl Home {
             folder,
             user: user.clone(),
             place: place.clone(),
-            keys: keys.into(),
+            keys,
         };
         account.save(confirmed)?;
         Ok(account)
@@ -340,12 +329,12 @@ impl Home {
     /// Removes an account with its key, outbox and mail, for good.
     pub fn forget(&self, account: &Account) -> Result<(), HomeError> {
         let _lock = self.lock()?;
-        let was_default = self.default_name()? == Some(account.name());
+        let mut file = self.home_file()?;
         fs::remove_dir_all(&account.folder).map_err(failed("remove", &account.folder))?;
-        if was_default {
-            self.write_default(None)?;
-        }
-        Ok(())
+        let gone = account.name();
+        file.default = file.default.filter(|default| *default != gone);
+        contexts::without(&mut file.contexts, &gone);
+        self.write(&file)
     }
 
     /// Returns a place for files that belong to no account, such as the shell's history.
@@ -380,7 +369,7 @@ impl Home {
         };
         let url = ServerUrl::parse(&file.url).map_err(|source| HomeError::Url { path, source })?;
         let account = Account {
-            keys: Stored::load(&folder.join(KEY))?.into(),
+            keys: KeyPair::load(&folder.join("key"))?,
             folder,
             user: user.clone(),
             place: Place {
@@ -391,14 +380,29 @@ impl Home {
         Ok(Some((account, file.confirmed)))
     }
 
-    fn default_name(&self) -> Result<Option<AccountName>, HomeError> {
+    fn home_file(&self) -> Result<HomeFile, HomeError> {
         let file: Option<HomeFile> = files::read_json(&self.root.join("home.json"))?;
-        Ok(file.and_then(|file| file.default))
+        Ok(file.unwrap_or(HomeFile {
+            v: 1,
+            default: None,
+            contexts: BTreeMap::new(),
+        }))
+    }
+
+    fn write(&self, file: &HomeFile) -> Result<(), HomeError> {
+        Ok(files::replace_json(&self.root.join("home.json"), file)?)
+    }
+
+    fn default_name(&self) -> Result<Option<AccountName>, HomeError> {
+        Ok(self.home_file()?.default)
     }
 
     fn write_default(&self, default: Option<AccountName>) -> Result<(), HomeError> {
-        let file = HomeFile { v: 1, default };
-        Ok(files::replace_json(&self.root.join("home.json"), &file)?)
+        let file = HomeFile {
+            default,
+            ..self.home_file()?
+        };
+        self.write(&file)
     }
 
     fn lock(&self) -> Result<File, HomeError> {
@@ -425,107 +429,9 @@ impl Account {
         self
     }
 
-    /// Returns this device's key pair; an error when it is under a passphrase and [`Account::unlocked`] was not asked.
-    pub fn keys(&self) -> Result<&KeyPair, KeyError> {
-        match &self.keys {
-            Keys::Open(pair, _) => Ok(pair),
-            Keys::Locked(_) => Err(KeyError::Locked {
-                path: self.key_file(),
-            }),
-        }
-    }
-
-    /// Returns the public half of this device's key.
-    pub fn public_key(&self) -> &PublicKey {
-        match &self.keys {
-            Keys::Open(pair, _) => &pair.public,
-            Keys::Locked(sealed) => &sealed.public,
-        }
-    }
-
-    /// Returns the file of this device's key.
-    pub fn key_file(&self) -> PathBuf {
-        self.folder.join(KEY)
-    }
-
-    /// Says whether the key needs its passphrase before it is of use.
-    pub fn is_locked(&self) -> bool {
-        matches!(self.keys, Keys::Locked(_))
-    }
-
-    /// Says whether the key's file is under a passphrase.
-    pub fn is_protected(&self) -> bool {
-        !matches!(self.keys, Keys::Open(_, None))
-    }
-
-    /// Returns the same account with its key ready for use.
-    pub fn unlocked(&self, passphrase: impl Into<Arc<Passphrase>>) -> Result<Self, KeyError> {
-        let passphrase = passphrase.into();
-        let Keys::Locked(sealed) = &self.keys else {
-            return Ok(self.clone());
-        };
-        let pair = self.open(&self.key_file(), sealed, &passphrase)?;
-        Ok(Self {
-            keys: Keys::Open(pair, Some(passphrase)),
-            ..self.clone()
-        })
-    }
-
-    /// Puts this device's key under a passphrase, or under none. The account must be unlocked.
-    pub fn protect(&self, passphrase: Option<Passphrase>) -> Result<Self, HomeError> {
-        let _lock = self.lock_key()?;
-        let passphrase = passphrase.map(Arc::new);
-        // What was to take the key's place may do so yet.
-        for path in [self.folder.join(NEXT_KEY), self.key_file()] {
-            let Some(pair) = self.read(&path)? else {
-                continue;
-            };
-            stored(&pair, passphrase.as_deref(), &path)?.replace(&path)?;
-        }
-        Ok(Self {
-            keys: Keys::Open(self.keys()?.clone(), passphrase),
-            ..self.clone()
-        })
-    }
-
-    /// Reads a key of this device with the passphrase of its own; nothing when there is no such file.
-    fn read(&self, path: &Path) -> Result<Option<KeyPair>, KeyError> {
-        match Stored::load(path) {
-            Err(error) if error.is_missing() => Ok(None),
-            Ok(Stored::Open(pair)) => Ok(Some(pair)),
-            Ok(Stored::Sealed(sealed)) => match self.passphrase() {
-                Some(passphrase) => self.open(path, &sealed, passphrase).map(Some),
-                None => Err(KeyError::Locked {
-                    path: path.to_owned(),
-                }),
-            },
-            Err(error) => Err(error),
-        }
-    }
-
-    fn open(
-        &self,
-        path: &Path,
-        sealed: &Sealed,
-        passphrase: &Passphrase,
-    ) -> Result<KeyPair, KeyError> {
-        // The usual case of a standing program: its own key is at hand.
-        if let Keys::Open(pair, _) = &self.keys
-            && pair.public == sealed.public
-        {
-            return Ok(pair.clone());
-        }
-        sealed.open(passphrase).map_err(|source| KeyError::Shut {
-            path: path.to_owned(),
-            source,
-        })
-    }
-
-    fn passphrase(&self) -> Option<&Passphrase> {
-        match &self.keys {
-            Keys::Open(_, passphrase) => passphrase.as_deref(),
-            Keys::Locked(_) => None,
-        }
+    /// Returns this device's key pair.
+    pub fn keys(&self) -> &KeyPair {
+        &self.keys
     }
 
     /// Returns where the server was when the account was loaded.
@@ -563,61 +469,9 @@ impl Account {
         receipt::set_policy(&self.folder, policy)
     }
 
-    /// Returns the accounts that this one may be by now: with the key on disk, where another process has put a new one
-    /// there, and with the key that was to take its place.
-    pub(super) fn others(&self) -> Result<Vec<Self>, KeyError> {
-        let mut found = Vec::new();
-        for path in [self.key_file(), self.folder.join(NEXT_KEY)] {
-            let keys = self.read(&path)?;
-            let other = keys.filter(|keys| keys.public != *self.public_key());
-            found.extend(other.map(|keys| self.with(keys)));
-        }
-        Ok(found)
-    }
-
-    /// Returns this account with the key that takes the place of its own: made, and on disk beside it, before
-    /// anybody hears of it.
-    pub(super) fn next(&self) -> Result<Self, KeyError> {
-        let path = self.folder.join(NEXT_KEY);
-        let next = if let Some(next) = self.read(&path)? {
-            next
-        } else {
-            let next = KeyPair::generate()?;
-            stored(&next, self.passphrase(), &path)?.save_new(&path)?;
-            next
-        };
-        Ok(self.with(next))
-    }
-
-    /// Puts this account's key, which the server knows as the device's, in the place of the old one. The old one is
-    /// worth nothing any more.
-    pub(super) fn settle_key(&self) -> Result<(), HomeError> {
-        let next = self.folder.join(NEXT_KEY);
-        match Stored::load(&next) {
-            Ok(keys) if keys.public() == self.public_key() => {}
-            Err(error) if !error.is_missing() => return Err(error.into()),
-            // Another process was faster.
-            _ => return Ok(()),
-        }
-        let key = self.folder.join(KEY);
-        fs::rename(&next, &key).map_err(failed("replace", &key))?;
-        Ok(files::sync_folder(&self.folder)?)
-    }
-
-    /// Takes the lock of whoever changes the key.
-    pub(super) fn lock_key(&self) -> Result<File, FileError> {
-        files::lock(&self.folder.join("key.lock"))
-    }
-
-    fn with(&self, keys: KeyPair) -> Self {
-        let passphrase = match &self.keys {
-            Keys::Open(_, passphrase) => passphrase.clone(),
-            Keys::Locked(_) => None,
-        };
-        Self {
-            keys: Keys::Open(keys, passphrase),
-            ..self.clone()
-        }
+    /// Returns the account's topics that are not announced.
+    pub fn muted(&self) -> Muted {
+        Muted::at(&self.folder)
     }
 
     /// Returns how often this device was logged out: a standing session that finds another number than
@@ -655,37 +509,6 @@ impl Account {
     }
 }
 
-impl From<Stored> for Keys {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::Open(pair) => Self::Open(pair, None),
-            Stored::Sealed(sealed) => Self::Locked(sealed),
-        }
-    }
-}
-
-/// Returns what the file at `path` is to hold of a key.
-fn stored(
-    keys: &KeyPair,
-    passphrase: Option<&Passphrase>,
-    path: &Path,
-) -> Result<Stored, KeyError> {
-    let Some(passphrase) = passphrase else {
-        return Ok(Stored::Open(keys.clone()));
-    };
-    let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random).map_err(|error| KeyError::Io {
-        deed: "write",
-        path: path.to_owned(),
-        source: std::io::Error::other(error.to_string()),
-    })?;
-    let sealed = Sealed::seal(keys, passphrase, &random).map_err(|source| KeyError::Shut {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(Stored::Sealed(sealed))
-}
-
 fn default_root() -> Result<PathBuf, HomeError> {
     use etcetera::BaseStrategy;
     let base = etcetera::choose_base_strategy().map_err(|_| HomeError::NoFolder)?;
@@ -713,6 +536,9 @@ fn pick(
         (_, None, _) => Err(HomeError::NoDefault),
     }
 }
+
+mod contexts;
+pub use contexts::Context;
 
 #[cfg(test)]
 mod tests {
@@ -768,54 +594,13 @@ mod tests {
         ));
     }
 
-    fn passphrase(text: &str) -> Passphrase {
-        Passphrase::new(text.to_owned().into())
-    }
-
-    #[test]
-    fn a_key_under_a_passphrase_is_of_use_to_who_knows_it() {
-        let (_folder, home) = home();
-        let ana = login(&home, 1, "ana");
-        let pair = ana.keys().unwrap().clone();
-        let sealed = ana.protect(Some(passphrase("one two three"))).unwrap();
-        assert!(sealed.is_protected() && !sealed.is_locked());
-        let read = home.account(None, None).unwrap();
-        assert!(read.is_protected() && read.is_locked());
-        assert_eq!(*read.public_key(), pair.public);
-        assert!(matches!(read.keys(), Err(KeyError::Locked { .. })));
-        assert!(matches!(
-            read.protect(None),
-            Err(HomeError::Key(KeyError::Locked { .. }))
-        ));
-        assert!(matches!(
-            read.unlocked(passphrase("one two four")),
-            Err(KeyError::Shut { .. })
-        ));
-        let again = home.create_account(&place(1, 1), &user("ana")).unwrap();
-        assert!(again.is_locked(), "a login makes no new key");
-        let open = read.unlocked(passphrase("one two three")).unwrap();
-        assert_eq!(open.keys().unwrap().secret(), pair.secret());
-        // The key that takes its place is under the same passphrase.
-        let next = open.next().unwrap();
-        next.settle_key().unwrap();
-        let read = home.account(None, None).unwrap();
-        assert_eq!(read.public_key(), next.public_key());
-        let open = read.unlocked(passphrase("one two three")).unwrap();
-        let mode = fs::metadata(open.key_file()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        open.protect(None).unwrap();
-        let read = home.account(None, None).unwrap();
-        assert!(!read.is_protected());
-        assert_eq!(read.keys().unwrap().secret(), next.keys().unwrap().secret());
-    }
-
     #[test]
     fn a_login_that_was_refused_does_not_count() {
         let (_folder, home) = home();
         let refused = home.create_account(&place(1, 1), &user("ana")).unwrap();
         assert!(home.accounts().unwrap().is_empty());
         let again = home.create_account(&place(1, 1), &user("ana")).unwrap();
-        assert_eq!(refused.public_key(), again.public_key(), "its key stays");
+        assert_eq!(refused.keys().public, again.keys().public, "its key stays");
         assert!(home.confirm(&again).unwrap());
         let moved = home.create_account(&place(1, 2), &user("ana")).unwrap();
         assert_eq!(home.accounts().unwrap().len(), 1, "still logged in");
@@ -845,6 +630,38 @@ mod tests {
         home.forget(&here).unwrap();
         assert!(home.default_account().unwrap().is_none());
         assert!(matches!(found(None, None), Err(HomeError::NoDefault)));
+    }
+
+    #[test]
+    fn every_account_has_a_name_of_its_own() {
+        let (_folder, home) = home();
+        let here = login(&home, 1, "ana");
+        let there = login(&home, 2, "ana");
+        login(&home, 2, "bob");
+        let names = || -> Vec<String> {
+            let all = home.contexts().unwrap().into_iter();
+            all.map(|context| context.name).collect()
+        };
+        assert_eq!(names(), ["ana", "ana@localhost", "bob"]);
+        home.name_context(&user("work"), &there).unwrap();
+        assert_eq!(names(), ["ana", "bob", "work"]);
+        assert_eq!(home.context("WORK").unwrap().account.server_key()[0], 2);
+        home.name_context(&user("job"), &there).unwrap();
+        assert_eq!(names(), ["ana", "bob", "job"], "one name each");
+        home.name_context(&user("ana"), &there).unwrap();
+        assert_eq!(names(), ["ana", "ana@localhost", "bob"]);
+        assert_eq!(home.context("ana").unwrap().account.server_key()[0], 2);
+        assert!(matches!(
+            home.context("eve"),
+            Err(HomeError::NoSuchContext { .. })
+        ));
+        home.forget(&there).unwrap();
+        assert_eq!(names(), ["ana", "bob"]);
+        assert_eq!(home.default_account().unwrap().unwrap().folder, here.folder);
+        assert!(
+            !home.unname_context("ana").unwrap(),
+            "its name went with it"
+        );
     }
 
     #[test]

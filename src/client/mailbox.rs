@@ -22,7 +22,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -252,11 +252,6 @@ impl Mailbox {
         &self.mail
     }
 
-    /// Returns where a search keeps what mails say.
-    pub(super) fn search_folder(&self) -> PathBuf {
-        self.account.join("search")
-    }
-
     /// Returns the marks of all logs.
     pub fn marks(&self) -> Result<BTreeMap<LogNumber, Mark>, FileError> {
         let file = self.read_marks()?;
@@ -408,30 +403,6 @@ impl Mailbox {
             .collect())
     }
 
-    /// Returns the envelopes of what was not shown yet, in the order of [`Mailbox::unseen`]; bodies are not
-    /// read. What is gone by now, or damaged, is left out.
-    pub fn unseen_envelopes(&self) -> Result<Vec<Envelope>, FileError> {
-        let marks = self.read_marks()?;
-        let mut unseen = self.named(Flags::is_unseen)?;
-        unseen.retain(|kept| marks.counts(&kept.name));
-        unseen.sort_unstable_by_key(|kept| kept.name);
-        unseen.dedup_by_key(|kept| kept.name);
-        let read = |kept: &Kept| read_envelope(&kept.path).ok()?;
-        Ok(unseen.iter().filter_map(read).collect())
-    }
-
-    /// Returns the envelopes of the newest mails, those that were not shown yet before the others; none of
-    /// the trash.
-    pub fn newest(&self, mails: usize) -> Result<Vec<Envelope>, FileError> {
-        let marks = self.read_marks()?;
-        let mut here = self.named(|flags| !flags.has(Flags::TRASHED))?;
-        here.retain(|kept| marks.counts(&kept.name));
-        here.sort_by_key(|kept| (!kept.flags.is_unseen(), std::cmp::Reverse(kept.name)));
-        here.dedup_by_key(|kept| kept.name);
-        let read = |kept: &Kept| read_envelope(&kept.path).ok()?;
-        Ok(here.iter().take(mails).filter_map(read).collect())
-    }
-
     /// Claims an unseen mail for showing; nothing when it was shown or another process is at it.
     pub fn claim(&self, id: MailId, log: LogNumber) -> Result<Option<Claim>, FileError> {
         let marks = self.read_marks()?;
@@ -482,17 +453,13 @@ impl Mailbox {
     /// Moves one mail that was shown to `cur/`: from here on no process shows it again. Only a power
     /// cut before [`Mailbox::sync_shown`] can undo that.
     pub fn mark_shown(&self, claim: &Claim) -> Result<(), FileError> {
-        self.flag(&Key::Received(claim.name), |flags| flags.with(Flags::SEEN))
+        self.flag(claim.name, |flags| flags.with(Flags::SEEN))
     }
 
     /// Makes every [`Mailbox::mark_shown`] of before durable.
     pub fn sync_shown(&self) -> Result<(), FileError> {
         files::sync_folder(&self.mail.join("cur"))?;
-        files::sync_folder(&self.mail.join("new"))?;
-        match self.imported_folder("cur") {
-            imported if imported.is_dir() => files::sync_folder(&imported),
-            _ => Ok(()),
-        }
+        files::sync_folder(&self.mail.join("new"))
     }
 
     /// Returns a mail of the mailbox, shown or not, but not one in the trash; of two with this id the later one.
@@ -602,12 +569,12 @@ impl Mailbox {
 
     fn write_one(&self, mail: &Mail, round: Round) -> Result<(), FileError> {
         let path = self.mail.join("tmp").join(name_of(Name::of(mail, round)));
-        let (header, held) = match round {
+        let header = match round {
             0 => mime::header(mail, &self.server),
             // Mail readers take two mails of one Message-ID for one.
             _ => mime::header(mail, &format!("{}.{round}", self.server)),
         };
-        files::write_synced(&path, &[&header, &mail.body[held..]]).map(drop)
+        files::write_synced(&path, &[&header, &mail.body]).map(drop)
     }
 
     /// Returns every file of a mail that is here.
@@ -694,36 +661,16 @@ fn read_mail(path: &Path) -> Result<Mail, FileError> {
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
 }
 
-/// Bytes that hold any header that we write.
-const HEADER_BYTES_MAX: u64 = 1024 * 1024;
-
-/// Reads a mail's header, a piece at a time: most are short, and most bodies need not be read.
-fn read_envelope(path: &Path) -> std::io::Result<Option<Envelope>> {
-    let mut file = File::open(path)?;
-    let mut beginning = Vec::new();
-    while (beginning.len() as u64) < HEADER_BYTES_MAX {
-        let piece = (&mut file).take(4096).read_to_end(&mut beginning)?;
-        let read = mime::parse_envelope(&beginning);
-        if read.is_some() || piece == 0 {
-            return Ok(read);
-        }
-    }
-    Ok(None)
-}
-
 mod copies;
 mod flags;
-mod held;
-mod import;
+mod glance;
 mod pending;
 mod rounds;
 mod trash;
 pub use copies::{Place, ShownBefore, are_copies};
 pub use flags::Flags;
 use flags::{flagged, parted};
-use held::Key;
-pub use held::{Called, Held, NotCalled};
-pub use import::Stock;
+pub use glance::Survey;
 use pending::Acked;
 use rounds::is_zero;
 #[cfg(test)]

@@ -89,8 +89,6 @@ codes! {
     NameTaken = "name_taken", DENIED, false;
     /// No user or topic of that name.
     NoSuchAddress = "no_such_address", NO_USER, false;
-    /// The caller's user has no such device.
-    NoSuchDevice = "no_such_device", NO_USER, false;
     /// That name is a user's: mail can be sent to it, but nobody joins it.
     IsAUser = "is_a_user", DATA, false;
     /// The session is over: log in again.
@@ -146,10 +144,6 @@ pub struct WireError {
     pub code: Code,
     /// One sentence for a person: what is wrong and what to do.
     pub text: String,
-    /// What of the sentence is not the server's own, in order: names, numbers. A client that says it in
-    /// another language puts these into its own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub words: Vec<String>,
     /// May the same request succeed later?
     pub retryable: bool,
     /// Milliseconds to wait before that, when the server knows better than the client.
@@ -166,18 +160,10 @@ impl WireError {
         Self {
             code,
             text: text.into(),
-            words: Vec::new(),
             retryable: code.retryable(),
             retry_after_ms: None,
             reference: None,
         }
-    }
-
-    /// Says which words of the text are not the server's own.
-    #[must_use]
-    pub fn with_words(mut self, words: Vec<String>) -> Self {
-        self.words = words;
-        self
     }
 
     /// Adds how long to wait before a retry.
@@ -187,20 +173,6 @@ impl WireError {
         self
     }
 }
-
-/// Makes an error of a code with a sentence and what is put into its `{}`, for people of any language: the
-/// catalogue of `cli::i18n` has each of these sentences.
-macro_rules! refusal {
-    ($code:expr, $text:literal $(,)?) => {
-        $crate::protocol::codes::WireError::new($code, $text)
-    };
-    ($code:expr, $text:literal, $($word:expr),+ $(,)?) => {
-        $crate::protocol::codes::WireError::new($code, format!($text, $($word),+))
-            .with_words(vec![$($word.to_string()),+])
-    };
-}
-
-pub(crate) use refusal;
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::{Code, WireError, refusal};
+use super::codes::{Code, WireError};
 use super::names::{Pattern, UserName};
 use super::{LogNumber, MailId};
 use crate::limits;
@@ -395,92 +395,6 @@ pub struct Blocks {
     pub after: Option<String>,
 }
 
-/// Asks who is here: of one user, or of all, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
-    /// The caller's session.
-    pub session: SessionId,
-    /// Of whom; left out, of everybody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<UserName>,
-    /// Names after this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-}
-
-/// Shows nobody whether and when the caller is here, or shows it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hide {
-    /// The caller's session.
-    pub session: SessionId,
-    /// Hidden from now on, or not.
-    pub hidden: bool,
-}
-
-/// Lists the devices of the caller's user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Devices {
-    /// The caller's session.
-    pub session: SessionId,
-    /// Devices with a number above this.
-    #[serde(default)]
-    pub after: u64,
-}
-
-/// Removes another device of the caller's user: its key is worth nothing from now on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRm {
-    /// The caller's session.
-    pub session: SessionId,
-    /// Which.
-    pub device: u64,
-}
-
-/// Gives a device of the caller's user another name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRename {
-    /// The caller's session.
-    pub session: SessionId,
-    /// Which.
-    pub device: u64,
-    /// What its owner calls it.
-    pub name: String,
-}
-
-/// Names the key with which the caller's device goes on. It takes the place of the present one as soon as it logs in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rotate {
-    /// The caller's session.
-    pub session: SessionId,
-    /// The new CURVE public key, 64 hex digits.
-    pub key: String,
-}
-
-/// Lists the invitation codes that the caller's user made and nobody has used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Codes {
-    /// The caller's session.
-    pub session: SessionId,
-}
-
-/// Takes an invitation code back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CodeRm {
-    /// The caller's session.
-    pub session: SessionId,
-    /// Which, as `codes` names it.
-    pub id: String,
-}
-
-/// Removes the caller's user for good, with mail, devices and subscriptions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountRm {
-    /// The caller's session.
-    pub session: SessionId,
-    /// The caller's own name, so that it is meant.
-    pub user: UserName,
-}
-
 /// A page of an administrator's listing, or one of the few deeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admin {
@@ -560,15 +474,6 @@ pub enum Request {
     Block(Block),
     Unblock(Block),
     Blocks(Blocks),
-    Who(Who),
-    Hide(Hide),
-    Devices(Devices),
-    DeviceRm(DeviceRm),
-    DeviceRename(DeviceRename),
-    Rotate(Rotate),
-    Codes(Codes),
-    CodeRm(CodeRm),
-    AccountRm(AccountRm),
     Close(Close),
     Logout(Logout),
     Admin(Admin),
@@ -608,15 +513,6 @@ impl Request {
             Self::ChatSeen(inner) => &inner.session,
             Self::Block(inner) | Self::Unblock(inner) => &inner.session,
             Self::Blocks(inner) => &inner.session,
-            Self::Who(inner) => &inner.session,
-            Self::Hide(inner) => &inner.session,
-            Self::Devices(inner) => &inner.session,
-            Self::DeviceRm(inner) => &inner.session,
-            Self::DeviceRename(inner) => &inner.session,
-            Self::Rotate(inner) => &inner.session,
-            Self::Codes(inner) => &inner.session,
-            Self::CodeRm(inner) => &inner.session,
-            Self::AccountRm(inner) => &inner.session,
             Self::Close(inner) => &inner.session,
         }
     }
@@ -638,10 +534,9 @@ macro_rules! verbs {
                 let verb = verb_of(header)?;
                 match verb.as_ref() {
                     $($word => parse(header).map(Request::$variant),)+
-                    other => Err(refusal!(
+                    other => Err(WireError::new(
                         Code::Unsupported,
-                        "this server does not know the verb {}",
-                        format!("{:?}", clip(other))
+                        format!("this server does not know the verb {:?}", clip(other)),
                     )),
                 }
             }
@@ -684,15 +579,6 @@ verbs! {
     "block" => Block,
     "unblock" => Unblock,
     "blocks" => Blocks,
-    "who" => Who,
-    "hide" => Hide,
-    "devices" => Devices,
-    "device_rm" => DeviceRm,
-    "device_rename" => DeviceRename,
-    "rotate" => Rotate,
-    "codes" => Codes,
-    "code_rm" => CodeRm,
-    "account_rm" => AccountRm,
     "close" => Close,
     "logout" => Logout,
     "admin" => Admin,
@@ -705,7 +591,7 @@ fn verb_of(header: &[u8]) -> Result<std::borrow::Cow<'_, str>, WireError> {
         verb: std::borrow::Cow<'a, str>,
     }
     if header.len() > limits::FRAME_BYTES_MAX {
-        return Err(refusal!(Code::TooLarge, "the header is over 64 KiB"));
+        return Err(WireError::new(Code::TooLarge, "the header is over 64 KiB"));
     }
     let parsed: Verb<'_> = serde_json::from_slice(header).map_err(|e| bad_header(&e))?;
     Ok(parsed.verb)
@@ -716,12 +602,13 @@ fn parse<'a, T: Deserialize<'a>>(header: &'a [u8]) -> Result<T, WireError> {
 }
 
 fn bad_header(error: &serde_json::Error) -> WireError {
-    // The error quotes the header, which may be as long as a whole frame.
-    let why: String = error.to_string().chars().take(200).collect();
-    refusal!(
+    WireError::new(
         Code::BadRequest,
-        "the header is not what its verb takes: {}",
-        why
+        // The error quotes the header, which may be as long as a whole frame.
+        format!(
+            "the header is not what its verb takes: {}",
+            error.to_string().chars().take(200).collect::<String>()
+        ),
     )
 }
 
@@ -766,50 +653,6 @@ mod tests {
             from: From::After(9),
         });
         assert_eq!(Request::decode(&join.encode()), Ok(join));
-        for user in [None, Some("bob".parse().unwrap())] {
-            let who = Request::Who(Who {
-                session: "ab".into(),
-                user,
-                after: Some("ana".into()),
-            });
-            assert_eq!(Request::decode(&who.encode()), Ok(who));
-        }
-        let hide = Request::Hide(Hide {
-            session: "ab".into(),
-            hidden: true,
-        });
-        assert_eq!(Request::decode(&hide.encode()), Ok(hide));
-        let session = || SessionId::from("ab");
-        for request in [
-            Request::Devices(Devices {
-                session: session(),
-                after: 3,
-            }),
-            Request::DeviceRm(DeviceRm {
-                session: session(),
-                device: 3,
-            }),
-            Request::DeviceRename(DeviceRename {
-                session: session(),
-                device: 3,
-                name: "desk".into(),
-            }),
-            Request::Rotate(Rotate {
-                session: session(),
-                key: "07".repeat(32),
-            }),
-            Request::Codes(Codes { session: session() }),
-            Request::CodeRm(CodeRm {
-                session: session(),
-                id: "0badc0de".into(),
-            }),
-            Request::AccountRm(AccountRm {
-                session: session(),
-                user: "ana".parse().unwrap(),
-            }),
-        ] {
-            assert_eq!(Request::decode(&request.encode()), Ok(request));
-        }
     }
 
     #[test]

@@ -12,9 +12,8 @@ use super::key::{self, Kind, Tree};
 use super::kv::{self, Kv};
 use super::{
     AddressRecord, BlockRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters,
-    HiddenRecord, InvitationRecord, InvitationState, LeaseRecord, LogRecord, MailCounters,
-    MailState, Mark, Meta, NextKeyRecord, SightRecord, StoreError, StreamRecord,
-    SubscriptionRecord,
+    InvitationRecord, InvitationState, LeaseRecord, LogRecord, MailCounters, MailState, Mark, Meta,
+    StoreError, StreamRecord, SubscriptionRecord,
 };
 use crate::protocol::{LogNumber, MailId, PublicKey};
 
@@ -134,9 +133,6 @@ impl<K: Kv> Check<'_, K> {
             Kind::Invitation => self.invitation(key, value),
             Kind::Block => self.decodes::<BlockRecord>(kind, key, value),
             Kind::ServerKey => self.decodes::<PublicKey>(kind, key, value),
-            Kind::Hidden => self.decodes::<HiddenRecord>(kind, key, value),
-            Kind::Sight => self.decodes::<SightRecord>(kind, key, value),
-            Kind::NextKey => self.decodes::<NextKeyRecord>(kind, key, value),
             Kind::MailCounters => self.decodes::<MailCounters>(kind, key, value),
             Kind::Mail => self.mail(key, value),
             Kind::Chunk => self.chunk(key, value),

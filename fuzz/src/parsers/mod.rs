@@ -12,7 +12,6 @@ mod chat;
 mod client;
 mod config;
 mod lines;
-mod mailbox;
 mod shell;
 mod shown;
 mod store;
@@ -117,18 +116,6 @@ pub const PARSERS: &[Parser] = &[
         shown::attachments,
         &["src/client/attachments.rs:pack,parts,whole,unpack,text_of,attachment"],
     ),
-    ("mbox", mailbox::mbox_file, &["src/client/mbox.rs"]),
-    ("message", mailbox::message, &["src/client/message.rs"]),
-    (
-        "search_query",
-        mailbox::search_query,
-        &["src/client/search/query.rs", "src/client/search/fold.rs"],
-    ),
-    (
-        "json_lines",
-        mailbox::json_lines,
-        &["src/client/exchange.rs:json_line,all_flags,mail"],
-    ),
     (
         "shell_line",
         shell::line,
@@ -146,10 +133,7 @@ pub const PARSERS: &[Parser] = &[
     (
         "arguments",
         shell::arguments,
-        &[
-            "src/cli/args.rs:parse_timeout,parse_wait,parse_from,bare",
-            "src/cli/args/writing.rs:parse_ttl,parse_undo",
-        ],
+        &["src/cli/args.rs:parse_timeout,parse_wait,parse_ttl,parse_from,bare"],
     ),
     (
         "config_file",
@@ -166,14 +150,7 @@ pub const PARSERS: &[Parser] = &[
             "src/config.rs:parse_environment,unknown_variables",
         ],
     ),
-    (
-        "key_file",
-        client::key_file,
-        &[
-            "src/auth/keys.rs:parse",
-            "src/auth/seal.rs:parse,bytes,head,to_text",
-        ],
-    ),
+    ("key_file", client::key_file, &["src/auth/keys.rs:parse"]),
     (
         "home_file",
         client::home_file,

@@ -1,6 +1,5 @@
 //! How mails are written on the command line: what is sent, to whom, and when.
 
-use crate::cli::i18n::tr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -159,7 +158,7 @@ pub fn parse_undo(text: &str) -> Result<Duration, String> {
     if time <= UNDO_MAX {
         Ok(time)
     } else {
-        Err(tr!("must be an hour at most").to_owned())
+        Err("must be an hour at most".to_owned())
     }
 }
 
@@ -173,6 +172,6 @@ fn parse_ttl(text: &str) -> Result<u64, String> {
     if (1..=TTL_SECONDS_MAX).contains(&time) {
         Ok(time)
     } else {
-        Err(tr!("must lie between a second and ten years").to_owned())
+        Err("must lie between a second and ten years".to_owned())
     }
 }

@@ -1,12 +1,12 @@
 //! `mailctl draft`: mails that were written and wait for their sender's word. They lie in the outbox.
 
-use super::outbox::{print, remove, retry_alone, row};
+use std::sync::atomic::AtomicBool;
+
+use super::outbox::{print, remove, retry, row};
 use super::{Context, send};
 use crate::cli::args::{Draft as Verb, Entry};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::json::object;
-use crate::cli::pager;
 use crate::cli::shell::desk;
 use crate::cli::show;
 use crate::client::attachments;
@@ -23,18 +23,17 @@ pub(crate) fn run(context: &mut Context<'_>, verb: Verb) -> Result<(), CliError>
         Verb::Send(entry) => {
             check_draft(context, entry.number)?;
             let number = Some(entry.number);
-            retry_alone(context, Entry { number })
+            retry(context, Entry { number })
         }
         Verb::Rm(entry) => {
             check_draft(context, entry.number)?;
-            let account = context.account()?;
-            remove(context.ui, &account, entry.number)
+            remove(context, entry.number)
         }
     }
 }
 
 fn drafts(context: &Context<'_>) -> Result<Vec<Listed>, CliError> {
-    let mut listed = context.account_as_it_lies()?.outbox()?.list()?;
+    let mut listed = context.account()?.outbox()?.list()?;
     listed.retain(|entry| entry.standing == Standing::Draft);
     Ok(listed)
 }
@@ -45,8 +44,8 @@ fn check_draft(context: &Context<'_>, number: u64) -> Result<(), CliError> {
 }
 
 fn no_draft(number: u64) -> CliError {
-    let text = tr!("there is no draft {}", number);
-    CliError::new("no_such_entry", exit::DATA, text).hint(tr!("list them with: mailctl draft"))
+    let text = format!("there is no draft {number}");
+    CliError::new("no_such_entry", exit::DATA, text).hint("list them with: mailctl draft")
 }
 
 fn list(context: &mut Context<'_>) -> Result<(), CliError> {
@@ -59,7 +58,7 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
             .try_for_each(|row| context.ui.object(&row));
     }
     if drafts.is_empty() {
-        context.ui.note(tr!("there are no drafts"));
+        context.ui.note("there are no drafts");
         return Ok(());
     }
     print(context.ui, &drafts)
@@ -67,14 +66,14 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
 
 fn claim(context: &Context<'_>, number: u64) -> Result<Claimed, CliError> {
     check_draft(context, number)?;
-    let claimed = context.account_as_it_lies()?.outbox()?.claim(number)?;
+    let claimed = context.account()?.outbox()?.claim(number)?;
     claimed
         .filter(|claimed| claimed.standing == Standing::Draft)
         .ok_or_else(|| {
             CliError::new(
                 "busy",
                 exit::TEMPORARY,
-                tr!("{} is being worked on right now", number),
+                format!("{number} is being worked on right now"),
             )
         })
 }
@@ -95,7 +94,7 @@ fn open(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
         });
         return context.ui.object(&object(fields));
     }
-    let account = context.account_as_it_lies()?;
+    let account = context.account()?;
     let envelope = Envelope {
         id: number,
         from: account.user().as_str().to_owned(),
@@ -113,20 +112,20 @@ fn open(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
 /// Has a draft's text edited; what is attached stays.
 fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
     let claimed = claim(context, number)?;
-    let account = context.account_as_it_lies()?;
+    let account = context.account()?;
     let draft = &claimed.draft;
     let parts = attachments::unpack(&draft.content_type, &draft.body);
     let text = match &parts {
         Some(parts) => parts.text.clone(),
         None => String::from_utf8(draft.body.clone()).map_err(|_| {
-            CliError::new("bad_text", exit::DATA, tr!("draft {} is no text", number))
+            CliError::new("bad_text", exit::DATA, format!("draft {number} is no text"))
         })?,
     };
-    let edited = desk::edit(account.folder(), &text, &mut pager::rest)
+    let edited = desk::edit(account.folder(), &text, &AtomicBool::new(true))
         .map_err(|why| CliError::new("io", exit::IO, why))?;
     if edited.trim_end_matches('\n') == text.trim_end_matches('\n') {
-        context.ui.note(tr!("draft {} is as it was", number));
-        return Ok(());
+        let human = format!("draft {number} is as it was");
+        return tell_edited(context, number, &draft.to, false, &human);
     }
     let (content_type, body) = match parts {
         Some(parts) => attachments::pack(&edited, parts.attachments)
@@ -140,10 +139,22 @@ fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
         ..draft.clone()
     };
     account.outbox()?.replace(claimed, &changed)?;
-    context.ui.note(tr!(
-        "draft {} is changed; send it: mailctl draft send {}",
-        number,
-        number
-    ));
-    Ok(())
+    let human = format!("draft {number} is changed; send it: mailctl draft send {number}");
+    tell_edited(context, number, &changed.to, true, &human)
+}
+
+fn tell_edited(
+    context: &mut Context<'_>,
+    number: u64,
+    to: &[String],
+    changed: bool,
+    human: &str,
+) -> Result<(), CliError> {
+    context.ui.note(human);
+    if !context.ui.is_json() {
+        return Ok(());
+    }
+    let fields =
+        serde_json::json!({"entry": number, "state": "draft", "to": to, "changed": changed});
+    context.ui.object(&object(fields))
 }

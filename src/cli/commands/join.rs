@@ -4,10 +4,8 @@ use std::io::BufRead;
 
 use super::{Context, login, user_name};
 use crate::cli::args::Join;
-use crate::cli::error::{CliError, url_text};
-use crate::cli::i18n::tr;
+use crate::cli::error::CliError;
 use crate::client::home::Place;
-use crate::protocol::names::UserName;
 use crate::protocol::url::ServerUrl;
 
 /// What an invitation says.
@@ -26,29 +24,18 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Join) -> Result<(), CliError
         args.code.clone()
     };
     let invitation = parse(text.trim())?;
-    let user = match args.user.clone().or(invitation.user) {
-        Some(user) => user_name(&user)?,
-        None => ask_name(context)?,
-    };
+    let user = args
+        .user
+        .clone()
+        .or(invitation.user)
+        .ok_or_else(|| CliError::usage("who will you be?").hint("mailctl join CODE NAME"))?;
+    let user = user_name(&user)?;
     let place = match (context.named_place()?, invitation.server) {
         (Some(named), _) => named,
         (None, Some(url)) => Place { url, source: None },
         (None, None) => login::place(context)?,
     };
-    let newcomer = login::Newcomer {
-        code: Some(invitation.code),
-        device_name: args.device_name.clone(),
-    };
-    login::enter(context, &place, &user, Vec::new(), newcomer)
-}
-
-/// Asks for the name that the code leaves open.
-fn ask_name(context: &mut Context<'_>) -> Result<UserName, CliError> {
-    if !context.ui.may_ask() {
-        return Err(CliError::usage(tr!("who will you be?")).hint(tr!("mailctl join CODE NAME")));
-    }
-    let name = context.ui.ask(tr!("your name here will be:"));
-    user_name(&name)
+    login::enter(context, &place, &user, Vec::new(), Some(invitation.code))
 }
 
 fn read_line() -> Result<String, CliError> {
@@ -56,7 +43,7 @@ fn read_line() -> Result<String, CliError> {
     std::io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|e| CliError::io(tr!("read stdin"), &e))?;
+        .map_err(|e| CliError::io("read stdin", &e))?;
     Ok(line)
 }
 
@@ -68,10 +55,10 @@ fn parse(text: &str) -> Result<Invitation, CliError> {
             user: None,
         });
     }
-    let mut url = ServerUrl::parse(text).map_err(|e| CliError::usage(url_text(&e)))?;
+    let mut url = ServerUrl::parse(text).map_err(|e| CliError::usage(e.to_string()))?;
     let code = url.code.take().ok_or_else(|| {
-        CliError::usage(tr!("that is a server's address without a code"))
-            .hint(tr!("with open registration: mailctl login USER"))
+        CliError::usage("that is a server's address without a code")
+            .hint("with open registration: mailctl login USER")
     })?;
     let query = text.split_once('?').map_or("", |(_, query)| query);
     let user = query.split('&').find_map(|pair| pair.strip_prefix("user="));

@@ -9,7 +9,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{Context, close, send, settle};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::times::{self, At};
 use crate::cli::ui::Ui;
@@ -29,9 +28,9 @@ pub(crate) fn keep(ui: &mut Ui, account: &Account, draft: &Draft) -> Result<(), 
         "draft",
         draft,
         None,
-        tr!("kept as draft {}", entry),
+        format!("kept as draft {entry}"),
     )?;
-    ui.note(tr!("send it: mailctl draft send {}", entry));
+    ui.note(format_args!("send it: mailctl draft send {entry}"));
     Ok(())
 }
 
@@ -44,7 +43,7 @@ pub(crate) fn schedule(
 ) -> Result<(), CliError> {
     let at = at
         .after(&times::now())
-        .map_err(|why| CliError::usage(tr!("--at: {}", why)))?;
+        .map_err(|why| CliError::usage(format!("--at: {why}")))?;
     let at_ms = at.timestamp_millis();
     let entry = account
         .outbox()?
@@ -56,9 +55,11 @@ pub(crate) fn schedule(
         "scheduled",
         draft,
         Some(at_ms),
-        tr!("to be sent at {}: {}", when, entry),
+        format!("to be sent at {when}: {entry}"),
     )?;
-    ui.note(tr!("it waits in the outbox; the first mailctl that runs or stands here after that sends it. Not at all: mailctl outbox rm {}", entry));
+    ui.note(format_args!(
+        "it waits in the outbox; the first mailctl that runs or stands here after that sends it. Not at all: mailctl outbox rm {entry}"
+    ));
     Ok(())
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn hold_in_shell(
     time: Duration,
 ) -> Result<(), CliError> {
     hold_back(account, draft, time)?;
-    ui.note(tr!(
+    ui.note(format_args!(
         "to {} in {}; undo takes it back",
         draft.to.join(", "),
         humantime::format_duration(time)
@@ -114,13 +115,12 @@ pub(crate) fn hold(
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
+            .map_err(|e| CliError::io("listen for signals", &e))?;
     }
     let (entry, until_ms) = hold_back(account, draft, time)?;
-    context.ui.report(tr!(
-        "held back for {} as {}; Ctrl-C or mailctl undo takes it back",
-        humantime::format_duration(time),
-        entry
+    context.ui.report(format_args!(
+        "held back for {} as {entry}; Ctrl-C or mailctl undo takes it back",
+        humantime::format_duration(time)
     ));
     let outbox = account.outbox()?;
     while times::now().timestamp_millis() < until_ms {
@@ -157,7 +157,7 @@ fn send_held(context: &mut Context<'_>, account: &Account, entry: u64) -> Result
     }
     context
         .ui
-        .report(tr!("another mailctl has sent it, or threw it away"));
+        .report("another mailctl has sent it, or threw it away");
     Ok(())
 }
 
@@ -165,7 +165,7 @@ fn taken_back(entry: u64) -> CliError {
     CliError::new(
         "cancelled",
         exit::USAGE,
-        tr!("taken back: nothing was sent; it is draft {}", entry),
+        format!("taken back: nothing was sent; it is draft {entry}"),
     )
-    .hint(tr!("send it: mailctl draft send {}", entry))
+    .hint(format!("send it: mailctl draft send {entry}"))
 }

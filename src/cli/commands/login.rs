@@ -5,11 +5,10 @@ use serde_json::json;
 use super::{Context, close, topic, user_name};
 use crate::cli::args::Login;
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::json::object;
-use crate::cli::show::mails;
+use crate::cli::show::counted;
 use crate::client::ClientError;
-use crate::client::home::{Account, Home, Place};
+use crate::client::home::{Account, Home, HomeError, Place};
 use crate::client::session::{self, Options, Session};
 use crate::protocol::codes::Code;
 use crate::protocol::names::{Pattern, UserName};
@@ -22,11 +21,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Login) -> Result<(), CliErro
     let place = place(context)?;
     // An address may carry an invitation.
     let code = place.url.code.clone();
-    let newcomer = Newcomer {
-        code,
-        device_name: args.device_name.clone(),
-    };
-    enter(context, &place, &user, topics, newcomer)
+    enter(context, &place, &user, topics, code)
 }
 
 /// Returns the server to log in at: the one that was named, the default account's as it is now, or
@@ -35,7 +30,15 @@ pub(crate) fn place(context: &Context<'_>) -> Result<Place, CliError> {
     if let Some(named) = context.named_place()? {
         return Ok(named);
     }
-    let Some(account) = context.home()?.default_account()? else {
+    let home = context.home()?;
+    let account = match new_context(context, &home)? {
+        Some(_) => home.default_account()?,
+        None => match context.named_context(&home)? {
+            Some(context) => Some(context.account),
+            None => home.default_account()?,
+        },
+    };
+    let Some(account) = account else {
         return Ok(Place::read("data/server.url".as_ref())?);
     };
     let saved = account.place();
@@ -47,11 +50,12 @@ pub(crate) fn place(context: &Context<'_>) -> Result<Place, CliError> {
     Ok(now.unwrap_or_else(|| saved.clone()))
 }
 
-/// What a key that the server does not know is registered with.
-#[derive(Debug)]
-pub(crate) struct Newcomer {
-    pub(crate) code: Option<String>,
-    pub(crate) device_name: Option<String>,
+/// Returns the name of a context that was named and is none yet: this login makes it.
+fn new_context(context: &Context<'_>, home: &Home) -> Result<Option<UserName>, CliError> {
+    match context.named_context(home) {
+        Err(HomeError::NoSuchContext { name }) => Ok(Some(user_name(&name)?)),
+        known => Ok(known.map(|_| None)?),
+    }
 }
 
 /// Logs `user` in at `place`, registering this home's key if the server does not know it, and tells
@@ -61,17 +65,20 @@ pub(crate) fn enter(
     place: &Place,
     user: &UserName,
     topics: Vec<Pattern>,
-    newcomer: Newcomer,
+    code: Option<String>,
 ) -> Result<(), CliError> {
     let home = context.home()?;
+    let name = new_context(context, &home)?;
     let account = home.create_account(place, user)?;
-    let account = context.unlock(account)?;
     let options = Options {
         topics,
         ..context.one_shot()
     };
-    let (session, is_new) = open_or_register(context, &account, options, newcomer)?;
+    let (session, is_new) = open_or_register(context, &account, options, code)?;
     let is_default = home.confirm(&account)? || replaces_default(&home, &account)?;
+    if let Some(name) = &name {
+        home.name_context(name, &account)?;
+    }
     let told = tell(context, &session, is_new, is_default);
     if !is_default {
         tell_how_to_be(context, &home, user)?;
@@ -85,12 +92,11 @@ fn open_or_register(
     context: &mut Context<'_>,
     account: &Account,
     options: Options,
-    newcomer: Newcomer,
+    code: Option<String>,
 ) -> Result<(Session, bool), CliError> {
     match context.open(account, options.clone()) {
         Err(ClientError::Refused(told)) if told.code == Code::NotRegistered => {
-            let name = newcomer.device_name.unwrap_or_else(device_name);
-            session::register(account, &name, newcomer.code, options.timeout)?;
+            session::register(account, &device_name(), code, options.timeout)?;
             Ok((context.open(account, options)?, true))
         }
         opened => Ok((opened?, false)),
@@ -135,18 +141,11 @@ fn tell(
         .filter(|log| log.kind == "topic")
         .map(|log| log.address.as_str())
         .collect();
-    let endpoint = url.endpoint(url.port);
-    let human = if waiting > 0 {
-        let mails = mails(waiting);
-        tr!(
-            "logged in as {} at {}; {} waiting: mailctl refresh",
-            user,
-            endpoint,
-            mails
-        )
-    } else {
-        tr!("logged in as {} at {}", user, endpoint)
-    };
+    let mut human = format!("logged in as {user} at {}", url.endpoint(url.port));
+    if waiting > 0 {
+        let mails = counted(waiting, "mail");
+        human.extend(["; ", &mails, " waiting: mailctl refresh"]);
+    }
     context.ui.result(
         &object(json!({
             "user": user.as_str(),
@@ -161,7 +160,10 @@ fn tell(
     )?;
     if is_new {
         let key = account.folder().join("key");
-        context.ui.note(tr!("this device's key: {} (mode 0600, not encrypted; a passphrase for it: mailctl key protect)", key.display()));
+        context.ui.note(format_args!(
+            "this device's key: {} (mode 0600, not encrypted)",
+            key.display()
+        ));
     }
     Ok(())
 }
@@ -171,11 +173,9 @@ fn tell_how_to_be(context: &mut Context<'_>, home: &Home, user: &UserName) -> Re
         return Ok(());
     }
     if let Some(default) = home.default_account()? {
-        context.ui.note(tr!(
-            "without more you are still {default} here; to be {user}: --as {user}, MAILCTL_USER={user}, or for good: \
-             mailctl use {user}",
-            default = default.user(),
-            user = user
+        context.ui.note(format_args!(
+            "without more you are still {} here; to be {user}: --as {user}, MAILCTL_USER={user}, or for good: mailctl use {user}",
+            default.user()
         ));
     }
     Ok(())

@@ -1,55 +1,48 @@
 //! The verbs, one file each: each turns arguments into deeds of [`crate::client`] and shows what
 //! came of them through [`super::ui`]. Start with [`run`].
 
-use std::sync::Arc;
-
-use crate::auth::seal::Passphrase;
 use crate::cli::args::{self, Globals, Verb, bare};
+use crate::cli::complete;
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
-use crate::cli::passphrase;
 use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
-use crate::client::home::{Account, Home, HomeError, Place};
+use crate::client::home::{self, Account, Home, HomeError, Place};
 use crate::client::mailbox::Back;
 use crate::client::session::{Options, Session, Which};
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 
-mod account;
 mod admin;
-mod away;
 mod block;
 pub(super) mod chat;
-mod device;
+mod contexts;
+mod doctor;
 mod draft;
-mod export;
-pub(super) mod history;
+mod errors;
+mod history;
 pub(super) mod invitations;
 mod invite;
 mod join;
-mod key;
+mod json_schema;
 pub(super) mod later;
 mod login;
 mod logout;
-pub(super) mod outbox;
-pub(super) mod read;
+mod man;
+mod mute;
+mod outbox;
+mod read;
 mod receipts;
 pub(super) mod refresh;
-pub(super) mod reply;
-pub(super) mod rm;
-pub(super) mod save;
-pub(super) mod search;
+mod reply;
+mod rm;
+mod save;
 pub(super) mod send;
-mod sendmail;
-mod showing;
 mod status;
 pub(super) mod topic;
 pub(super) mod undo;
 mod use_account;
 mod watch;
-pub(super) mod who;
 mod whoami;
 
 /// What every verb works with.
@@ -57,8 +50,6 @@ mod whoami;
 pub struct Context<'a> {
     /// The options that hold for all.
     pub globals: &'a Globals,
-    /// The passphrase of the key, where a program gave it.
-    pub passphrase: Option<Arc<Passphrase>>,
     /// Where results and words go.
     pub ui: &'a mut Ui,
 }
@@ -70,10 +61,6 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Logout(args) => logout::run(context, args),
         Verb::Use(args) => use_account::run(context, args),
         Verb::Whoami => whoami::run(context),
-        Verb::Who(args) => who::run(context, args),
-        Verb::Device { verb } => device::run(context, verb.as_ref().unwrap_or(&args::Device::Ls)),
-        Verb::Key(verb) => key::run(context, verb),
-        Verb::Account(args::AccountDeed::Rm(args)) => account::rm(context, args),
         Verb::Invite(args) => invite::run(context, args),
         Verb::Join(args) => join::run(context, args),
         Verb::Send(args) => send::run(context, args),
@@ -83,21 +70,28 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Status(args) => status::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
-        Verb::Read(args) => read::run(context, args),
+        Verb::Read(args) => read::run(context, *args),
         Verb::Receipts(args) => receipts::run(context, *args),
         Verb::Reply(args) => reply::run(context, args),
         Verb::Save(args) => save::run(context, args),
         Verb::Rm(args) => rm::run(context, args),
         Verb::Undo => undo::run(context),
-        Verb::Search(args) => search::run(context, args),
-        Verb::Export(args) => export::export(context, args),
-        Verb::Import(args) => export::import(context, args),
-        Verb::Sendmail(args) => sendmail::run(context, args),
         Verb::Topic { verb } => topic::run(context, verb.as_ref().unwrap_or(&args::Topic::Ls)),
         Verb::Chat(args) => chat::run(context, args),
         Verb::Block(args) => block::block(context, args),
         Verb::Unblock(args) => block::unblock(context, args),
         Verb::Admin(verb) => admin::run(context, verb),
+        Verb::Mute(args) => mute::run(context, args, true),
+        Verb::Unmute(args) => mute::run(context, args, false),
+        Verb::Context { verb } => {
+            contexts::run(context, verb.as_ref().unwrap_or(&args::Context::Ls))
+        }
+        Verb::Doctor(args) => doctor::run(context, *args),
+        Verb::Errors(args) => errors::run(context, args),
+        Verb::Completions(args) => complete::script(context, *args),
+        Verb::Complete(args) => complete::run(context, args),
+        Verb::JsonSchema(args) => json_schema::run(context, args),
+        Verb::Man(args) => man::run(context, args),
     }
 }
 
@@ -132,23 +126,15 @@ impl Context<'_> {
             .transpose()
     }
 
-    /// Returns the account to act as, ready for use: where its key is under a passphrase, that is asked for.
-    pub fn account(&mut self) -> Result<Account, CliError> {
-        let account = self.account_as_it_lies()?;
-        self.unlock(account)
-    }
-
-    /// Opens an account's key with its passphrase, where it has one.
-    pub fn unlock(&mut self, account: Account) -> Result<Account, CliError> {
-        passphrase::unlock(self.ui, self.passphrase.as_ref(), account)
-    }
-
-    /// Returns the account to act as, for what needs no key: at the server and of the user that were named, else the
-    /// home's default.
-    pub fn account_as_it_lies(&self) -> Result<Account, CliError> {
+    /// Returns the account to act as: at the server and of the user that were named, else the home's
+    /// default.
+    pub fn account(&self) -> Result<Account, CliError> {
         let user = self.named_user()?;
         let home = self.home()?;
         let named = said(self.globals.server.as_deref());
+        if let Some(context) = self.named_context(&home)? {
+            return self.in_context(&home, context, user.as_ref());
+        }
         let place = match named.map(Place::parse).transpose() {
             // A server that was stopped took its file away; what the home remembers will do.
             Err(HomeError::NoUrl { path, source }) => {
@@ -166,6 +152,35 @@ impl Context<'_> {
             Some(place) => account.at(place),
             None => account,
         })
+    }
+
+    /// Returns the context that was named, if one was.
+    pub fn named_context(&self, home: &Home) -> Result<Option<home::Context>, HomeError> {
+        let named = self.globals.context.as_deref();
+        named.map(|name| home.context(name)).transpose()
+    }
+
+    /// Returns the account of a context, or that of another user at the same server.
+    fn in_context(
+        &self,
+        home: &Home,
+        context: home::Context,
+        user: Option<&UserName>,
+    ) -> Result<Account, CliError> {
+        let key = *context.account.server_key();
+        let account = match user {
+            Some(user) => home.account(Some(&key), Some(user))?,
+            None => context.account,
+        };
+        match self.named_place()? {
+            None => Ok(account),
+            Some(place) if place.url.key == key => Ok(account.at(place)),
+            Some(_) => {
+                let name = context.name;
+                let text = format!("{name} is at another server than the one that --server names");
+                Err(CliError::usage(text).hint("leave one of the two out"))
+            }
+        }
     }
 
     /// Puts the server as it was named into an error about it.
@@ -216,7 +231,7 @@ impl Context<'_> {
 }
 
 /// An option given as nothing (an empty variable in a script) counts as not given.
-fn said(option: Option<&str>) -> Option<&str> {
+pub(crate) fn said(option: Option<&str>) -> Option<&str> {
     option.filter(|text| !text.is_empty())
 }
 
@@ -275,31 +290,16 @@ pub fn tell_going_back(ui: &mut Ui, session: &Session) -> Result<(), ClientError
     };
     ui.warn(match back {
         Back::Restored => {
-            tr!(
-                "the server was put back from a backup or went on after a loss, so mail that it took before that may be \
-                 gone there; what was received here stays"
-            )
+            "the server was put back from a backup or went on after a loss, so mail that it took before that may be gone \
+             there; what was received here stays"
         }
         Back::Older => {
-            tr!(
-                "the server went back to an older copy of its data, so mail that it took since then is gone there; what \
-                 was received here stays, and what comes is shown as new. Its administrator should know: only \
-                 mailserver restore keeps ids from being given out twice"
-            )
+            "the server went back to an older copy of its data, so mail that it took since then is gone there; what was \
+             received here stays, and what comes is shown as new. Its administrator should know: only mailserver \
+             restore keeps ids from being given out twice"
         }
     });
     Ok(session.mailbox().told_going_back()?)
-}
-
-/// Does something in a session of its own.
-pub fn within<T>(
-    context: &mut Context<'_>,
-    deed: impl FnOnce(&mut Session) -> Result<T, ClientError>,
-) -> Result<T, CliError> {
-    let mut session = context.session()?;
-    let done = deed(&mut session);
-    close(session);
-    Ok(done?)
 }
 
 /// Ends a session. That it could not be told to the server harms nothing: it ends there by itself.

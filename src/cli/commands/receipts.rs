@@ -5,7 +5,6 @@ use serde_json::json;
 use super::{Context, close};
 use crate::cli::args::{ReceiptPolicy, Receipts};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
@@ -16,7 +15,7 @@ use crate::protocol::reply::Envelope;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Receipts) -> Result<(), CliError> {
-    let account = context.account_as_it_lies()?;
+    let account = context.account()?;
     let wanted = args.policy.map(|policy| match policy {
         ReceiptPolicy::On => Policy::On,
         ReceiptPolicy::Off => Policy::Off,
@@ -28,12 +27,12 @@ pub(crate) fn run(context: &mut Context<'_>, args: Receipts) -> Result<(), CliEr
     let (word, human) = match account.receipts()? {
         Policy::On => (
             "on",
-            tr!("senders who ask are told when you have read their mail"),
+            "senders who ask are told when you have read their mail",
         ),
-        Policy::Off => ("off", tr!("nobody is told when you have read a mail")),
+        Policy::Off => ("off", "nobody is told when you have read a mail"),
         Policy::Ask => (
             "ask",
-            tr!("you are asked each time whether a sender is told that you have read his mail"),
+            "you are asked each time whether a sender is told that you have read his mail",
         ),
     };
     let fields = json!({"user": account.user().as_str(), "receipts": word});
@@ -54,7 +53,7 @@ pub(super) fn give(
             Policy::Off => false,
             Policy::On => true,
             Policy::Ask => {
-                let question = tr!(
+                let question = format!(
                     "Tell {} that you have read {}?",
                     visible(&mail.from),
                     mail.id
@@ -76,7 +75,7 @@ pub(super) fn send(ui: &mut Ui, session: &mut Session, entries: &[u64]) {
         if let Ok(Some(told)) = session.retry_entry(*entry)
             && told.result.is_ok()
         {
-            ui.note(tr!(
+            ui.note(format_args!(
                 "told {} that you have read it",
                 visible(&told.to.join(", "))
             ));

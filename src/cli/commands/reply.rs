@@ -1,13 +1,12 @@
 //! `mailctl reply`: an answer to a mail of this device's mailbox, in its thread.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use super::read::the_mail;
 use super::{Context, send};
 use crate::cli::args::{Content, Reply};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
-use crate::cli::pager;
 use crate::cli::shell::chat::alone;
 use crate::cli::shell::compose::{Composed, Written};
 use crate::cli::shell::{desk, letter};
@@ -20,8 +19,8 @@ use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliError> {
-    let account = context.account_as_it_lies()?;
-    let answered = the_mail(&account, args.id)?;
+    let answered = the_mail(context, args.id)?;
+    let account = context.account()?;
     let mut draft = answer::draft(&answered.envelope, account.user().as_str(), args.all);
     if let Some(subject) = &args.subject {
         draft.subject.clone_from(subject);
@@ -34,12 +33,10 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
     let how = &args.content;
     let has_body = how.body.is_some() || how.file.is_some() || args.stdin.is_some();
     let draft = if args.edit {
-        let text = desk::edit(account.folder(), &quoted, &mut pager::rest)
+        let text = desk::edit(account.folder(), &quoted, &AtomicBool::new(true))
             .map_err(|why| CliError::new("io", exit::IO, why))?;
         if text.trim().is_empty() || text.trim() == quoted.trim() {
-            context
-                .ui
-                .note(tr!("nothing was written, and nothing was sent"));
+            context.ui.note("nothing was written, and nothing was sent");
             return Ok(());
         }
         send::filled(how, text.into_bytes(), draft)?
@@ -84,9 +81,8 @@ fn typed(
     draft: &Draft,
 ) -> Result<Option<Draft>, CliError> {
     let to = draft.to.join(", ");
-    context.ui.note(tr!(
-        "To {}. End with . or Ctrl-D; ~? lists what else there is",
-        to
+    context.ui.note(format_args!(
+        "To {to}. End with . or Ctrl-D; ~? lists what else there is"
     ));
     let begun = Composed {
         subject: draft.subject.clone(),
@@ -109,16 +105,12 @@ fn typed(
         Written::Send(mail) => fill(mail).map(Some),
         Written::Keep(mail) => {
             let entry = account.outbox()?.keep(&fill(mail)?, false)?;
-            let how = tr!(
-                "kept as draft {}; mailctl outbox retry {} sends it",
-                entry,
-                entry
-            );
+            let how = format!("kept as draft {entry}; mailctl outbox retry {entry} sends it");
             context.ui.note(how);
             Ok(None)
         }
         Written::Dropped => {
-            context.ui.note(tr!("nothing was sent"));
+            context.ui.note("nothing was sent");
             Ok(None)
         }
     }

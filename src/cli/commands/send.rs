@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use super::read::the_mail;
 use super::{Context, close, later};
 use crate::cli::args::{Content, Send, bare};
-use crate::cli::error::{CliError, client_text};
-use crate::cli::i18n::tr;
+use crate::cli::error::CliError;
 use crate::cli::json;
 use crate::cli::ui::Ui;
 use crate::client::attachments::{self, Attachment};
@@ -32,11 +31,11 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
             ..Draft::default()
         },
     )?;
-    let account = context.account()?;
     let Some(id) = args.reply_to else {
+        let account = context.account()?;
         return dispatch(context, &account, draft, &args.content);
     };
-    let answered = the_mail(&account, id)?;
+    let answered = the_mail(context, id)?;
     let subject = match draft.subject.as_str() {
         "" => answer::subject(&answered.envelope.subject),
         _ => draft.subject.clone(),
@@ -124,16 +123,6 @@ pub(crate) fn deliver(ui: &mut Ui, session: &mut Session, draft: Draft) -> Resul
     show(ui, &sent.outcomes)
 }
 
-/// Tells each recipient's refusal, and returns the first as the error.
-pub(crate) fn refusals(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
-    let refused: Vec<Outcome> = outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Refused { .. }))
-        .cloned()
-        .collect();
-    show(ui, &refused)
-}
-
 /// Shows each recipient's outcome, and returns the first refusal as the error.
 pub(crate) fn show(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
     let mut refusal: Option<&WireError> = None;
@@ -167,11 +156,11 @@ fn line(outcome: &Outcome) -> String {
             id,
             duplicate: false,
             ..
-        } => tr!("sent to {}: {}", address, id),
+        } => format!("sent to {address}: {id}"),
         Outcome::Sent { address, id, .. } => {
-            tr!("sent to {}: {} (an earlier try had arrived)", address, id)
+            format!("sent to {address}: {id} (an earlier try had arrived)")
         }
-        Outcome::Refused { address, error } => tr!("not sent to {}: {}", address, error.text),
+        Outcome::Refused { address, error } => format!("not sent to {address}: {}", error.text),
     }
 }
 
@@ -181,14 +170,9 @@ pub(crate) fn report(retried: &Retried) -> String {
     match &retried.result {
         Ok(sent) => {
             let outcomes: Vec<String> = sent.outcomes.iter().map(line).collect();
-            tr!("outbox {}: {}", entry, outcomes.join("; "))
+            format!("outbox {entry}: {}", outcomes.join("; "))
         }
-        Err(error) => tr!(
-            "outbox {}, to {}: {}",
-            entry,
-            retried.to.join(", "),
-            client_text(error)
-        ),
+        Err(error) => format!("outbox {entry}, to {}: {error}", retried.to.join(", ")),
     }
 }
 
@@ -229,9 +213,9 @@ pub(crate) fn with_attachments(
         CliError::new(
             "bad_text",
             exit::DATA,
-            tr!("the text beside attachments must be UTF-8").to_owned(),
+            "the text beside attachments must be UTF-8".to_owned(),
         )
-        .hint(tr!("attach the file instead: -a FILE"))
+        .hint("attach the file instead: -a FILE")
     })?;
     let files = paths.iter().map(|path| attachment(path));
     let (content_type, body) = attachments::pack(&text, files.collect::<Result<_, _>>()?)
@@ -255,9 +239,8 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
     for word in words.iter().filter(|word| *word != "-") {
         if let Some(mark) = word.chars().next().filter(|first| "!#".contains(*first)) {
             return Err(
-                CliError::usage(tr!("{} is no address", format!("{:?}", word))).hint(tr!(
-                    "{} is a word of the shell; send takes names: mailctl send {}",
-                    mark,
+                CliError::usage(format!("{word:?} is no address")).hint(format!(
+                    "{mark} is a word of the shell; send takes names: mailctl send {}",
                     &word[1..]
                 )),
             );
@@ -268,7 +251,7 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
         }
     }
     if to.is_empty() {
-        return Err(CliError::usage(tr!("send to whom?")).hint(tr!("mailctl send bob -b TEXT")));
+        return Err(CliError::usage("send to whom?").hint("mailctl send bob -b TEXT"));
     }
     Ok((to, words.iter().any(|word| word == "-")))
 }
@@ -279,19 +262,16 @@ fn body(args: &Content, from_stdin: bool) -> Result<Vec<u8>, CliError> {
         (None, Some(path), false) if path != Path::new("-") => read_file(path),
         (None, None, true) | (None, Some(_), false) => read_all(std::io::stdin(), "stdin"),
         (None, None, false) if !args.attach.is_empty() => Ok(Vec::new()),
-        (None, None, false) => Err(CliError::usage(tr!("send what?")).hint(tr!(
-            "give the body with -b TEXT or -f FILE, or `-` to read it from stdin"
-        ))),
-        _ => Err(CliError::usage(tr!(
-            "one body only: -b TEXT, -f FILE or `-`"
-        ))),
+        (None, None, false) => Err(CliError::usage("send what?")
+            .hint("give the body with -b TEXT or -f FILE, or `-` to read it from stdin")),
+        _ => Err(CliError::usage("one body only: -b TEXT, -f FILE or `-`")),
     }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     let name = path.display().to_string();
     let file = std::fs::File::open(path)
-        .map_err(|e| CliError::new("io", exit::IO, tr!("cannot read {}: {}", name, e)))?;
+        .map_err(|e| CliError::new("io", exit::IO, format!("cannot read {name}: {e}")))?;
     read_all(file, &name)
 }
 
@@ -300,7 +280,7 @@ fn read_all(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     let mut body = Vec::new();
     from.take(BODY_BYTES_CEILING + 1)
         .read_to_end(&mut body)
-        .map_err(|e| CliError::io(&tr!("read {}", name), &e))?;
+        .map_err(|e| CliError::io(&format!("read {name}"), &e))?;
     within_any_limit(body, name)
 }
 
@@ -310,7 +290,7 @@ pub(super) fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, Cli
         return Err(CliError::new(
             "too_large",
             exit::DATA,
-            tr!("{} is larger than any server takes (25 MiB)", name),
+            format!("{name} is larger than any server takes (25 MiB)"),
         ));
     }
     Ok(body)

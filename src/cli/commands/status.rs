@@ -15,12 +15,8 @@ use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Status) -> Result<(), CliError> {
-    let account = if args.offline {
-        context.account_as_it_lies()?
-    } else {
-        context.account()?
-    };
-    let (unread, asked) = if args.offline {
+    let account = context.account()?;
+    let (mut unread, asked) = if args.offline {
         (here(&account)?, Ok(()))
     } else {
         match at_server(context, &account) {
@@ -29,6 +25,8 @@ pub(crate) fn run(context: &mut Context<'_>, args: Status) -> Result<(), CliErro
             Err(error) => return Err(error),
         }
     };
+    let muted = account.muted();
+    unread.retain(|address, _| !muted.covers(address));
     let total: u64 = unread.values().sum();
     let user = account.user().as_str();
     let addresses: Vec<Value> = rows(&unread, user)

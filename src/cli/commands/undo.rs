@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
-use crate::cli::json::{self, object};
+use crate::cli::json::object;
 use crate::cli::show::counted;
 use crate::cli::times;
 use crate::cli::ui::Ui;
@@ -17,7 +16,7 @@ use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<(), CliError> {
-    let account = context.account_as_it_lies()?;
+    let account = context.account()?;
     take_back(context.ui, &account)
 }
 
@@ -45,17 +44,13 @@ fn take_send_back(ui: &mut Ui, account: &Account, now_ms: i64) -> Result<(), Cli
             let to = to.join(", ");
             ui.result(
                 &object(fields),
-                tr!(
-                    "taken back: nothing was sent to {}; it is draft {}",
-                    to,
-                    entry
-                ),
+                format_args!("taken back: nothing was sent to {to}; it is draft {entry}"),
             )
         }
         TakenBack::TooLate { entry } => Err(CliError::new(
             "busy",
             exit::TEMPORARY,
-            tr!("too late: {} is being sent at this moment", entry),
+            format!("too late: {entry} is being sent at this moment"),
         )),
         TakenBack::Nothing => Err(nothing()),
     }
@@ -67,16 +62,16 @@ fn take_rm_back(ui: &mut Ui, account: &Account) -> Result<(), CliError> {
         return Err(nothing());
     }
     if ui.is_json() {
-        let row = |called| object(json!({"id": json::id(called), "restored": true}));
-        return back.iter().try_for_each(|called| ui.object(&row(called)));
+        let row = |id: &u64| object(json!({"id": id, "restored": true}));
+        return back.iter().try_for_each(|id| ui.object(&row(id)));
     }
     ui.line(match back.as_slice() {
-        [called] => tr!("mail {} is back", called),
-        back => tr!("{} are back", counted(back.len() as u64, "mail")),
+        [id] => format!("mail {id} is back"),
+        back => format!("{} are back", counted(back.len() as u64, "mail")),
     })
 }
 
 fn nothing() -> CliError {
-    CliError::new("nothing_to_undo", exit::DATA, tr!("there is nothing to undo; what was sent cannot be taken back"))
-        .hint(tr!("undo takes back: mailctl rm ID, as long as it was not --purge; mailctl send --undo 10s, until the time is over"))
+    CliError::new("nothing_to_undo", exit::DATA, "there is nothing to undo; what was sent cannot be taken back")
+        .hint("undo takes back: mailctl rm ID, as long as it was not --purge; mailctl send --undo 10s, until the time is over")
 }

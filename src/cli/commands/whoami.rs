@@ -4,8 +4,7 @@
 use serde_json::json;
 
 use super::{Context, close};
-use crate::cli::error::{CliError, client_text};
-use crate::cli::i18n::tr;
+use crate::cli::error::CliError;
 use crate::cli::json::object;
 use crate::protocol::codes::Code;
 
@@ -20,25 +19,23 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<(), CliError> {
             Some(device)
         }
         Err(error) if error.retryable() || error.is_refused(Code::NotRegistered) => {
-            context.ui.warn(client_text(&error));
+            context.ui.warn(&error);
             None
         }
         Err(error) => return Err(error.into()),
     };
     let (user, url) = (account.user(), &account.place().url);
-    let number = device.map_or_else(|| tr!("unknown").to_owned(), |device| device.to_string());
+    let number = device.map_or_else(|| "unknown".to_owned(), |device| device.to_string());
     context.ui.result(
         &object(json!({
             "user": user.as_str(),
             "device": device,
             "server": url.to_string(),
-            "key": hex::encode(account.public_key()),
+            "key": hex::encode(account.keys().public),
             "home": account.folder(),
         })),
-        tr!(
-            "{} (device {}) at {}\nkey and mail in {}",
-            user,
-            number,
+        format_args!(
+            "{user} (device {number}) at {}\nkey and mail in {}",
             url.endpoint(url.port),
             account.folder().display()
         ),

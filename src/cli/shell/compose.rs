@@ -4,10 +4,9 @@
 //! Pure: what a command needs of the world goes through [`Desk`]. Whatever goes wrong is told, and the text
 //! stays.
 
-use crate::cli::i18n::tr;
 use std::path::PathBuf;
 
-use super::words::{self, Row, Shape, Takes};
+use super::words::{self, Row, Shape};
 use crate::cli::show::counted;
 
 /// What a mail is written at: the terminal with its files and its editor, or a test.
@@ -85,7 +84,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~e", "~v"]),
         deed: Deed::Edit,
-        takes: Takes::Nothing,
         usage: "~e",
         short: "edit the text in $VISUAL or $EDITOR",
         long: "Opens the text in the editor that $VISUAL or $EDITOR names, else in vi, and goes on after it.",
@@ -93,7 +91,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~p"]),
         deed: Deed::Print,
-        takes: Takes::Nothing,
         usage: "~p",
         short: "print the mail as it stands",
         long: "Prints the subject, the text so far and what is attached.",
@@ -101,7 +98,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~r"]),
         deed: Deed::Read,
-        takes: Takes::Path,
         usage: "~r FILE",
         short: "put the text of a file in here",
         long: "Puts the text of a file below what is written. What is no text is attached, with `~a`.",
@@ -109,7 +105,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~a"]),
         deed: Deed::Attach,
-        takes: Takes::Path,
         usage: "~a FILE",
         short: "attach a file",
         long: "Sends a file along with the mail. It is read when the mail is sent.",
@@ -117,7 +112,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~s"]),
         deed: Deed::Subject,
-        takes: Takes::Nothing,
         usage: "~s SUBJECT",
         short: "change the subject",
         long: "Takes the rest of the line for the subject.",
@@ -125,7 +119,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~x"]),
         deed: Deed::Keep,
-        takes: Takes::Nothing,
         usage: "~x",
         short: "stop here and keep a draft",
         long: "Sends nothing and keeps the mail in the outbox: `mailctl outbox retry` sends it.",
@@ -133,7 +126,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~q"]),
         deed: Deed::Drop,
-        takes: Takes::Nothing,
         usage: "~q",
         short: "drop the mail (also Ctrl-C twice)",
         long: "Throws away what was written.",
@@ -141,49 +133,24 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~?", "~h"]),
         deed: Deed::Help,
-        takes: Takes::Nothing,
         usage: "~?",
         short: "list these; ~~ begins a line with ~",
         long: "Lists the commands. A line of the mail that begins with ~ is typed with two of them.",
     },
 ];
 
-/// Returns the beginning of a path in what was typed so far, if one is being typed.
-pub fn path_in(typed: &str) -> Option<&str> {
-    let (word, rest) = typed.split_once(char::is_whitespace)?;
-    let row = words::find(ROWS, word)?;
-    (row.takes == Takes::Path).then_some(rest)
-}
-
-/// Returns the commands that begin with `typed`; a text begins with none.
-pub fn beginning(typed: &str) -> Vec<String> {
-    if typed.starts_with('~') {
-        words::beginning(ROWS, typed)
-    } else {
-        Vec::new()
-    }
-}
-
 /// Asks for a subject and a text.
 pub fn compose(desk: &mut dyn Desk) -> Written {
-    let Typed::Line(typed) = desk.read(tr!("Subject (Enter for none): ")) else {
+    let Typed::Line(subject) = desk.read("Subject (Enter for none): ") else {
         return Written::Dropped;
     };
-    // What was pasted may have several lines.
-    let mut pasted = typed.lines().map(str::to_owned);
-    let subject = pasted.next().unwrap_or_default();
     let letter = Letter {
         mail: Composed {
             subject: subject.trim().to_owned(),
             ..Composed::default()
         },
-        lines: pasted.collect(),
+        lines: Vec::new(),
     };
-    if !letter.lines.is_empty() {
-        desk.tell(tr!(
-            "a subject has one line; what was below it begins the text"
-        ));
-    }
     letter.written(desk)
 }
 
@@ -213,18 +180,13 @@ impl Letter {
                 Typed::Interrupt if interrupted || self.is_empty() => return Written::Dropped,
                 Typed::Interrupt => {
                     interrupted = true;
-                    desk.tell(tr!("Ctrl-C once more drops it, ~x keeps it as a draft"));
+                    desk.tell("Ctrl-C once more drops it, ~x keeps it as a draft");
                     continue;
                 }
                 // The terminal went away with somebody's text on it.
                 Typed::Failed(_) => return self.whole(Written::Keep),
             };
             interrupted = false;
-            // What was pasted is text: no line of it is a command, and no dot in it the end.
-            if line.contains('\n') {
-                self.lines.extend(line.lines().map(str::to_owned));
-                continue;
-            }
             match line.strip_prefix('~') {
                 None => self.lines.push(line),
                 Some(rest) if rest.starts_with('~') => self.lines.push(rest.to_owned()),
@@ -257,15 +219,14 @@ impl Letter {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
         let Some(row) = words::find(ROWS, word) else {
-            desk.tell(&tr!(
-                "no such command; ~? lists them, and a line that begins with ~ is typed ~{}",
-                line
+            desk.tell(&format!(
+                "no such command; ~? lists them, and a line that begins with ~ is typed ~{line}"
             ));
             return None;
         };
         let takes_word = row.usage.contains(' ');
         if takes_word == rest.is_empty() {
-            desk.tell(&tr!("it is written {}", row.shown()));
+            desk.tell(&format!("it is written {}", row.usage));
             return None;
         }
         if let Err(why) = self.act(row.deed, rest, desk) {
@@ -280,7 +241,7 @@ impl Letter {
                 let edited = desk.edit(&self.lines.join("\n"))?;
                 self.lines = edited.lines().map(str::to_owned).collect();
                 let lines = counted(self.lines.len() as u64, "line");
-                desk.tell(&tr!("{}; go on, or end with .", lines));
+                desk.tell(&format!("{lines}; go on, or end with ."));
             }
             Deed::Print => self.print(desk),
             Deed::Read => {
@@ -288,12 +249,12 @@ impl Letter {
                 let before = self.lines.len();
                 self.lines.extend(text.lines().map(str::to_owned));
                 let read = counted((self.lines.len() - before) as u64, "line");
-                desk.tell(&tr!("{} of {}", read, rest));
+                desk.tell(&format!("{read} of {rest}"));
             }
             Deed::Attach => {
                 let (path, what) = desk.attachable(rest)?;
                 self.mail.attached.push(path);
-                desk.tell(&tr!("attached: {}", what));
+                desk.tell(&format!("attached: {what}"));
             }
             Deed::Subject => rest.clone_into(&mut self.mail.subject),
             Deed::Help => desk.tell(&words::help(ROWS, None)),
@@ -304,13 +265,13 @@ impl Letter {
 
     fn print(&self, desk: &mut dyn Desk) {
         if !self.mail.subject.is_empty() {
-            desk.tell(&tr!("Subject: {}", self.mail.subject));
+            desk.tell(&format!("Subject: {}", self.mail.subject));
         }
         self.lines
             .iter()
             .for_each(|line| desk.tell(&format!("| {line}")));
         for path in &self.mail.attached {
-            desk.tell(&tr!("attached: {}", path.display()));
+            desk.tell(&format!("attached: {}", path.display()));
         }
     }
 }
@@ -403,13 +364,6 @@ pub(crate) mod tests {
         assert_eq!(composed(&["s", "text", "^X"]), kept);
         let sent = Written::Send(mail("s", "text\nmore"));
         assert_eq!(composed(&["s", "text", "^C", "more", "^C", "."]), sent);
-    }
-
-    #[test]
-    fn what_is_pasted_is_text() {
-        let pasted = ["sub\nject", "~q\n.\n@bob hi\n", "last", "."];
-        let text = "ject\n~q\n.\n@bob hi\nlast";
-        assert_eq!(composed(&pasted), Written::Send(mail("sub", text)));
     }
 
     #[test]

@@ -1,24 +1,17 @@
 //! The desk at which a mail is written: this terminal, the editor of who sits at it, and his files.
 
-use crate::cli::i18n::tr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Shell;
 use super::compose::{Desk, Typed};
 use super::editor::Completion;
-use super::words;
-use crate::cli::pager::Idle;
 use crate::cli::show::size;
 use crate::limits::BODY_BYTES_CEILING;
-
-/// How long the end of an editor may go unnoticed.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What is edited with where nothing else is named.
 const EDITOR: &str = "vi";
@@ -26,7 +19,7 @@ const EDITOR: &str = "vi";
 impl Desk for Shell<'_, '_> {
     /// Asks for a line of a text, and listens meanwhile.
     fn read(&mut self, prompt: &str) -> Typed {
-        match self.read_line(prompt, Completion::Letter) {
+        match self.read_line(prompt, Completion::Text) {
             // Asked to go in the middle: that does not finish a text.
             Typed::End if self.stop.load(Ordering::Relaxed) => Typed::Failed("asked to end".into()),
             typed => typed,
@@ -38,12 +31,7 @@ impl Desk for Shell<'_, '_> {
     }
 
     fn edit(&mut self, text: &str) -> Result<String, String> {
-        // Two borrows of the shell: the folder, and what is kept meanwhile.
-        let folder = self.account.folder().to_owned();
-        let edited = edit(&folder, text, &mut |pause| self.keep(pause));
-        // A Ctrl-C at the editor was the editor's.
-        self.interrupt.take();
-        edited
+        edit(self.account.folder(), text, &self.interruptible)
     }
 
     fn text_of(&mut self, path: &str) -> Result<String, String> {
@@ -56,31 +44,36 @@ impl Desk for Shell<'_, '_> {
 }
 
 /// Has a text edited by who sits at this terminal; `account` is the folder where it lies meanwhile.
-pub(crate) fn edit(account: &Path, text: &str, idle: Idle<'_>) -> Result<String, String> {
-    edited(&account.join("letter"), text, idle)
+pub(crate) fn edit(
+    account: &Path,
+    text: &str,
+    interruptible: &AtomicBool,
+) -> Result<String, String> {
+    edited(&account.join("letter"), text, interruptible)
 }
 
 /// Returns the text in a file.
 pub(super) fn text_of(path: &str) -> Result<String, String> {
-    let path = expanded(&words::unescaped(path));
+    let path = expanded(path);
     let length = readable(&path)?;
     if length > BODY_BYTES_CEILING {
-        return Err(tr!("{} is larger than a mail may be", path.display()));
+        return Err(format!("{} is larger than a mail may be", path.display()));
     }
     let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
-    String::from_utf8(bytes).map_err(|_| tr!("{} is no text; attach it: ~a FILE", path.display()))
+    String::from_utf8(bytes)
+        .map_err(|_| format!("{} is no text; attach it: ~a FILE", path.display()))
 }
 
 /// Makes sure that a file can be attached.
 pub(super) fn attachable(path: &str) -> Result<(PathBuf, String), String> {
-    let path = expanded(&words::unescaped(path));
+    let path = expanded(path);
     let length = readable(&path)?;
     let what = format!("{}, {}", path.display(), size(length));
     Ok((path, what))
 }
 
 /// Puts the home's folder in place of a leading `~/`, as shells do.
-pub(super) fn expanded(path: &str) -> PathBuf {
+fn expanded(path: &str) -> PathBuf {
     let home = path.strip_prefix("~/").zip(std::env::var_os("HOME"));
     home.map_or_else(|| path.into(), |(rest, home)| Path::new(&home).join(rest))
 }
@@ -98,15 +91,15 @@ fn readable(path: &Path) -> Result<u64, String> {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> String {
-    tr!("cannot read {}: {}", path.display(), error)
+    format!("cannot read {}: {error}", path.display())
 }
 
 /// Has a text edited in a file beside `place`, which only its owner can read and which goes afterwards.
-fn edited(place: &Path, text: &str, idle: Idle<'_>) -> Result<String, String> {
+fn edited(place: &Path, text: &str, interruptible: &AtomicBool) -> Result<String, String> {
     let path = place.with_extension(format!("{}.txt", std::process::id()));
     let written = write_private(&path, text);
-    let edited = written.map_err(|error| tr!("cannot write {}: {}", path.display(), error));
-    let edited = edited.and_then(|()| run_editor(&path, idle));
+    let edited = written.map_err(|error| format!("cannot write {}: {error}", path.display()));
+    let edited = edited.and_then(|()| run_editor(&path, interruptible));
     // One that stays behind is private, and the next one of this process goes over it.
     fs::remove_file(&path).ok();
     edited
@@ -122,7 +115,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(end.as_bytes())
 }
 
-fn run_editor(path: &Path, idle: Idle<'_>) -> Result<String, String> {
+fn run_editor(path: &Path, interruptible: &AtomicBool) -> Result<String, String> {
     let named = |name| {
         std::env::var(name)
             .ok()
@@ -130,30 +123,21 @@ fn run_editor(path: &Path, idle: Idle<'_>) -> Result<String, String> {
     };
     let editor = named("VISUAL").or_else(|| named("EDITOR"));
     let editor = editor.unwrap_or_else(|| EDITOR.to_owned());
+    // A Ctrl-C at the editor is the editor's.
+    interruptible.store(false, Ordering::Relaxed);
     // Through a shell: the variable may hold options.
-    let begun = Command::new("sh")
+    let ended = Command::new("sh")
         .args(["-c", &format!("exec {editor} \"$1\""), "sh"])
         .arg(path)
-        .spawn();
-    match begun.and_then(|child| ended(child, idle)) {
+        .status();
+    interruptible.store(true, Ordering::Relaxed);
+    match ended {
         Ok(status) if status.success() => {
             fs::read_to_string(path).map_err(|error| cannot_read(path, &error))
         }
-        Ok(status) => Err(tr!(
-            "{} ended with {}; the text is as it was",
-            editor,
-            status
+        Ok(status) => Err(format!(
+            "{editor} ended with {status}; the text is as it was"
         )),
-        Err(error) => Err(tr!("cannot run {}: {}", editor, error)),
-    }
-}
-
-/// Waits for the end of a program that has the terminal.
-fn ended(mut child: Child, idle: Idle<'_>) -> io::Result<ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        idle(LOOK_EVERY);
+        Err(error) => Err(format!("cannot run {editor}: {error}")),
     }
 }

@@ -12,8 +12,6 @@ use super::compose::{Composed, Desk, Typed, Written, go_on};
 use super::desk;
 use super::editor::{Completion, Terminal};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
-use crate::cli::pager;
 use crate::cli::ui::Ui;
 use crate::client::home::Account;
 
@@ -31,9 +29,9 @@ pub(crate) fn write(ui: &mut Ui, account: &Account, begun: Composed) -> Result<W
         let conditional = Arc::clone(&interruptible);
         signal_hook::flag::register_conditional_default(SIGINT, conditional)
     };
-    register().map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
+    register().map_err(|e| CliError::io("listen for signals", &e))?;
     let mut at = Alone {
-        terminal: Terminal::open(None, ui.look(), None)?,
+        terminal: Terminal::open(None)?,
         ui,
         account,
         stop,
@@ -55,7 +53,7 @@ struct Alone<'a> {
 
 impl Desk for Alone<'_> {
     fn read(&mut self, prompt: &str) -> Typed {
-        self.terminal.ask(prompt, Completion::Letter);
+        self.terminal.ask(prompt, Completion::Text);
         loop {
             if let Some(typed) = self.terminal.take() {
                 return typed;
@@ -73,11 +71,7 @@ impl Desk for Alone<'_> {
     }
 
     fn edit(&mut self, text: &str) -> Result<String, String> {
-        // A Ctrl-C at the editor is the editor's.
-        self.interruptible.store(false, Ordering::Relaxed);
-        let edited = desk::edit(self.account.folder(), text, &mut pager::rest);
-        self.interruptible.store(true, Ordering::Relaxed);
-        edited
+        desk::edit(self.account.folder(), text, &self.interruptible)
     }
 
     fn text_of(&mut self, path: &str) -> Result<String, String> {

@@ -1,16 +1,15 @@
 //! What a standing shell hears meanwhile, in one line each, printed above what is being typed.
 
-use crate::cli::i18n::tr;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::{Kind, Names};
 use super::table::Known;
 use crate::cli::commands::invitations::Live;
 use crate::cli::once::{self, Once};
 use crate::cli::show::{Answer, counted};
 use crate::cli::ui::{Ui, terminal_width};
-use crate::cli::untrusted::{Paint, clipped, columns, painted, visible};
+use crate::cli::untrusted::{clipped, columns, visible};
 use crate::client::mailbox::Mail;
+use crate::client::muted::Muted;
 use crate::client::receipt;
 use crate::client::session::{Event, Session};
 use crate::client::shown::Shown;
@@ -21,12 +20,16 @@ use crate::protocol::request::ChatId;
 /// Mails announced one by one when they come at once; more are counted.
 const SINGLE_MAILS: usize = 3;
 
+/// Names remembered for completion.
+const PEOPLE_MAX: usize = 256;
+
 /// What the shell has heard so far.
 #[derive(Debug)]
 pub(crate) struct News {
     invitations: Live,
     /// Lines of chats that were shown need no word when they come again as mail.
     lines: Shown,
+    muted: Muted,
     heard: Heard,
 }
 
@@ -35,10 +38,8 @@ struct Heard {
     once: Once,
     /// The addresses that this user reads.
     reads: Vec<String>,
-    names: Names,
+    people: BTreeSet<String>,
     asking: BTreeMap<ChatId, String>,
-    /// Whose shell it is.
-    user: String,
     down: bool,
 }
 
@@ -50,10 +51,9 @@ impl News {
             lines: session.account().shown(),
             heard: Heard {
                 reads: session.logs().map(|log| log.address.clone()).collect(),
-                names: Names::of(session.account().folder()),
-                user: session.account().user().as_str().to_owned(),
                 ..Heard::default()
             },
+            muted: session.account().muted(),
         }
     }
 
@@ -71,8 +71,9 @@ impl News {
                 self.heard.invitation(row);
             }
         }
-        let lines = &self.lines;
-        let known = |mail: &Envelope| is_seen(mail.id) || lines.covers(mail);
+        let (lines, muted) = (&self.lines, &self.muted);
+        let known =
+            |mail: &Envelope| is_seen(mail.id) || lines.covers(mail) || muted.covers(&mail.address);
         for text in self.heard.hear(events, known, terminal_width()) {
             ui.note(text);
         }
@@ -100,23 +101,17 @@ impl News {
         self.heard.asking.remove(chat);
     }
 
-    /// Remembers a name for completion.
-    pub(crate) fn meet(&mut self, kind: Kind, name: &str) {
-        self.heard.names.hear(kind, name);
-    }
-
-    /// Keeps the names for later sessions.
-    pub(crate) fn keep_names(&mut self) {
-        self.heard.names.keep();
+    /// Remembers a user's name for completion.
+    pub(crate) fn meet(&mut self, user: &str) {
+        self.heard.meet(user);
     }
 
     /// Returns the names to complete.
     pub(crate) fn known(&mut self, addresses: Vec<String>) -> Known {
         self.heard.reads.clone_from(&addresses);
         Known {
-            recent: self.heard.names.recent(None),
-            people: self.heard.names.recent(Some(Kind::User)),
             addresses,
+            people: self.heard.people.iter().cloned().collect(),
             asking: self.heard.asking.values().cloned().collect(),
         }
     }
@@ -137,7 +132,7 @@ impl Heard {
                 Event::Mail(mail) if is_known(&mail.envelope) => {}
                 Event::Mail(mail) if self.once.is_again(&mail.envelope) => {}
                 Event::Mail(mail) => mails.push(self.from(mail)),
-                Event::Trimmed(gone) => said.push(tr!(
+                Event::Trimmed(gone) => said.push(format!(
                     "{} to {} went unread: expired or trimmed",
                     counted(gone.count, "mail"),
                     visible(&gone.address)
@@ -153,7 +148,7 @@ impl Heard {
 
     fn invitation(&mut self, row: &ChatRow) {
         if row.state == ChatState::Open {
-            self.names.hear(Kind::User, &row.from);
+            self.meet(&row.from);
             self.asking.insert(row.chat.clone(), visible(&row.from));
         } else {
             self.asking.remove(&row.chat);
@@ -161,25 +156,26 @@ impl Heard {
     }
 
     fn from(&mut self, mail: Mail) -> Envelope {
-        let envelope = &mail.envelope;
-        // Of a user's own log the sender is who matters.
-        if envelope.address != self.user {
-            self.names.hear(Kind::Topic, &envelope.address);
-        }
-        self.names.hear(Kind::User, &envelope.from);
+        self.meet(&mail.envelope.from);
         mail.envelope
+    }
+
+    fn meet(&mut self, user: &str) {
+        if self.people.len() < PEOPLE_MAX {
+            self.people.insert(visible(user));
+        }
     }
 
     /// Notes that the server is gone; says so once.
     fn lost_server(&mut self) -> Option<String> {
         let told = std::mem::replace(&mut self.down, true);
-        (!told).then(|| tr!("the server does not answer; trying again").to_owned())
+        (!told).then(|| "the server does not answer; trying again".to_owned())
     }
 
     /// Notes that the server is back; says so if it was missed.
     fn found_server(&mut self) -> Option<String> {
         let was_down = std::mem::replace(&mut self.down, false);
-        was_down.then(|| tr!("the server is back").to_owned())
+        was_down.then(|| "the server is back".to_owned())
     }
 }
 
@@ -189,7 +185,7 @@ fn announce(mails: &[Envelope], reads: &[String], width: usize) -> Vec<String> {
     }
     let to: BTreeSet<String> = mails.iter().map(|mail| visible(&mail.address)).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).take(SINGLE_MAILS).collect();
-    vec![tr!(
+    vec![format!(
         "{} to {} - refresh shows them",
         counted(mails.len() as u64, "mail"),
         to.join(", ")
@@ -204,16 +200,15 @@ fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
             .in_reply_to
             .map(|id| format!(" {id}"))
             .unwrap_or_default();
-        return tr!("{} has read your mail{}", visible(&mail.from), of);
+        return format!("{} has read your mail{of}", visible(&mail.from));
     }
     let by = once::addresses(mail, reads.iter().map(String::as_str));
     let by: Vec<String> = by
         .iter()
         .map(|name| format!("@{}", visible(name)))
         .collect();
-    let from = painted(Paint::Fresh, &visible(&mail.from));
-    let head = tr!("{} from {}", by.join(" "), from);
-    let tail = tr!(" - refresh shows it");
+    let head = format!("{} from {}", by.join(" "), visible(&mail.from));
+    let tail = " - refresh shows it";
     let subject = match mail.subject.as_str() {
         "" => String::new(),
         subject => {
@@ -227,7 +222,6 @@ fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::untrusted::Print;
 
     fn mail(id: MailId, address: &str, subject: &str) -> Event {
         Event::Mail(Mail {
@@ -251,15 +245,8 @@ mod tests {
         })
     }
 
-    /// As it stands where there are no colours.
-    fn printed(text: &str) -> String {
-        let coloured = false;
-        Print { text, coloured }.to_string()
-    }
-
     fn hear(heard: &mut Heard, events: Vec<Event>) -> Vec<String> {
-        let said = heard.hear(events, |mail| mail.id == 99, 80);
-        said.iter().map(|text| printed(text)).collect()
+        heard.hear(events, |mail| mail.id == 99, 80)
     }
 
     #[test]
@@ -284,7 +271,7 @@ mod tests {
             hear(&mut heard, many),
             ["5 mails to news - refresh shows them"]
         );
-        assert_eq!(heard.names.recent(None), ["ana", "news", "bob"]);
+        assert_eq!(Vec::from_iter(heard.people), ["ana"]);
     }
 
     #[test]
@@ -327,7 +314,7 @@ mod tests {
         let evil = "x\u{1b}[2J\n@news from bob: forged";
         let said = hear(&mut Heard::default(), vec![mail(1, "news", evil)]);
         assert_eq!(
-            [printed(&said[0])],
+            said,
             ["@news from ana: x␛[2J␊@news from bob: forged - refresh shows it"]
         );
     }

@@ -1,15 +1,12 @@
 //! A line of the shell becomes a command, or an error that points at the spot. Pure; what is not
 //! understood does nothing, so that nothing is ever sent by mistake.
 
-use crate::cli::i18n::{text, tr, tr_later};
-use clap::{CommandFactory, Parser};
-
 use super::table::{self, Deed};
 use super::words::Row;
-use crate::cli::args::{Cli, Line, Verb, bare};
+use crate::cli::args::bare;
 
 /// What a line asks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Nothing: an empty line.
     Nothing,
@@ -34,8 +31,8 @@ pub enum Command {
     Decline(Option<String>),
     /// Show what arrived.
     Refresh,
-    /// What a verb of `mailctl` does.
-    Verb(Box<Verb>),
+    /// Take back what was done last.
+    Undo,
     /// Explain all words, or one.
     Help(Option<String>),
     /// Leave the shell.
@@ -66,9 +63,6 @@ pub fn parse(line: &str) -> Result<Command, Mistake> {
     let Some(word) = text.split_whitespace().next() else {
         return Ok(Command::Nothing);
     };
-    if text.contains('\n') && !text.starts_with('@') {
-        return Err(Mistake::new(0, text(PASTED)));
-    }
     let start = columns_before(line, text);
     let row = table::find(word).ok_or_else(|| Mistake::new(start, unknown(word)))?;
     let rest = text[word.len()..].trim_start();
@@ -81,87 +75,17 @@ pub fn parse(line: &str) -> Result<Command, Mistake> {
         Deed::Accept => one_name(line, rest, row).map(Command::Accept),
         Deed::Decline => one_name(line, rest, row).map(Command::Decline),
         Deed::Refresh => alone(line, rest, row, Command::Refresh),
-        Deed::Verb(verb) => {
-            verb_line(line, rest, row, verb).map(|verb| Command::Verb(Box::new(verb)))
-        }
+        Deed::Undo => alone(line, rest, row, Command::Undo),
         Deed::Quit => alone(line, rest, row, Command::Quit),
         Deed::Help => Ok(Command::Help((!rest.is_empty()).then(|| rest.to_owned()))),
     }
 }
 
-/// What is told when a text of several lines is no mail.
-const PASTED: &str = tr_later!(
-    "several lines were pasted, and no word takes them; `@name` before them sends them, \
-                      after a question. Nothing was sent"
-);
-
 fn unknown(word: &str) -> String {
-    if Cli::command().find_subcommand(word).is_some() {
-        return match word {
-            "send" => {
-                tr!("`@name text` sends; there is no word `send`. Nothing was sent").to_owned()
-            }
-            "topic" => tr!("`!name` joins, `!-name` leaves, `topics` lists them").to_owned(),
-            "chat" => tr!("`#user` asks for a chat, `y` and `n` answer").to_owned(),
-            verb => tr!(
-                "no word here, but a verb: `mailctl {}` outside of the shell",
-                verb
-            ),
-        };
-    }
     match table::nearest(word) {
-        Some(near) => tr!("no such word; did you mean `{}`? Nothing was sent", near),
-        None => {
-            tr!("no such word; `help` lists them, `@name text` sends. Nothing was sent").to_owned()
-        }
+        Some(near) => format!("no such word; did you mean `{near}`? Nothing was sent"),
+        None => "no such word; `help` lists them, `@name text` sends. Nothing was sent".to_owned(),
     }
-}
-
-/// Reads the arguments of a verb as the command line would.
-fn verb_line(line: &str, rest: &str, row: &Row<Deed>, verb: &[&str]) -> Result<Verb, Mistake> {
-    let words = verb.iter().map(ToString::to_string);
-    let parsed = Line::try_parse_from(words.chain(split(rest)));
-    parsed.map(|line| line.verb).map_err(|error| {
-        let rendered = error.render().to_string();
-        let first = rendered.lines().next().unwrap_or_default();
-        let what = first
-            .strip_prefix("error: ")
-            .filter(|what| !what.ends_with(':'));
-        let usage = tr!("it is written `{}`", row.shown());
-        let text = what.map_or_else(|| usage.clone(), |what| format!("{what}; {usage}"));
-        Mistake::new(columns_before(line, rest), text)
-    })
-}
-
-/// Splits arguments at spaces. Quotes hold a word together where they stand around it, and a backslash
-/// what follows it.
-fn split(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let quoted = Some(&rest[first.len_utf8()..]).filter(|_| matches!(first, '"' | '\''));
-        let word = quoted.and_then(|within| within.split_once(first));
-        if let Some((word, after)) =
-            word.filter(|(_, after)| !after.starts_with(|c: char| !c.is_whitespace()))
-        {
-            words.push(word.to_owned());
-            rest = after.trim_start();
-            continue;
-        }
-        let mut word = String::new();
-        let mut chars = rest.char_indices();
-        let end = loop {
-            match chars.next() {
-                Some((_, '\\')) => word.extend(chars.next().map(|(_, c)| c)),
-                Some((at, c)) if c.is_whitespace() => break at,
-                Some((_, c)) => word.push(c),
-                None => break rest.len(),
-            }
-        };
-        words.push(word);
-        rest = rest[end..].trim_start();
-    }
-    words
 }
 
 fn alone(line: &str, rest: &str, row: &Row<Deed>, command: Command) -> Result<Command, Mistake> {
@@ -172,14 +96,14 @@ fn alone(line: &str, rest: &str, row: &Row<Deed>, command: Command) -> Result<Co
 }
 
 fn nothing_here(row: &Row<Deed>) -> String {
-    tr!("nothing goes here; it is written `{}`", row.shown())
+    format!("nothing goes here; it is written `{}`", row.usage)
 }
 
 fn leave(line: &str, word: &str, rest: &str, row: &Row<Deed>) -> Result<Command, Mistake> {
     let topic = &word[2..];
     if topic.is_empty() {
         let at = columns_before(line, word) + 2;
-        return Err(Mistake::new(at, tr!("the topic to leave goes here")));
+        return Err(Mistake::new(at, "the topic to leave goes here"));
     }
     alone(line, rest, row, Command::Leave(topic.to_owned()))
 }
@@ -188,10 +112,7 @@ fn chat(line: &str, word: &str, rest: &str, row: &Row<Deed>) -> Result<Command, 
     let user = &word[1..];
     if user.is_empty() {
         let at = columns_before(line, word) + 1;
-        return Err(Mistake::new(
-            at,
-            tr!("the name goes here, right after the #"),
-        ));
+        return Err(Mistake::new(at, "the name goes here, right after the #"));
     }
     alone(line, rest, row, Command::Chat(user.to_owned()))
 }
@@ -215,10 +136,7 @@ fn write(line: &str, text: &str) -> Result<Command, Mistake> {
         let (name, after) = named.split_at(end);
         if name.is_empty() {
             let at = columns_before(line, rest) + 1;
-            return Err(Mistake::new(
-                at,
-                tr!("the name goes here, right after the @"),
-            ));
+            return Err(Mistake::new(at, "the name goes here, right after the @"));
         }
         targets.push(name.to_owned());
         rest = after.trim_start();
@@ -262,56 +180,12 @@ mod tests {
             ("yes @ana ", Command::Accept(Some("ana".into()))),
             ("n #ana", Command::Decline(Some("ana".into()))),
             ("refresh", Command::Refresh),
-            ("undo", Command::Verb(Box::new(Verb::Undo))),
+            ("undo", Command::Undo),
             ("help @", Command::Help(Some("@".into()))),
             ("/quit", Command::Quit),
         ] {
             assert_eq!(parse(line), Ok(expect), "{line:?}");
         }
-    }
-
-    #[test]
-    fn a_verb_takes_its_arguments_as_on_the_command_line() {
-        let read = Verb::Read(crate::cli::args::Read {
-            id: crate::client::mailbox::Called::Number(42),
-            thread: false,
-        });
-        assert_eq!(parse(" read 42"), Ok(Command::Verb(Box::new(read))));
-        let Ok(Command::Verb(save)) = parse("save 4 2 --dir 'My Files'") else {
-            panic!("no verb");
-        };
-        assert!(matches!(*save, Verb::Save(save) if save.dir.ends_with("My Files")));
-        assert_eq!(wrong("read"), (4, "it is written `read N`".into()));
-        let (at, text) = wrong("read x");
-        assert!(at == 5 && text.starts_with("invalid value 'x'"), "{text}");
-        assert!(wrong("read 1 --json").1.contains("--json"));
-        assert!(wrong("send bob hi").1.contains("`@name text` sends"));
-        assert!(wrong("whoami").1.contains("`mailctl whoami`"));
-    }
-
-    #[test]
-    fn arguments_are_split_as_people_write_them() {
-        for (text, words) in [
-            ("", ""),
-            ("a  b", "a|b"),
-            (r#"a\ b 'c d' "e f""#, "a b|c d|e f"),
-            ("it's \"x", "it's|\"x"),
-            (r"'a'b \", "'a'b|"),
-        ] {
-            assert_eq!(split(text).join("|"), words, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn several_lines_are_a_mail_or_a_mistake() {
-        assert_eq!(wrong("x\n@bob hi"), (0, PASTED.to_owned()));
-        let Ok(Command::Write { targets, text }) = parse("@bob one\n@ana two\n") else {
-            panic!("no mail");
-        };
-        assert_eq!(
-            (targets, text.as_deref()),
-            (vec!["bob".to_owned()], Some("one\n@ana two"))
-        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The words of the shell: one table feeds parsing, help and completion.
 
-use super::words::{self, Row, Shape, Takes};
+use super::words::{self, Row, Shape};
 
 /// What a word of the shell does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub enum Deed {
     Decline,
     /// Show what arrived.
     Refresh,
-    /// A verb of `mailctl` with its arguments, under this name there.
-    Verb(&'static [&'static str]),
+    /// Take back what was done last.
+    Undo,
     /// Explain the words.
     Help,
     /// Leave the shell.
@@ -32,7 +32,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Mark("@"),
         deed: Deed::Write,
-        takes: Takes::Nothing,
         usage: "@name [text]",
         short: "write to a user or a topic",
         long: "`@bob see you at 5` sends that line at once. `@bob` alone asks for a subject (Enter for \
@@ -42,7 +41,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Mark("!-"),
         deed: Deed::Leave,
-        takes: Takes::Nothing,
         usage: "!-topic",
         short: "leave a topic",
         long: "Leaves what was joined: `!-news`, `!-lab/*`.",
@@ -50,7 +48,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Mark("!"),
         deed: Deed::Join,
-        takes: Takes::Nothing,
         usage: "!topic",
         short: "join a topic; `!` alone lists them",
         long: "`!news` joins: mail sent to news from now on waits for you, also while you are away. \
@@ -59,7 +56,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Mark("#"),
         deed: Deed::Chat,
-        takes: Takes::Nothing,
         usage: "#user",
         short: "ask for a direct chat",
         long: "`#bob` asks bob, who answers y or n; Ctrl-C takes it back. Then every line goes straight to \
@@ -68,7 +64,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["y", "yes"]),
         deed: Deed::Accept,
-        takes: Takes::Asker,
         usage: "y [user]",
         short: "accept a request for a chat",
         long: "`y` accepts when one request is open; when several are, it lists them, and `y ana` accepts \
@@ -77,7 +72,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["n", "no"]),
         deed: Deed::Decline,
-        takes: Takes::Asker,
         usage: "n [user]",
         short: "decline a request for a chat",
         long: "`n` declines when one request is open; when several are, it lists them, and `n ana` declines \
@@ -86,84 +80,21 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["refresh", "r"]),
         deed: Deed::Refresh,
-        takes: Takes::Nothing,
         usage: "refresh",
         short: "show what arrived since the last time",
         long: "Shows every mail that you have not seen, oldest first, and marks it as seen.",
     },
     Row {
-        shape: Shape::Word(&["read"]),
-        deed: Deed::Verb(&["read"]),
-        takes: Takes::Mail,
-        usage: "read N",
-        short: "show one mail, seen or not",
-        long: "`read 42` shows mail 42, as `refresh` numbers it, and what is attached.",
-    },
-    Row {
-        shape: Shape::Word(&["save"]),
-        deed: Deed::Verb(&["save"]),
-        takes: Takes::MailAndPath,
-        usage: "save N",
-        short: "save what is attached to a mail",
-        long: "`save 42` saves all of it where mailctl was started, `save 42 1` the first file only, \
-               `save 42 --dir Downloads` elsewhere. Nothing is overwritten.",
-    },
-    Row {
-        shape: Shape::Word(&["rm"]),
-        deed: Deed::Verb(&["rm"]),
-        takes: Takes::Mail,
-        usage: "rm N",
-        short: "move a mail to the trash",
-        long: "`rm 42` moves mail 42 to the trash, `rm 42 43` both; `undo` takes it back. `rm --purge` empties the \
-               trash, after a question.",
-    },
-    Row {
         shape: Shape::Word(&["undo"]),
-        deed: Deed::Verb(&["undo"]),
-        takes: Takes::Nothing,
+        deed: Deed::Undo,
         usage: "undo",
         short: "take back what was done last",
-        long: "Takes back the last `mailctl rm`, or a mail that is held back: with MAILCTL_UNDO=10s in the environment the \
-               shell holds each one for ten seconds, and `undo` makes a draft of it. What was sent stays sent.",
-    },
-    Row {
-        shape: Shape::Word(&["search"]),
-        deed: Deed::Verb(&["search"]),
-        takes: Takes::Nothing,
-        usage: "search WORD",
-        short: "find mails that are here",
-        long: "`search lunch from:ana since:7d` finds them, newest first; also to:, in:, subject:, before:, \
-               has:attachment, is:unread, and -word for what must not be there.",
-    },
-    Row {
-        shape: Shape::Word(&["history"]),
-        deed: Deed::Verb(&["history"]),
-        takes: Takes::Address,
-        usage: "history T",
-        short: "show the newest mails of a topic, seen or not",
-        long: "`history news` shows what is kept in news, `history news --limit 50` more of it. It marks \
-               nothing as seen.",
-    },
-    Row {
-        shape: Shape::Word(&["topics"]),
-        deed: Deed::Verb(&["topic", "ls"]),
-        takes: Takes::Nothing,
-        usage: "topics",
-        short: "list the topics you may read",
-        long: "Lists them with what waits in each; `!` does the same.",
-    },
-    Row {
-        shape: Shape::Word(&["outbox"]),
-        deed: Deed::Verb(&["outbox"]),
-        takes: Takes::Nothing,
-        usage: "outbox",
-        short: "list what was written and not yet sent",
-        long: "`outbox retry` sends what waits, `outbox retry 3` one of it, `outbox rm 3` throws it away.",
+        long: "With MAILCTL_UNDO=10s in the environment the shell holds each mail back for ten seconds, and `undo` makes \
+               a draft of it again. What was sent cannot be taken back.",
     },
     Row {
         shape: Shape::Word(&["help", "?"]),
         deed: Deed::Help,
-        takes: Takes::Word,
         usage: "help [word]",
         short: "explain the words",
         long: "`help` lists the words, `help @` explains one.",
@@ -171,7 +102,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["quit", "/quit", "exit"]),
         deed: Deed::Quit,
-        takes: Takes::Nothing,
         usage: "quit",
         short: "leave the shell (also Ctrl-D)",
         long: "You stay logged in on this machine; mail waits for you.",
@@ -181,25 +111,12 @@ pub const ROWS: &[Row<Deed>] = &[
 /// Names that may be completed, as far as the shell has heard of them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Users and topics, most recently heard first.
-    pub recent: Vec<String>,
-    /// Users who wrote, ask or were asked, most recently heard first.
-    pub people: Vec<String>,
     /// What this user reads: his own name and topics.
     pub addresses: Vec<String>,
+    /// Users who wrote, ask or were asked.
+    pub people: Vec<String>,
     /// Users whose request for a chat stands open.
     pub asking: Vec<String>,
-}
-
-/// What the last word of a line may become.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fitting {
-    /// One of these.
-    Words(Vec<String>),
-    /// The number of a mail.
-    Mails,
-    /// A path.
-    Path,
 }
 
 /// Returns the row that `word` begins with (a mark) or is (a word).
@@ -212,77 +129,45 @@ pub fn nearest(word: &str) -> Option<&'static str> {
     words::nearest(ROWS, word)
 }
 
-/// Returns what was said for the command line as it is said at the prompt: verbs that are words here go
-/// without `mailctl`.
-pub fn at_the_prompt(text: &str) -> String {
-    let named = |row: &Row<Deed>| match row.deed {
-        Deed::Verb(verb) => Some((format!("mailctl {}", verb.join(" ")), row.word()?)),
-        Deed::Refresh => Some(("mailctl refresh".to_owned(), row.word()?)),
-        _ => None,
-    };
-    let named = ROWS.iter().filter_map(named);
-    named.fold(text.to_owned(), |text, (verb, word)| {
-        text.replace(&verb, word)
-    })
-}
-
 /// Returns the help of one word, or of all.
 pub fn help(word: Option<&str>) -> String {
     words::help(ROWS, word)
 }
 
 /// Returns what the last word of `typed` may become, and where it starts: a word of the table at the
-/// start of a line, else what fits there.
-pub fn complete(typed: &str, known: &Known) -> (usize, Fitting) {
+/// start of a line, else a name where one fits.
+pub fn complete(typed: &str, known: &Known) -> (usize, Vec<String>) {
     let last = typed.rsplit(char::is_whitespace).next().unwrap_or_default();
     let start = typed.len() - last.len();
-    let mut before = typed[..start].split_whitespace();
-    let first = before.next();
-    let mark = ROWS
+    let first = typed.split_whitespace().next().unwrap_or_default();
+    let found = if let Some(mark) = ROWS
         .iter()
         .filter_map(Row::mark)
-        .find(|mark| last.starts_with(mark));
-    let found = match (mark, first) {
-        (Some(mark), _) => Fitting::Words(named(mark, &last[mark.len()..], known)),
-        (None, None) => Fitting::Words(words::beginning(ROWS, last)),
-        (None, Some(first)) => argument(first, &before.collect::<Vec<_>>(), last, known),
+        .find(|m| last.starts_with(m))
+    {
+        named(mark, &last[mark.len()..], known)
+    } else if typed[..start].trim().is_empty() {
+        words::beginning(ROWS, last)
+    } else if matches!(
+        find(first).map(|row| row.deed),
+        Some(Deed::Accept | Deed::Decline)
+    ) {
+        fitting("", last, &known.asking)
+    } else {
+        Vec::new()
     };
     (start, found)
 }
 
-/// What fits behind the word `first` and the arguments `before`.
-fn argument(first: &str, before: &[&str], last: &str, known: &Known) -> Fitting {
-    let takes = find(first).map_or(Takes::Nothing, |row| row.takes);
-    let words = match takes {
-        Takes::Mail | Takes::MailAndPath if before.is_empty() => return Fitting::Mails,
-        Takes::MailAndPath if matches!(before.last(), Some(&("--dir" | "-d"))) => {
-            return Fitting::Path;
-        }
-        Takes::Path => return Fitting::Path,
-        Takes::MailAndPath => {
-            let option = "--dir ".to_owned();
-            Vec::from_iter(Some(option).filter(|option| option.starts_with(last)))
-        }
-        _ if !before.is_empty() => Vec::new(),
-        Takes::Asker => fitting("", last, &known.asking),
-        Takes::Address => named("", last, known),
-        Takes::Word => words::beginning(ROWS, last),
-        Takes::Mail | Takes::Nothing => Vec::new(),
-    };
-    Fitting::Words(words)
-}
-
-/// Names that begin like this one, most recently heard first.
 fn named(mark: &str, name: &str, known: &Known) -> Vec<String> {
+    let mut found = fitting(mark, name, &known.people);
     if mark == "#" {
-        return fitting(mark, name, &known.people);
+        return found;
     }
-    let mut found = fitting(mark, name, &known.recent);
-    for also in fitting(mark, name, &known.addresses) {
-        if !found.contains(&also) {
-            found.push(also);
-        }
-    }
+    let also = fitting(mark, name, &known.addresses);
+    found.extend(also);
+    found.sort();
+    found.dedup();
     found
 }
 
@@ -304,35 +189,23 @@ mod tests {
     }
 
     #[test]
-    fn words_names_and_mails_are_completed() {
-        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    fn words_and_names_are_completed() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let known = Known {
-            recent: names(&["bob", "boats", "ana"]),
-            people: names(&["bob", "ana"]),
             addresses: names(&["boats", "bulletin"]),
+            people: names(&["bob", "ana"]),
             asking: names(&["bob"]),
         };
-        let words = |start, words: &[&str]| (start, Fitting::Words(names(words)));
         let complete = |typed| complete(typed, &known);
-        assert_eq!(complete("ref"), words(0, &["refresh"]));
-        assert_eq!(complete("x ref"), words(2, &[]));
-        assert_eq!(complete("@bo"), words(0, &["@bob ", "@boats "]));
-        assert_eq!(
-            complete("@"),
-            words(0, &["@bob ", "@boats ", "@ana ", "@bulletin "])
-        );
-        assert_eq!(complete("@ana @bu"), words(5, &["@bulletin "]));
-        assert_eq!(complete("#b"), words(0, &["#bob "]));
-        assert_eq!(complete("y "), words(2, &["bob "]));
-        assert_eq!(complete("yes a"), words(4, &[]));
-        assert_eq!(complete("help sa"), words(5, &["save"]));
-        assert_eq!(complete("history bu"), words(8, &["bulletin "]));
-        assert_eq!(complete("read "), (5, Fitting::Mails));
-        assert_eq!(complete("save 4"), (5, Fitting::Mails));
-        assert_eq!(complete("save 4 "), words(7, &["--dir "]));
-        assert_eq!(complete("save 4 --dir Do"), (13, Fitting::Path));
+        assert_eq!(complete("ref"), (0, names(&["refresh"])));
+        assert_eq!(complete("x ref"), (2, vec![]));
+        assert_eq!(complete("@bo"), (0, names(&["@boats ", "@bob "])));
+        assert_eq!(complete("@ana @bu"), (5, names(&["@bulletin "])));
+        assert_eq!(complete("#b"), (0, names(&["#bob "])));
+        assert_eq!(complete("y "), (2, names(&["bob "])));
+        assert_eq!(complete("yes a"), (4, vec![]));
         // A space may have three bytes.
-        assert_eq!(complete("@ana\u{3000}@bu"), words(7, &["@bulletin "]));
+        assert_eq!(complete("@ana\u{3000}@bu"), (7, names(&["@bulletin "])));
     }
 
     #[test]
@@ -345,14 +218,7 @@ mod tests {
           y [user]      accept a request for a chat
           n [user]      decline a request for a chat
           refresh       show what arrived since the last time
-          read N        show one mail, seen or not
-          save N        save what is attached to a mail
-          rm N          move a mail to the trash
           undo          take back what was done last
-          search WORD   find mails that are here
-          history T     show the newest mails of a topic, seen or not
-          topics        list the topics you may read
-          outbox        list what was written and not yet sent
           help [word]   explain the words
           quit          leave the shell (also Ctrl-D)
         ");
@@ -360,14 +226,6 @@ mod tests {
         assert!(help(Some("quitt")).contains("`help quit`"));
         assert!(help(Some("#bob")).starts_with("#user  ask"));
         assert!(help(Some("bonjour")).starts_with("no word"));
-    }
-
-    #[test]
-    fn what_to_do_next_is_said_for_the_prompt() {
-        let told = at_the_prompt(
-            "topics: mailctl topic ls; mailctl outbox ls, mailctl refresh, mailctl login",
-        );
-        assert_eq!(told, "topics: topics; outbox ls, refresh, mailctl login");
     }
 
     #[test]

@@ -7,7 +7,6 @@ use super::Shell;
 use super::chat::{self, Stage};
 use super::compose::{Desk, Typed};
 use super::editor::Completion;
-use super::names::Kind;
 use crate::chat::file::Policy;
 use crate::chat::{Chat, Refusal, Undelivered};
 use crate::cli::commands;
@@ -15,7 +14,6 @@ use crate::cli::commands::chat::talk::Party;
 use crate::cli::commands::chat::undelivered::Left;
 use crate::cli::commands::invitations::Waiting;
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::show::Answer;
 use crate::cli::untrusted::visible;
 use crate::client::session::Session;
@@ -25,7 +23,7 @@ impl Shell<'_, '_> {
     /// `#user`.
     pub(super) fn ask(&mut self, user: &str) -> Result<(), CliError> {
         let user = commands::user_name(user)?;
-        self.news.meet(Kind::User, user.as_str());
+        self.news.meet(user.as_str());
         let session = self.lend_session()?;
         self.chat(Chat::ask(session, &user, &chat::options()))
     }
@@ -47,7 +45,7 @@ impl Shell<'_, '_> {
         };
         let (ui, session) = self.parts()?;
         session.chat_decline(&row.chat, false)?;
-        ui.note(tr!("declined {}", visible(&row.from)));
+        ui.note(format_args!("declined {}", visible(&row.from)));
         self.news.answered(&row.chat);
         Ok(())
     }
@@ -63,12 +61,10 @@ impl Shell<'_, '_> {
         }
         let askers: BTreeSet<String> = open.iter().map(|row| visible(&row.from)).collect();
         match (askers.len(), user) {
-            (0, None) => ui.note(tr!("nobody asks for a chat; #user asks for one")),
+            (0, None) => ui.note("nobody asks for a chat; #user asks for one"),
             (0, Some(user)) => {
-                ui.note(tr!(
-                    "{} does not ask for a chat; #{} asks for one",
-                    user,
-                    user
+                ui.note(format_args!(
+                    "{user} does not ask for a chat; #{user} asks for one"
                 ));
             }
             // The newest: an older one is of a program that is no more, or the first of two.
@@ -76,7 +72,7 @@ impl Shell<'_, '_> {
             _ => {
                 let words: Vec<String> =
                     askers.iter().map(|from| format!("{word} {from}")).collect();
-                ui.note(tr!("several ask; say which: {}", words.join(", ")));
+                ui.note(format_args!("several ask; say which: {}", words.join(", ")));
             }
         }
         Ok(None)
@@ -118,14 +114,11 @@ impl Shell<'_, '_> {
             return;
         }
         let peer = visible(&party.peer);
-        self.terminal
-            .above()
-            .note(tr!("Enter goes back to the shell"));
+        self.terminal.above().note("Enter goes back to the shell");
         let typed = self.read_line("", Completion::Text);
         if matches!(typed, Typed::Line(line) if !line.trim().is_empty()) {
-            self.context.ui.note(tr!(
-                "not sent: the chat with {} was over when you typed that",
-                peer
+            self.context.ui.note(format_args!(
+                "not sent: the chat with {peer} was over when you typed that"
             ));
         }
     }

@@ -2,11 +2,6 @@
 //! ([`super::table`]), the chat has one ([`super::chat::table`]); each feeds parsing, help and
 //! completion.
 
-use rustyline::completion::unescape;
-
-use crate::cli::i18n::{text, tr};
-use crate::cli::untrusted::columns;
-
 /// How a word is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -16,25 +11,6 @@ pub enum Shape {
     Word(&'static [&'static str]),
 }
 
-/// What follows a word, for completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// Nothing that could be completed.
-    Nothing,
-    /// A word of the same table.
-    Word,
-    /// A user whose request for a chat stands open.
-    Asker,
-    /// The number of a mail.
-    Mail,
-    /// The number of a mail, then where to save what is attached.
-    MailAndPath,
-    /// A topic, or oneself.
-    Address,
-    /// A file.
-    Path,
-}
-
 /// One row of a table; `D` is what its words do.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<D> {
@@ -42,8 +18,6 @@ pub struct Row<D> {
     pub shape: Shape,
     /// What it does.
     pub deed: D,
-    /// What follows it.
-    pub takes: Takes,
     /// How it is written, for help.
     pub usage: &'static str,
     /// One line of help.
@@ -58,15 +32,6 @@ impl<D> Row<D> {
         match self.shape {
             Shape::Mark(mark) => Some(mark),
             Shape::Word(_) => None,
-        }
-    }
-
-    /// How it is written, in the language of this process: a word by itself is that word.
-    pub fn shown(&self) -> &'static str {
-        if self.word() == Some(self.usage) {
-            self.usage
-        } else {
-            text(self.usage)
         }
     }
 
@@ -91,17 +56,13 @@ pub fn find<D>(rows: &'static [Row<D>], word: &str) -> Option<&'static Row<D>> {
 pub fn nearest<D>(rows: &'static [Row<D>], word: &str) -> Option<&'static str> {
     rows.iter()
         .filter_map(Row::word)
-        // A word that was not typed to its end is nearer than a mistyped one.
-        .map(|known| {
-            let distance = strsim::damerau_levenshtein(known, word);
-            (!known.starts_with(word), distance, known)
-        })
-        .filter(|(is_other, distance, known)| {
+        .map(|known| (strsim::damerau_levenshtein(known, word), known))
+        .filter(|(distance, known)| {
             // A word of one letter is near to every other.
-            (*distance <= 2 && known.len() > 2) || !is_other
+            (*distance <= 2 && known.len() > 2) || known.starts_with(word)
         })
         .min()
-        .map(|(.., known)| known)
+        .map(|(_, known)| known)
 }
 
 /// Returns the words of a table that begin with `typed`.
@@ -116,40 +77,20 @@ pub fn beginning<D>(rows: &'static [Row<D>], typed: &str) -> Vec<String> {
 /// Returns the help of one word, or of all.
 pub fn help<D>(rows: &'static [Row<D>], word: Option<&str>) -> String {
     match word.map(|word| (word, find(rows, word))) {
-        Some((_, Some(row))) => {
-            let (usage, short, long) = (row.shown(), text(row.short), text(row.long));
-            format!("{usage}  {short}\n  {long}")
-        }
+        Some((_, Some(row))) => format!("{}  {}\n  {}", row.usage, row.short, row.long),
         Some((word, None)) => match nearest(rows, word) {
-            Some(near) => tr!("no such word; did you mean `help {}`?", near),
-            None => format!(
-                "{}\n{}",
-                tr!("no word {}", format!("{word:?}")),
-                overview(rows)
-            ),
+            Some(near) => format!("no such word; did you mean `help {near}`?"),
+            None => format!("no word {word:?}\n{}", overview(rows)),
         },
         None => overview(rows),
     }
 }
 
 fn overview<D>(rows: &'static [Row<D>]) -> String {
-    let usages = rows.iter().map(Row::shown);
-    let widest = usages.map(columns).max().unwrap_or(0);
+    let widest = rows.iter().map(|row| row.usage.len()).max().unwrap_or(0);
     let lines: Vec<String> = rows
         .iter()
-        .map(|row| format!("  {:<widest$}  {}", row.shown(), text(row.short)))
+        .map(|row| format!("  {:<widest$}  {}", row.usage, row.short))
         .collect();
     lines.join("\n")
-}
-
-/// A path as it was meant: completion puts a backslash before a space, people and programs put quotes
-/// around.
-pub fn unescaped(path: &str) -> String {
-    for quote in ['"', '\''] {
-        let within = path.strip_prefix(quote);
-        if let Some(path) = within.and_then(|path| path.strip_suffix(quote)) {
-            return path.to_owned();
-        }
-    }
-    unescape(path, Some('\\')).into_owned()
 }

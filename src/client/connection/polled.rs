@@ -13,7 +13,6 @@ use crate::auth::keys::KeyPair;
 use crate::client::core::RequestNumber;
 use crate::client::error::ClientError;
 use crate::client::home::Place;
-use crate::client::interrupt::Interrupt;
 
 /// Connections in one context: each has four sockets, and libzmq gives a context 1,023.
 const CONNECTIONS_PER_CONTEXT: usize = 250;
@@ -109,17 +108,11 @@ impl Connection {
         keys: &KeyPair,
         patience: Duration,
     ) -> Result<Self, ClientError> {
-        match Self::open_in(sockets.seat(), place, keys, patience, Interrupt::default()) {
+        match Self::open_in(sockets.seat(), place, keys, patience) {
             Err(ClientError::Zmq {
                 source: zmq::Error::EMFILE,
                 ..
-            }) => Self::open_in(
-                sockets.another(),
-                place,
-                keys,
-                patience,
-                Interrupt::default(),
-            ),
+            }) => Self::open_in(sockets.another(), place, keys, patience),
             other => other,
         }
     }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::held::Key;
 use super::{Flags, Kept, Mail, Mailbox, read_mail};
 use crate::client::files::FileError;
 use crate::limits::RECIPIENTS_MAX;
@@ -108,7 +107,7 @@ impl Mailbox {
             return Ok(());
         };
         let answered = Flags::REPLIED.with(Flags::SEEN);
-        self.flag(&Key::Received(kept.name), |flags| flags.with(answered))?;
+        self.flag(kept.name, |flags| flags.with(answered))?;
         self.sync_shown()
     }
 

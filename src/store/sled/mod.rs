@@ -25,10 +25,10 @@ use self::trees::{Batches, Trees, at, guarded, in_use};
 use super::key::{self, Kind};
 use super::kv::{self, Kv};
 use super::{
-    Answer, Change, FORMAT, Jump, Meta, Query, Reader, Report, Snapshot, Store, StoreError, read,
-    verify, write,
+    Answer, Change, DirectoryCounters, FORMAT, MailCounters, Meta, Query, Reader, Report, Snapshot,
+    Store, StoreError, read, verify, write,
 };
-use crate::limits::ID_MAX;
+use crate::limits::{ID_CLOCK_BEGINS_MS, ID_JUMP, ID_MAX, ID_PER_MS};
 use crate::protocol::PublicKey;
 
 /// At most one seal in this time: a seal costs as much as a commit.
@@ -173,15 +173,25 @@ impl SledStore {
     /// the same backup earlier, of which nothing is known here but that it ran before now.
     fn jump(&mut self, meta: Option<Meta>) -> Result<(), StoreError> {
         let sealed = self.sealed;
-        let (mut directory, mut mail) = self.trees.counters()?;
-        directory.epoch = directory.epoch.max(sealed.epoch);
-        mail.mail = mail.mail.max(sealed.mail);
-        let jump = Jump::new(unix_ms(), random()?);
-        let raised = jump.raised(directory, mail);
-        let (directory, mail) = raised.map_err(|last| StoreError::Damaged {
-            path: self.trees.path(),
-            what: format!("its counters end at {last}, which no server reaches"),
-        })?;
+        let floor = floor_of_now();
+        let (directory, mail) = self.trees.counters()?;
+        let raised = |last: u64| {
+            let next = last.checked_add(ID_JUMP).filter(|next| *next <= ID_MAX);
+            let next = next.map(|next| next.max(floor));
+            next.ok_or_else(|| StoreError::Damaged {
+                path: self.trees.path(),
+                what: format!("its counters end at {last}, which no server reaches"),
+            })
+        };
+        let directory = DirectoryCounters {
+            address: raised(directory.address)?,
+            device: raised(directory.device)?,
+            epoch: raised(directory.epoch.max(sealed.epoch))?,
+        };
+        let mail = MailCounters {
+            mail: raised(mail.mail.max(sealed.mail))?,
+            stream: raised(mail.stream)?,
+        };
         self.commit(&[
             Change::PutMeta(new_meta(meta.map_or(0, |meta| meta.running_s))?),
             Change::PutDirectoryCounters(directory),
@@ -402,14 +412,23 @@ fn prepare(paths: &Paths) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// The wall clock, in milliseconds since 1970.
+/// Returns a number above all that a server gave out whose numbers began with an earlier one of
+/// these: nobody gives out more than [`ID_PER_MS`] a millisecond. 0 by a clock that cannot be right.
 #[expect(
     clippy::disallowed_methods,
     reason = "a clock that is wrong leaves the jump, which needs none"
 )]
-fn unix_ms() -> u64 {
+fn floor_of_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis().try_into().unwrap_or(0))
+    let ms = since.map_or(0, |since| since.as_millis().try_into().unwrap_or(0));
+    floor_at(ms)
+}
+
+fn floor_at(unix_ms: u64) -> u64 {
+    let floor = unix_ms
+        .checked_sub(ID_CLOCK_BEGINS_MS)
+        .and_then(|ms| ms.checked_mul(ID_PER_MS));
+    floor.filter(|floor| *floor <= ID_MAX / 2).unwrap_or(0)
 }
 
 /// The same identity, of this build's format.
@@ -422,16 +441,12 @@ fn raised(meta: Meta) -> Change {
 
 /// A new identity: random, not zero, exact in JSON.
 fn new_meta(running_s: u64) -> Result<Meta, StoreError> {
-    Ok(Meta {
-        format: FORMAT,
-        incarnation: random()? % ID_MAX + 1,
-        running_s,
-    })
-}
-
-fn random() -> Result<u64, StoreError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| StoreError::Engine(format!("no random numbers: {error}")))?;
-    Ok(u64::from_be_bytes(random))
+    Ok(Meta {
+        format: FORMAT,
+        incarnation: u64::from_be_bytes(random) % ID_MAX + 1,
+        running_s,
+    })
 }

@@ -7,7 +7,7 @@ use super::super::conformance::{body, envelope};
 use super::super::key::{self, Tree};
 use super::*;
 use crate::limits::ID_JUMP;
-use crate::store::{DirectoryCounters, LogRecord, MailCounters, Mark};
+use crate::store::{LogRecord, Mark};
 
 /// Commits mails 1 to `count` of log 3, one by one.
 fn fill(store: &mut SledStore, count: u64) {

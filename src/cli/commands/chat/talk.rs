@@ -14,7 +14,6 @@ use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
 use crate::chat::{Chat, Told, Undelivered, Unsaid, Voice};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::untrusted::visible;
 use crate::client::ClientError;
 use crate::client::home::Account;
@@ -345,49 +344,41 @@ pub(crate) fn verdict(end: &End, party: &Party, tried: &str) -> Result<(), CliEr
         End::Bye { .. } => Ok(()),
         End::Unreachable { connected } => {
             let side = if *connected {
-                tr!(
-                    "this machine reaches that of {}, but not the other way round",
-                    peer
-                )
+                format!("this machine reaches that of {peer}, but not the other way round")
             } else {
-                tr!("no way between this machine and that of {} was found", peer)
+                format!("no way between this machine and that of {peer} was found")
             };
             Err(CliError::new("peer_unreachable", exit::UNAVAILABLE, side)
                 .hint(tried)
-                .hint(tr!(
-                    "the two talk directly, so the server's chat ports must pass both firewalls"
-                ))
-                .hint(tr!("behind a NAT: mailctl chat --advertise HOST")))
+                .hint("the two talk directly, so the server's chat ports must pass both firewalls")
+                .hint("behind a NAT: mailctl chat --advertise HOST"))
         }
-        End::Declined => ended("declined", exit::DENIED, tr!("{} declined", peer)),
+        End::Declined => ended("declined", exit::DENIED, format!("{peer} declined")),
         End::Busy => ended(
             Code::PeerBusy.word(),
             exit::TEMPORARY,
-            tr!("{} is busy", peer),
+            format!("{peer} is busy"),
         ),
         End::Withdrawn => ended(
             "withdrawn",
             exit::TEMPORARY,
-            tr!("the invitation was taken back").to_owned(),
+            "the invitation was taken back".to_owned(),
         ),
         End::Expired => ended(
             "expired",
             exit::TEMPORARY,
-            tr!("{} did not answer in time", peer),
+            format!("{peer} did not answer in time"),
         ),
         End::Flooded => ended(
             "flooded",
             exit::UNAVAILABLE,
-            tr!(
-                "{} sent more than a chat may make this machine hold: it was ended",
-                peer
-            ),
+            format!("{peer} sent more than a chat may make this machine hold: it was ended"),
         ),
         // Lost, and what a later version may add.
         _ => ended(
             "peer_lost",
             exit::UNAVAILABLE,
-            tr!("lost {}: nothing is heard from there any more", peer),
+            format!("lost {peer}: nothing is heard from there any more"),
         ),
     }
 }

@@ -10,7 +10,6 @@ use crate::chat::Chat;
 use crate::chat::file::Policy;
 use crate::cli::commands::chat::talk::{Over, Party};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::shell::compose::Typed;
 use crate::cli::shell::editor::{Completion, Terminal};
 use crate::cli::shell::news::News;
@@ -46,7 +45,7 @@ impl Alone<'_> {
         chat: Chat,
         policy: Policy,
     ) -> Result<(Party, Over, bool), CliError> {
-        let mut terminal = Terminal::open(None, self.ui.look(), None)?;
+        let mut terminal = Terminal::open(None)?;
         let mut stage = Stage {
             terminal: &mut terminal,
             account: self.account,
@@ -68,7 +67,7 @@ impl Alone<'_> {
             return self.mails.unwrap_or(true);
         }
         if terminal.is_reading() {
-            terminal.above().note(tr!("Enter goes on"));
+            terminal.above().note("Enter goes on");
             self.read(terminal, "");
         }
         is_yes(&self.read(terminal, &question(&party.peer, lines)))

@@ -1,8 +1,7 @@
 //! The words of a chat, and what a typed line is. One table feeds parsing, help and completion.
 
-use crate::cli::i18n::tr;
 use crate::cli::shell::parse::Mistake;
-use crate::cli::shell::words::{self, Row, Shape, Takes};
+use crate::cli::shell::words::{self, Row, Shape};
 use crate::cli::untrusted::columns;
 
 /// What a word of a chat does.
@@ -29,7 +28,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/bye", "/quit", "/exit"]),
         deed: Deed::Bye,
-        takes: Takes::Nothing,
         usage: "/bye",
         short: "end the chat (also Ctrl-D)",
         long: "What you said is delivered first. It ends for both.",
@@ -37,7 +35,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/fp"]),
         deed: Deed::Fingerprint,
-        takes: Takes::Nothing,
         usage: "/fp",
         short: "show the key words",
         long: "Both sides show the same words. Compare them aloud: when they differ, somebody is in between.",
@@ -45,7 +42,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/status"]),
         deed: Deed::Status,
-        takes: Takes::Nothing,
         usage: "/status",
         short: "say what is sent and what is delivered",
         long: "A line counts as delivered when the other side has shown it.",
@@ -53,7 +49,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/send"]),
         deed: Deed::Send,
-        takes: Takes::Path,
         usage: "/send FILE",
         short: "send a file",
         long: "It is offered with name, size and BLAKE3, goes the same way as the lines, and is verified at the \
@@ -62,7 +57,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/accept"]),
         deed: Deed::Accept,
-        takes: Takes::Path,
         usage: "/accept [N] [DIR]",
         short: "take an offered file",
         long: "The oldest offer, or number N, into DIR or the folder where mailctl was started. Nothing there \
@@ -71,7 +65,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/refuse"]),
         deed: Deed::Refuse,
-        takes: Takes::Nothing,
         usage: "/refuse [N]",
         short: "refuse an offered file, or stop one",
         long: "The oldest offer, or number N; also one that is on its way.",
@@ -79,7 +72,6 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/help", "/?"]),
         deed: Deed::Help,
-        takes: Takes::Word,
         usage: "/help [word]",
         short: "explain the words",
         long: "Every other line goes to the other side. `//text` says `/text`.",
@@ -120,32 +112,23 @@ pub fn parse(typed: &str) -> Result<Said, Mistake> {
     if !rest.is_empty() && !row.usage.contains(' ') {
         return Err(Mistake {
             at: columns(&text[..text.len() - rest.len()]),
-            text: tr!("nothing goes here; it is written `{}`", row.shown()),
+            text: format!("nothing goes here; it is written `{}`", row.usage),
         });
     }
     Ok(Said::Word(row.deed, rest.to_owned()))
 }
 
 fn unknown(word: &str) -> String {
-    match words::nearest(ROWS, word) {
-        Some(near) => tr!(
-            "no such word; did you mean `{}`? Nothing was sent; to say it, write `/{}`",
-            near,
-            word
-        ),
-        None => tr!(
-            "no such word; /help lists them. Nothing was sent; to say it, write `/{}`",
-            word
-        ),
-    }
+    let near = words::nearest(ROWS, word).map(|near| format!("did you mean `{near}`? "));
+    let near = near.unwrap_or_else(|| "/help lists them. ".to_owned());
+    format!("no such word; {near}Nothing was sent; to say it, write `/{word}`")
 }
 
 /// Returns the help of one word, or of all.
 pub fn help(word: &str) -> String {
     if word.is_empty() {
         let all = words::help(ROWS, None);
-        let rest = tr!("every other line goes to the other side; //text says /text");
-        return format!("{all}\n  {rest}");
+        return format!("{all}\n  every other line goes to the other side; //text says /text");
     }
     let slashed = format!("/{}", word.trim_start_matches('/'));
     words::help(ROWS, Some(&slashed))

@@ -1,2 +1,0 @@
-#![no_main]
-correio_fuzz::target!(json_lines);

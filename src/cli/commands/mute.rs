@@ -1,0 +1,42 @@
+//! `mailctl mute`, `mailctl unmute`: topics whose mail is kept and not announced at this device. Asks no
+//! server.
+
+use serde_json::json;
+
+use super::{Context, topic};
+use crate::cli::args::Muting;
+use crate::cli::error::CliError;
+use crate::cli::json::object;
+
+/// Mutes a topic, or announces it again; without one, lists what is muted.
+pub(crate) fn run(context: &mut Context<'_>, args: &Muting, mute: bool) -> Result<(), CliError> {
+    let account = context.account()?;
+    let muted = account.muted();
+    let Some(name) = &args.topic else {
+        return list(context, muted.list()?.into_iter().collect());
+    };
+    let topic = topic::pattern(name)?;
+    if topic.as_str() == account.user().as_str() {
+        let text = "your own name cannot be muted: topics can";
+        return Err(CliError::usage(text).hint("to take no mail from somebody: mailctl block USER"));
+    }
+    let changed = muted.set(&topic, mute)?;
+    let human = match (mute, changed) {
+        (true, true) => format!("muted {topic}: kept, not announced; undo: mailctl unmute {topic}"),
+        (true, false) => format!("{topic} is muted already"),
+        (false, true) => format!("{topic} is announced again"),
+        (false, false) => format!("{topic} was not muted"),
+    };
+    let fields = json!({"topic": topic.as_str(), "muted": mute, "changed": changed});
+    context.ui.result(&object(fields), human)
+}
+
+fn list(context: &mut Context<'_>, topics: Vec<String>) -> Result<(), CliError> {
+    if topics.is_empty() {
+        context.ui.note("nothing is muted");
+    }
+    topics.into_iter().try_for_each(|topic| {
+        let fields = json!({"topic": topic, "muted": true});
+        context.ui.result(&object(fields), &topic)
+    })
+}
