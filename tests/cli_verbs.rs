@@ -115,13 +115,13 @@ fn a_new_user_walks_through() {
     assert_eq!(sent.out, "sent to bob: 1\nsent to news: 2\n");
     let read = bob.ok(&["refresh"]);
     assert!(
-        read.out.starts_with("1 mail for bob\n\n1  "),
+        read.out.starts_with("2 mails for bob\n\n1  "),
         "{}",
         read.out
     );
     assert!(
         read.out
-            .contains("ana to bob and news: lunch\n    12:30?\n"),
+            .contains("ana to bob (also to news): lunch\n    12:30?\n"),
         "{}",
         read.out
     );

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::names::Address;
 use crate::protocol::notice::Notice;
-use crate::protocol::{Answers, LogNumber, MailId, reply, request, time};
+use crate::protocol::{LogNumber, MailId, reply, request, time};
 use crate::store::{
     AddressKind, AddressRecord, AddressState, Change, CompletionRecord, FullPolicy, MailRecord,
     MailState, RecordedOutcome,
@@ -114,12 +114,10 @@ impl Core {
             })
             .collect();
         let mut outcomes = Vec::with_capacity(recipients.len());
-        let mut message = None;
         for recipient in recipients {
             outcomes.push(match recipient {
                 Ok((log, address)) => {
-                    let id = self.append(who, log, &names, send, body, message);
-                    message = message.or(Some(id));
+                    let id = self.append(who, log, &names, send, body);
                     accepted(address, id)
                 }
                 Err((address, error)) => {
@@ -193,7 +191,6 @@ impl Core {
         )
     }
 
-    /// Puts a copy of a mail into a log. `message` is the id of the first copy, where there was one before.
     fn append(
         &mut self,
         who: Who,
@@ -201,7 +198,6 @@ impl Core {
         names: &[String],
         send: &request::Send,
         body: &Frame,
-        message: Option<MailId>,
     ) -> MailId {
         self.mail_counters.mail += 1;
         let id = self.mail_counters.mail;
@@ -220,8 +216,6 @@ impl Core {
             expires_at_ms: send.ttl_s.map(|ttl| self.expiry(ttl)),
             running_s: self.running_s(),
             size,
-            message: message.unwrap_or(id),
-            answers: answers(send),
         };
         if self.listened_key(log).is_some() {
             let fits = body.len() <= limits::NOTICE_BODY_BYTES_MAX && !body.is_empty();
@@ -273,9 +267,6 @@ impl Core {
             content_type: mail.content_type.clone(),
             size: mail.size,
             frames: 0,
-            message: mail.message,
-            in_reply_to: mail.answers.map(|answers| answers.in_reply_to),
-            thread: mail.answers.map(|answers| answers.thread),
         }
     }
 
@@ -395,31 +386,7 @@ fn check_shape(send: &request::Send, body: Option<&[u8]>) -> Result<(), WireErro
     if send.parts.is_some() && body.is_some() {
         return bad("a body comes in parts or in a frame, not in both");
     }
-    check_answers(send)
-}
-
-/// Whether there ever was such a mail is not looked at: it may be gone, and the answer is one all the same.
-fn check_answers(send: &request::Send) -> Result<(), WireError> {
-    let is_id = |id: MailId| (1..=limits::ID_MAX).contains(&id);
-    let fits = match (send.in_reply_to, send.thread) {
-        (None, None) => true,
-        (None, Some(_)) => false,
-        (Some(answered), begun) => is_id(answered) && begun.is_none_or(is_id),
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(WireError::new(
-        Code::BadRequest,
-        "in_reply_to is the number of a mail, and thread comes with it",
-    ))
-}
-
-fn answers(send: &request::Send) -> Option<Answers> {
-    send.in_reply_to.map(|in_reply_to| Answers {
-        in_reply_to,
-        thread: send.thread.unwrap_or(in_reply_to),
-    })
+    Ok(())
 }
 
 /// Digests what makes a send that send, so that a number cannot be used for another.
@@ -435,11 +402,6 @@ fn digest(send: &request::Send, body: Option<&[u8]>) -> SendDigest {
     field(send.subject.as_bytes());
     field(send.content_type.as_bytes());
     field(&send.ttl_s.unwrap_or(0).to_be_bytes());
-    // Nothing for a mail that answers none: its digest is what older servers kept of it.
-    if let Some(answers) = answers(send) {
-        field(&answers.in_reply_to.to_be_bytes());
-        field(&answers.thread.to_be_bytes());
-    }
     SendDigest {
         envelope: half(&hasher.finalize()),
         body: body.map(|body| half(&blake3::hash(body))),

@@ -14,7 +14,6 @@ mod listings;
 mod ports;
 mod reading;
 mod restart;
-mod threads;
 mod topics;
 mod uploads;
 mod world;

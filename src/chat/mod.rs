@@ -97,10 +97,6 @@ struct About {
 }
 
 /// What a chat tells.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "each is told once and taken apart at once"
-)]
 #[derive(Debug)]
 pub enum Told {
     /// Something of the chat itself.

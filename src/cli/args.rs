@@ -1,24 +1,11 @@
 //! The command line of `mailctl` as data. The doc comments are the help; parsing touches nothing.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-mod writing;
-
-pub use writing::{Content, Draft, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
-
-mod admin;
-mod around;
-
-pub use admin::{Admin, AdminLease, AdminQueue, AdminSession, AdminTopic, AdminUser, Named, Peek};
-pub use around::{
-    Complete, Completions, Context, ContextAdd, ContextName, ContextOne, Doctor, Errors,
-    JsonSchema, Man, Muting, Shell,
-};
+use crate::limits::TTL_SECONDS_MAX;
 
 /// Names the host where this machine is reached, for chats.
 pub const ADVERTISE: &str = "MAILCTL_ADVERTISE";
@@ -43,8 +30,6 @@ Examples:
   mailctl chat bob                      ask bob for a direct chat; mailctl chat accept, on his side
   mailctl                               the shell: @bob writes, !news joins, refresh reads
 
-Further help: mailctl help exit-codes, environment, topics or formatting; mailctl errors CODE.
-
 Exit codes: 0 done, 64 usage, 65 bad data, 67 no such user or topic, 69 server unreachable,
 73 cannot create, 74 input or output, 75 try later, 77 denied, 78 configuration."
 )]
@@ -55,25 +40,6 @@ pub struct Cli {
     /// What to do; the shell when absent.
     #[command(subcommand)]
     pub verb: Option<Verb>,
-}
-
-impl Cli {
-    /// Reads a command line and the environment. What the command line says of who and where to be wins
-    /// over what variables say of it in other words.
-    pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(words)?;
-        let mut cli = Self::from_arg_matches(&matches)?;
-        let said = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let globals = &mut cli.globals;
-        globals.context = globals.context.take().filter(|name| !name.is_empty());
-        if globals.context.is_some() && (said("context") || !said("server")) {
-            globals.server = globals.server.take().filter(|_| said("server"));
-            globals.user = globals.user.take().filter(|_| said("as"));
-        } else {
-            globals.context = None;
-        }
-        Ok(cli)
-    }
 }
 
 /// Options that stand before or after the verb.
@@ -101,17 +67,6 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub home: Option<PathBuf>,
-    /// Which of this home's contexts to use, for this once: a user at a server, `context ls` has them
-    #[arg(
-        short = 'C',
-        long,
-        global = true,
-        overrides_with = "context",
-        value_name = "NAME",
-        env = "MAILCTL_CONTEXT",
-        hide_env_values = true
-    )]
-    pub context: Option<String>,
     /// Which of this home's users to be, for this once
     #[arg(
         id = "as",
@@ -164,31 +119,19 @@ pub enum Verb {
         #[command(subcommand)]
         verb: Option<Outbox>,
     },
-    /// Look after drafts; without a command, list them
-    Draft {
-        /// What to do with one
-        #[command(subcommand)]
-        verb: Option<Draft>,
-    },
     /// Show what arrived while you were away, and mark it as shown
     Refresh(Refresh),
-    /// Say how much is unread, per address, in one line for prompts; fetches and marks nothing
-    Status(Status),
     /// Show what arrives, until stopped; marks nothing as shown
     Watch(Watch),
     /// Show the newest mails of a topic, read or not
     History(History),
     /// Show one mail of this device's mailbox
     Read(Read),
-    /// Answer a mail of this device's mailbox
-    Reply(Reply),
     /// Save what is attached to a mail of this device's mailbox
     Save(Save),
     /// Move mails of this device's mailbox to the trash, or remove them for good
     Rm(Rm),
-    /// Say whether senders who ask are told that you have read their mail
-    Receipts(Receipts),
-    /// Take back what was done last: an `rm`, or a send that is held back (`send --undo`)
+    /// Take the last `rm` back
     Undo,
     /// Join, leave and list topics; without a command, list them
     Topic {
@@ -202,32 +145,9 @@ pub enum Verb {
     Block(Block),
     /// Take mail and chats from a user again
     Unblock(Unblock),
-    /// Keep the mail of a topic, and do not announce it at this device
-    Mute(Muting),
-    /// Announce the mail of a topic again
-    Unmute(Muting),
-    /// Name this home's users at their servers, and choose among them; without a command, list them
-    Context {
-        /// What to do
-        #[command(subcommand)]
-        verb: Option<Context>,
-    },
-    /// Test what mailctl depends on, and say what to do about what fails
-    Doctor(Doctor),
-    /// Explain the code of an error, or list all of them
-    Errors(Errors),
     /// See to users, topics, queues, leases and sessions of a running server
     #[command(subcommand)]
     Admin(Admin),
-    /// Print the script with which a shell completes verbs, options, users, topics and mails
-    Completions(Completions),
-    /// Print or write the schema of what a verb prints under --json
-    JsonSchema(JsonSchema),
-    /// Print or write the manual pages
-    Man(Man),
-    /// Complete a command line
-    #[command(name = "__complete", hide = true, disable_help_flag = true)]
-    Complete(Complete),
 }
 
 /// `mailctl login`.
@@ -278,6 +198,53 @@ pub struct Join {
     pub user: Option<String>,
 }
 
+/// `mailctl send`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  mailctl send bob news -s 'Release 0.1' -f notes.txt
+  df -h | mailctl send ana -s disks -
+
+The bytes of TEXT, FILE or stdin are sent as they are. Each recipient gets the same mail once,
+however often this machine or the server breaks down in between.")]
+pub struct Send {
+    /// Users and topics (a leading @ is fine); `-` takes the body from stdin
+    #[arg(required = true, value_name = "TARGET", allow_hyphen_values = false)]
+    pub targets: Vec<String>,
+    /// One line that says what it is about
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub subject: String,
+    /// The body
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
+    pub body: Option<String>,
+    /// Take the body from a file (`-`: stdin)
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
+    /// Attach a file; may be given several times. The mail is then a MIME multipart
+    #[arg(
+        short,
+        long = "attach",
+        value_name = "FILE",
+        conflicts_with = "content_type"
+    )]
+    pub attach: Vec<PathBuf>,
+    /// MIME type of the body. Without it: text if it is UTF-8, else application/octet-stream
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Of no use after that long (`90s`, `12h`, `7d`): unread, it is then dropped and counted
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub ttl: Option<u64>,
+    /// If the server is down, send it by itself later instead of keeping it as a draft
+    #[arg(long)]
+    pub queue: bool,
+}
+
 /// `mailctl outbox`.
 #[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
 pub enum Outbox {
@@ -316,31 +283,11 @@ pub struct Refresh {
     pub no_ack: bool,
 }
 
-/// `mailctl status`.
-#[derive(Debug, Clone, Copy, PartialEq, Args)]
-#[command(after_help = "\
-Examples:
-  mailctl status
-  PS1='$(mailctl status --short --offline)> '
-  mailctl status --exit-code >/dev/null && notify-send 'you have mail'")]
-pub struct Status {
-    /// Count only what was fetched already; asks no server
-    #[arg(long)]
-    pub offline: bool,
-    /// The number alone
-    #[arg(short, long)]
-    pub short: bool,
-    /// Exit with 1 when nothing is unread
-    #[arg(long)]
-    pub exit_code: bool,
-}
-
 /// `mailctl watch`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
-CMD runs in `sh -c` with the body on its stdin and MAIL_ID, MAIL_MESSAGE, MAIL_THREAD, MAIL_ADDRESS,
-MAIL_FROM, MAIL_TO, MAIL_SUBJECT, MAIL_SENT_AT and MAIL_CONTENT_TYPE in its environment; one at a
-time, in order.")]
+CMD runs in `sh -c` with the body on its stdin and MAIL_ID, MAIL_ADDRESS, MAIL_FROM, MAIL_TO,
+MAIL_SUBJECT, MAIL_SENT_AT and MAIL_CONTENT_TYPE in its environment; one at a time, in order.")]
 pub struct Watch {
     /// Only look: store nothing, acknowledge nothing
     #[arg(long)]
@@ -367,9 +314,6 @@ pub struct Read {
     /// The mail's number
     #[arg(value_name = "ID")]
     pub id: u64,
-    /// Show all that is here of the thread it is in, oldest first
-    #[arg(long)]
-    pub thread: bool,
 }
 
 /// `mailctl save`.
@@ -558,6 +502,92 @@ pub struct Unblock {
     pub user: String,
 }
 
+/// `mailctl admin`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Admin {
+    /// Users and their names
+    #[command(subcommand)]
+    User(AdminUser),
+    /// Topics
+    #[command(subcommand)]
+    Topic(AdminTopic),
+    /// What waits, for whom
+    #[command(subcommand)]
+    Queue(AdminQueue),
+    /// Ports lent for direct chat
+    #[command(subcommand)]
+    Lease(AdminLease),
+    /// Who is logged in
+    #[command(subcommand)]
+    Session(AdminSession),
+    /// Counters of the whole server
+    Stats,
+}
+
+/// `mailctl admin user`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdminUser {
+    /// List users
+    Ls,
+    /// Remove a user with mail, devices and subscriptions; the name stays reserved
+    Rm(Named),
+    /// Free the name of a removed user
+    Free(Named),
+}
+
+/// `mailctl admin topic`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdminTopic {
+    /// List topics
+    Ls,
+    /// Make a topic
+    Create(Named),
+    /// Remove a topic with its mail and subscriptions
+    Rm(Named),
+}
+
+/// `mailctl admin queue`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdminQueue {
+    /// List what waits, per address and device
+    Ls,
+    /// The same for one address
+    Show(Named),
+    /// List the mails that wait at an address; changes nothing
+    Peek(Peek),
+}
+
+/// `mailctl admin lease`.
+#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+pub enum AdminLease {
+    /// List ports and who holds them
+    Ls,
+}
+
+/// `mailctl admin session`.
+#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+pub enum AdminSession {
+    /// List sessions
+    Ls,
+}
+
+/// The user, topic or address that an administrator means.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Named {
+    /// Its name
+    pub name: String,
+}
+
+/// `mailctl admin queue peek`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Peek {
+    /// The address
+    pub address: String,
+    /// Show bodies too; this is logged, and the addressee is told
+    #[arg(long)]
+    pub body: bool,
+}
+
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .trim_end_matches('s')
@@ -580,6 +610,20 @@ fn parse_wait(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+fn parse_ttl(text: &str) -> Result<u64, String> {
+    let time = match text.parse() {
+        Ok(seconds) => seconds,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|e| e.to_string())?
+            .as_secs(),
+    };
+    if (1..=TTL_SECONDS_MAX).contains(&time) {
+        Ok(time)
+    } else {
+        Err("must lie between a second and ten years".to_owned())
+    }
+}
+
 fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {
     use crate::protocol::request::From;
     match text {
@@ -599,6 +643,8 @@ pub fn bare(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -626,29 +672,6 @@ mod tests {
     }
 
     #[test]
-    fn no_variable_holds_a_secret() {
-        fn look(command: &clap::Command) {
-            for argument in command.get_arguments().filter(|it| it.get_env().is_some()) {
-                let name = argument.get_id().as_str();
-                let known = ["server", "home", "as", "context", "advertise"];
-                assert!(known.contains(&name), "{name}: no secret, and listed here?");
-            }
-            command.get_subcommands().for_each(look);
-        }
-        look(&Cli::command());
-    }
-
-    #[test]
-    fn a_context_on_the_command_line_wins_over_variables_and_goes_with_options() {
-        let words: Vec<OsString> = ["mailctl", "whoami", "-C", "work", "--as", "bob"]
-            .map(OsString::from)
-            .to_vec();
-        let globals = Cli::read(&words).unwrap().globals;
-        assert_eq!(globals.context.as_deref(), Some("work"));
-        assert_eq!(globals.user.as_deref(), Some("bob"));
-    }
-
-    #[test]
     fn a_verbs_user_is_not_the_user_to_be() {
         for line in ["login bob", "use bob", "invite bob", "join code bob"] {
             assert_eq!(parse(line).unwrap().globals.user, None, "{line}");
@@ -665,11 +688,11 @@ mod tests {
             panic!("not a send");
         };
         assert_eq!(send.targets, ["@bob", "news", "-"]);
-        assert_eq!(send.content.ttl, Some(7 * 24 * 3600));
+        assert_eq!(send.ttl, Some(7 * 24 * 3600));
         let Some(Verb::Send(send)) = parse("send bob -b -x").unwrap().verb else {
             panic!("not a send");
         };
-        assert_eq!(send.content.body.as_deref(), Some("-x"));
+        assert_eq!(send.body.as_deref(), Some("-x"));
     }
 
     #[test]

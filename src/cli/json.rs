@@ -32,10 +32,6 @@ pub struct Mail<'a> {
     kind: &'static str,
     id: u64,
     prev: u64,
-    message: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    in_reply_to: Option<u64>,
-    thread: u64,
     address: &'a str,
     from: &'a str,
     to: &'a [String],
@@ -99,9 +95,6 @@ pub fn mail<'a>(envelope: &'a Envelope, body: &'a [u8]) -> Mail<'a> {
         kind: "mail",
         id: envelope.id,
         prev: envelope.prev,
-        message: envelope.message(),
-        in_reply_to: envelope.in_reply_to,
-        thread: envelope.thread(),
         address: &envelope.address,
         from: &envelope.from,
         to: &envelope.to,
@@ -287,9 +280,6 @@ mod tests {
             content_type: "text/plain; charset=utf-8".into(),
             size: 3,
             frames: 1,
-            message: 41,
-            in_reply_to: Some(30),
-            thread: Some(12),
         }
     }
 
@@ -297,7 +287,7 @@ mod tests {
     fn a_text_mail_is_exact() {
         assert_snapshot!(
             to_json(&mail(&envelope(), "a\r\n\u{9b}".as_bytes())).unwrap(),
-            @r#"{"v":1,"kind":"mail","id":42,"prev":40,"message":41,"in_reply_to":30,"thread":12,"address":"news","from":"ana","to":["news","bob"],"subject":"re\u202elease","sent_at":"2026-11-22T12:04:11.120Z","content_type":"text/plain; charset=utf-8","size":3,"body":"a\r\n\u009b"}"#
+            @r#"{"v":1,"kind":"mail","id":42,"prev":40,"address":"news","from":"ana","to":["news","bob"],"subject":"re\u202elease","sent_at":"2026-11-22T12:04:11.120Z","content_type":"text/plain; charset=utf-8","size":3,"body":"a\r\n\u009b"}"#
         );
     }
 

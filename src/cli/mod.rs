@@ -2,8 +2,7 @@
 //!
 //! [`args`] parses and touches nothing, [`commands`] act (one file a verb), [`ui`] is the only
 //! printer, [`untrusted`] is how strings from others are shown, [`error`] how failures are told,
-//! [`json`] and [`times`] the forms of results, [`i18n`] the language of texts, `complete` what a shell completes. The wire and the
-//! files below belong to
+//! [`json`] and [`times`] the forms of results, [`i18n`] the language of texts. The wire and the files below belong to
 //! [`crate::client`]; nothing here opens a socket.
 
 use std::ffi::OsString;
@@ -12,8 +11,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use signal_hook::consts::SIGXFSZ;
 
 use self::args::Cli;
@@ -24,18 +23,13 @@ use self::ui::Ui;
 use crate::protocol::codes::exit;
 
 pub mod args;
-pub mod codes;
 pub mod commands;
-mod complete;
 pub mod error;
 pub mod i18n;
 pub mod json;
-pub mod once;
-pub mod schema;
 pub mod shell;
 pub mod show;
 pub mod times;
-pub mod topics;
 pub mod ui;
 pub mod untrusted;
 
@@ -51,12 +45,11 @@ pub fn main() -> ExitCode {
     if !json {
         i18n::choose(Language::of_environment());
     }
-    let cli = match Cli::read(&words) {
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
             let mut ui = Ui::stdio(json, true);
-            let told = topics::asked(&words).map(|topic| show(&mut ui, topic));
-            return told.unwrap_or_else(|| explain(&mut ui, &error)).into();
+            return explain(&mut ui, &error).into();
         }
     };
     let mut ui = Ui::stdio(cli.globals.json, cli.globals.no_input);
@@ -90,14 +83,6 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
     }
 }
 
-/// Shows a page of help about what is no verb. Returns the exit code.
-fn show(ui: &mut Ui, topic: &topics::Topic) -> u8 {
-    let text = topic.text();
-    let page = json::object(serde_json::json!({"topic": topic.name, "text": text}));
-    let told = ui.result(&page, &text);
-    ended(ui, told)
-}
-
 /// Tells what the parser has to say: help and version are results, the rest is a mistake. Returns
 /// the exit code.
 fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
@@ -107,10 +92,6 @@ fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
         }
         _ => Err(usage_error(error)),
     };
-    ended(ui, told)
-}
-
-fn ended(ui: &mut Ui, told: Result<(), CliError>) -> u8 {
     told.map_or_else(
         |error| {
             ui.error(&error);
@@ -135,8 +116,6 @@ fn usage_error(error: &clap::Error) -> CliError {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
     #[test]

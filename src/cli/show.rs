@@ -12,7 +12,6 @@ use super::ui::{Table, Ui};
 use super::untrusted::{Block, visible, wrapped};
 use super::{json, untrusted};
 use crate::client::attachments::{self, Attachment, Parts};
-use crate::client::receipt;
 use crate::protocol::MailId;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Trimmed};
 
@@ -21,25 +20,11 @@ const INDENT: &str = "    ";
 
 /// Prints a mail as it was asked for: as JSON, or as a header line with the body below.
 pub fn mail(ui: &mut Ui, envelope: &Envelope, body: &[u8]) -> Result<(), CliError> {
-    let address = std::slice::from_ref(&envelope.address);
-    mail_by(ui, envelope, address, body)
-}
-
-/// Prints a mail, for people with all the addresses that its copies came by. As JSON each copy is one for itself.
-pub fn mail_by(
-    ui: &mut Ui,
-    envelope: &Envelope,
-    addresses: &[String],
-    body: &[u8],
-) -> Result<(), CliError> {
     if ui.is_json() {
         return ui.object(&json::mail(envelope, body));
     }
-    if receipt::is_receipt(envelope) {
-        return ui.line(folded(&read_by(envelope), ui.width()));
-    }
     // One write for the whole mail: it is shown or it is not.
-    let mut text = folded(&header(envelope, addresses), ui.width());
+    let mut text = folded(&header(envelope), ui.width());
     let parts = attachments::parts(envelope.id, &envelope.content_type, body);
     let listed = attached_lines(envelope.id, &parts.attachments);
     let listed = listed.iter().map(|line| folded(line, ui.width()));
@@ -49,20 +34,6 @@ pub fn mail_by(
         text.push_str(line.trim_end_matches('\n'));
     }
     ui.line(text)
-}
-
-/// Says that a mail was read: who says so is certain, whatever else stands in a receipt is not shown.
-fn read_by(envelope: &Envelope) -> String {
-    let mut line = format!(
-        "{}  read by {} {}",
-        envelope.id,
-        visible(&envelope.from),
-        times::human(&envelope.sent_at)
-    );
-    if let Some(answered) = envelope.in_reply_to {
-        line.extend([" (re ", &answered.to_string(), ")"]);
-    }
-    line
 }
 
 /// Lists what is attached, where no body stands.
@@ -91,26 +62,19 @@ fn folded(line: &str, width: Option<usize>) -> String {
     wrapped(line, width.saturating_sub(INDENT.len()).max(1)).join(&format!("\n{INDENT}"))
 }
 
-/// Says which mail it is, of whom, by which addresses it came, and what it answers.
-fn header(envelope: &Envelope, addresses: &[String]) -> String {
-    let names = |names: Vec<&String>, between: &str| {
-        let names: Vec<String> = names.into_iter().map(|name| visible(name)).collect();
-        names.join(between)
-    };
+/// Says which mail it is, of whom, and by which address it came.
+fn header(envelope: &Envelope) -> String {
     let mut header = format!(
         "{}  {}  {} to {}",
         envelope.id,
         times::human(&envelope.sent_at),
         visible(&envelope.from),
-        names(addresses.iter().collect(), " and ")
+        visible(&envelope.address)
     );
-    let others = envelope.to.iter().filter(|to| !addresses.contains(to));
-    let others = names(others.collect(), ", ");
+    let others = envelope.to.iter().filter(|to| **to != envelope.address);
+    let others: Vec<String> = others.map(|to| visible(to)).collect();
     if !others.is_empty() {
-        header.extend([" (also to ", &others, ")"]);
-    }
-    if let Some(answered) = envelope.in_reply_to {
-        header.extend([" (re ", &answered.to_string(), ")"]);
+        header.extend([" (also to ", &others.join(", "), ")"]);
     }
     if !envelope.subject.is_empty() {
         header.extend([": ", &visible(&envelope.subject)]);
@@ -295,7 +259,6 @@ mod tests {
             content_type: "text/plain".into(),
             size: 0,
             frames: 1,
-            ..Envelope::default()
         }
     }
 
@@ -312,24 +275,6 @@ mod tests {
             "42  not a time  ana to news: hi\n    one\n\n    two\n"
         );
         assert_eq!(shown("", b""), "42  not a time  ana to news\n");
-    }
-
-    #[test]
-    fn a_mail_says_what_it_answers_and_by_which_addresses_it_came() {
-        let answer = Envelope {
-            to: vec!["news".into(), "bob".into(), "carol".into()],
-            in_reply_to: Some(30),
-            ..envelope("Re: hi")
-        };
-        let (mut ui, out, _) = captured(false);
-        let both = ["news".to_owned(), "bob".to_owned()];
-        mail_by(&mut ui, &answer, &both, b"").unwrap();
-        mail(&mut ui, &answer, b"").unwrap();
-        assert_eq!(
-            out.text(),
-            "42  not a time  ana to news and bob (also to carol) (re 30): Re: hi\n\
-             42  not a time  ana to news (also to bob, carol) (re 30): Re: hi\n"
-        );
     }
 
     #[test]

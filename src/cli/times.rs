@@ -3,96 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Datelike, FixedOffset, Local, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Local, TimeZone};
 
 use super::untrusted::visible;
 
 /// How far this machine's clock may be from the server's before a person is told: at that distance
 /// times that people read are plainly wrong.
 const SKEW_SECONDS: i64 = 120;
-
-/// A time in the future as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
-    /// The next time that the clock shows this.
-    Clock(NaiveTime),
-    /// That day and hour, in the local zone.
-    Day(NaiveDateTime),
-    /// A moment with its zone.
-    Moment(DateTime<FixedOffset>),
-    /// After so long.
-    In(Duration),
-}
-
-impl At {
-    /// Reads `18:00`, `2026-12-24T08:00` (with a zone or without), or `2h`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let clock = ["%H:%M", "%H:%M:%S"];
-        let day = [
-            "%Y-%m-%dT%H:%M",
-            "%Y-%m-%dT%H:%M:%S",
-            "%Y-%m-%d %H:%M",
-            "%Y-%m-%d %H:%M:%S",
-        ];
-        if let Some(time) = clock
-            .iter()
-            .find_map(|form| NaiveTime::parse_from_str(text, form).ok())
-        {
-            return Ok(Self::Clock(time));
-        }
-        if let Some(time) = day
-            .iter()
-            .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-        {
-            return Ok(Self::Day(time));
-        }
-        if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-            return Ok(Self::Moment(moment));
-        }
-        let time = humantime::parse_duration(text);
-        time.map(Self::In)
-            .map_err(|_| "not a time like 18:00, 2026-12-24T08:00 or 2h".to_owned())
-    }
-
-    /// Returns when that is, given the time now; why not, where there is no such time or it is over.
-    pub fn after<Z: TimeZone>(self, now: &DateTime<Z>) -> Result<DateTime<Utc>, String> {
-        let zone = now.timezone();
-        let local = |time: NaiveDateTime| {
-            // Of an hour that comes twice, when clocks are put back, the first.
-            let found = zone.from_local_datetime(&time).earliest();
-            found.ok_or_else(|| "that hour is left out that day: clocks are put forward".to_owned())
-        };
-        let at = match self {
-            Self::In(time) => {
-                let time = chrono::TimeDelta::from_std(time).ok();
-                let at = time.and_then(|time| now.clone().checked_add_signed(time));
-                at.ok_or_else(|| "that is too far away".to_owned())?
-                    .to_utc()
-            }
-            Self::Moment(moment) => moment.to_utc(),
-            Self::Day(time) => local(time)?.to_utc(),
-            Self::Clock(time) => {
-                let today = now.date_naive();
-                let days = [Some(today), today.succ_opt()].into_iter().flatten();
-                let mut times = days.filter_map(|day| local(day.and_time(time)).ok());
-                let next = times.find(|at| at > now);
-                next.ok_or_else(|| "there is no such time until tomorrow".to_owned())?
-                    .to_utc()
-            }
-        };
-        if at < now.to_utc() {
-            return Err("that time is over".to_owned());
-        }
-        Ok(at)
-    }
-}
-
-/// Returns a time of this machine as JSON has it.
-pub fn json_of(at_ms: i64) -> String {
-    let at = DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
-    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-}
 
 /// Returns the time now, in the local zone.
 #[expect(clippy::disallowed_methods, reason = "the one clock of mailctl")]
@@ -185,36 +102,6 @@ fn skew_at<Z: TimeZone>(server_now: &str, now: &DateTime<Z>) -> Option<String> {
              set the clock (on most systems: timedatectl set-ntp true)"
         )
     })
-}
-
-#[cfg(test)]
-mod at_tests {
-    use super::*;
-
-    fn utc(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_time_is_typed_in_several_ways() {
-        let zone = FixedOffset::east_opt(3_600).unwrap();
-        let now = utc("2026-11-30T11:00:00Z").with_timezone(&zone);
-        let at = |text: &str| At::parse(text).unwrap().after(&now);
-        assert_eq!(at("18:00"), Ok(utc("2026-11-30T17:00:00Z")));
-        assert_eq!(
-            at("12:00"),
-            Ok(utc("2026-12-01T11:00:00Z")),
-            "tomorrow: it is just 12:00"
-        );
-        assert_eq!(at("2026-12-24T08:00"), Ok(utc("2026-12-24T07:00:00Z")));
-        assert_eq!(at("2026-12-24T08:00:00Z"), Ok(utc("2026-12-24T08:00:00Z")));
-        assert_eq!(at("2h"), Ok(utc("2026-11-30T13:00:00Z")));
-        assert!(at("2026-11-30T11:59").is_err(), "it is over");
-        assert!(At::In(Duration::MAX).after(&now).is_err());
-        for none in ["", "25:00", "tomorrow", "2026-02-30T08:00", "-1h"] {
-            assert!(At::parse(none).is_err(), "{none}");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/                              0700; MAILCTL_HOME, or $XDG_STATE_HOME/mailctl
-//!   home.json                          the default account, and names for accounts
+//!   home.json                          the default account
 //!   <server key, hex>/<user>/
 //!     key                              the device's CURVE key pair, 0600
 //!     account.json                     where the server is
@@ -11,7 +11,6 @@
 //! State is keyed by the server's public key, never by its address or port, which may change. This
 //! module opens no sockets.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -19,9 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError, failed};
 use super::mailbox::Mailbox;
-use super::muted::Muted;
 use super::outbox::Outbox;
-use super::receipt;
 use super::shown::Shown;
 use crate::auth::keys::{KeyError, KeyPair};
 use crate::protocol::PublicKey;
@@ -50,12 +47,6 @@ pub enum HomeError {
     Ambiguous {
         /// The user asked for.
         user: String,
-    },
-    /// No account of that name.
-    #[error("no context is called {name} here; list them with: mailctl context ls")]
-    NoSuchContext {
-        /// The name asked for.
-        name: String,
     },
     /// No account at that server.
     #[error(
@@ -114,7 +105,6 @@ impl HomeError {
                 "not_logged_in"
             }
             Self::Ambiguous { .. } | Self::NoDefault => "ambiguous_account",
-            Self::NoSuchContext { .. } => "no_such_context",
             Self::NoFolder => "no_home",
             Self::Url { .. } | Self::BadUrl(_) => "bad_server",
             Self::NoUrl { .. } => "unreachable",
@@ -188,12 +178,9 @@ pub struct Account {
 pub(super) struct HomeFile {
     v: u32,
     default: Option<AccountName>,
-    /// Names that the owner gave to accounts.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    contexts: BTreeMap<String, AccountName>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct AccountName {
     server: String,
     user: UserName,
@@ -329,12 +316,12 @@ impl Home {
     /// Removes an account with its key, outbox and mail, for good.
     pub fn forget(&self, account: &Account) -> Result<(), HomeError> {
         let _lock = self.lock()?;
-        let mut file = self.home_file()?;
+        let was_default = self.default_name()? == Some(account.name());
         fs::remove_dir_all(&account.folder).map_err(failed("remove", &account.folder))?;
-        let gone = account.name();
-        file.default = file.default.filter(|default| *default != gone);
-        contexts::without(&mut file.contexts, &gone);
-        self.write(&file)
+        if was_default {
+            self.write_default(None)?;
+        }
+        Ok(())
     }
 
     /// Returns a place for files that belong to no account, such as the shell's history.
@@ -380,29 +367,14 @@ impl Home {
         Ok(Some((account, file.confirmed)))
     }
 
-    fn home_file(&self) -> Result<HomeFile, HomeError> {
-        let file: Option<HomeFile> = files::read_json(&self.root.join("home.json"))?;
-        Ok(file.unwrap_or(HomeFile {
-            v: 1,
-            default: None,
-            contexts: BTreeMap::new(),
-        }))
-    }
-
-    fn write(&self, file: &HomeFile) -> Result<(), HomeError> {
-        Ok(files::replace_json(&self.root.join("home.json"), file)?)
-    }
-
     fn default_name(&self) -> Result<Option<AccountName>, HomeError> {
-        Ok(self.home_file()?.default)
+        let file: Option<HomeFile> = files::read_json(&self.root.join("home.json"))?;
+        Ok(file.and_then(|file| file.default))
     }
 
     fn write_default(&self, default: Option<AccountName>) -> Result<(), HomeError> {
-        let file = HomeFile {
-            default,
-            ..self.home_file()?
-        };
-        self.write(&file)
+        let file = HomeFile { v: 1, default };
+        Ok(files::replace_json(&self.root.join("home.json"), &file)?)
     }
 
     fn lock(&self) -> Result<File, HomeError> {
@@ -457,21 +429,6 @@ impl Account {
     /// Returns the account's marks of chat lines that were shown.
     pub fn shown(&self) -> Shown {
         Shown::at(&self.folder, self.user.as_str())
-    }
-
-    /// Returns whether senders who ask are told that their mail was read.
-    pub fn receipts(&self) -> Result<receipt::Policy, FileError> {
-        receipt::policy(&self.folder)
-    }
-
-    /// Notes whether senders who ask are told that their mail was read.
-    pub fn set_receipts(&self, policy: receipt::Policy) -> Result<(), FileError> {
-        receipt::set_policy(&self.folder, policy)
-    }
-
-    /// Returns the account's topics that are not announced.
-    pub fn muted(&self) -> Muted {
-        Muted::at(&self.folder)
     }
 
     /// Returns how often this device was logged out: a standing session that finds another number than
@@ -536,9 +493,6 @@ fn pick(
         (_, None, _) => Err(HomeError::NoDefault),
     }
 }
-
-mod contexts;
-pub use contexts::Context;
 
 #[cfg(test)]
 mod tests {
@@ -630,38 +584,6 @@ mod tests {
         home.forget(&here).unwrap();
         assert!(home.default_account().unwrap().is_none());
         assert!(matches!(found(None, None), Err(HomeError::NoDefault)));
-    }
-
-    #[test]
-    fn every_account_has_a_name_of_its_own() {
-        let (_folder, home) = home();
-        let here = login(&home, 1, "ana");
-        let there = login(&home, 2, "ana");
-        login(&home, 2, "bob");
-        let names = || -> Vec<String> {
-            let all = home.contexts().unwrap().into_iter();
-            all.map(|context| context.name).collect()
-        };
-        assert_eq!(names(), ["ana", "ana@localhost", "bob"]);
-        home.name_context(&user("work"), &there).unwrap();
-        assert_eq!(names(), ["ana", "bob", "work"]);
-        assert_eq!(home.context("WORK").unwrap().account.server_key()[0], 2);
-        home.name_context(&user("job"), &there).unwrap();
-        assert_eq!(names(), ["ana", "bob", "job"], "one name each");
-        home.name_context(&user("ana"), &there).unwrap();
-        assert_eq!(names(), ["ana", "ana@localhost", "bob"]);
-        assert_eq!(home.context("ana").unwrap().account.server_key()[0], 2);
-        assert!(matches!(
-            home.context("eve"),
-            Err(HomeError::NoSuchContext { .. })
-        ));
-        home.forget(&there).unwrap();
-        assert_eq!(names(), ["ana", "bob"]);
-        assert_eq!(home.default_account().unwrap().unwrap().folder, here.folder);
-        assert!(
-            !home.unname_context("ana").unwrap(),
-            "its name went with it"
-        );
     }
 
     #[test]

@@ -262,15 +262,6 @@ impl Mailbox {
             .collect())
     }
 
-    /// Returns the address of every log that ever had a mark.
-    pub fn addresses(&self) -> Result<BTreeMap<LogNumber, String>, FileError> {
-        let logs = self.read_marks()?.logs;
-        Ok(logs
-            .into_iter()
-            .map(|(log, at)| (log, at.address))
-            .collect())
-    }
-
     /// Gets to know logs: one without a mark, or that was left before, starts where the server says
     /// this device stands. Returns those whose mark moved so.
     pub fn meet(&self, logs: &[LogInfo]) -> Result<Vec<LogNumber>, FileError> {
@@ -661,16 +652,12 @@ fn read_mail(path: &Path) -> Result<Mail, FileError> {
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
 }
 
-mod copies;
 mod flags;
-mod glance;
 mod pending;
 mod rounds;
 mod trash;
-pub use copies::{Place, ShownBefore, are_copies};
 pub use flags::Flags;
 use flags::{flagged, parted};
-pub use glance::Survey;
 use pending::Acked;
 use rounds::is_zero;
 #[cfg(test)]

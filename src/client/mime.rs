@@ -46,15 +46,7 @@ pub(super) fn header(mail: &Mail, server: &str) -> Vec<u8> {
     if let Ok(at) = chrono::DateTime::parse_from_rfc3339(&envelope.sent_at) {
         line("Date", &at.to_rfc2822());
     }
-    let message = |number| format!("<{number}@{server}>");
-    line("Message-ID", &message(envelope.message()));
-    if let Some(answered) = envelope.in_reply_to {
-        let mut chain = vec![envelope.thread(), answered];
-        chain.dedup();
-        let chain: Vec<String> = chain.into_iter().map(message).collect();
-        line("In-Reply-To", &message(answered));
-        line("References", &chain.join(" "));
-    }
+    line("Message-ID", &format!("<{}@{server}>", envelope.id));
     line("MIME-Version", "1.0");
     line("Content-Type", content_type(&envelope.content_type));
     line("Content-Transfer-Encoding", encoding(&mail.body));
@@ -67,25 +59,15 @@ pub(super) fn header(mail: &Mail, server: &str) -> Vec<u8> {
 pub(super) fn parse(mut bytes: Vec<u8>) -> Option<Mail> {
     let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
     let body = bytes.split_off(end + 2);
-    let read = read_kept(&bytes[..=end])?;
+    let header = std::str::from_utf8(&bytes[..=end]).ok()?;
+    let start = header.find(&format!("\n{OURS}"))? + 1 + OURS.len();
+    let unfolded = header[start..].replace(FOLD, "");
+    let read: Read = serde_json::from_str(unfolded.lines().next()?).ok()?;
     (read.envelope.size == body.len() as u64).then_some(Mail {
         log: read.log,
         envelope: read.envelope,
         body,
     })
-}
-
-/// Reads the envelope of a mail's file from its beginning; nothing when it is not one.
-pub(super) fn parse_envelope(beginning: &[u8]) -> Option<Envelope> {
-    let end = beginning.windows(2).position(|pair| pair == b"\n\n")?;
-    read_kept(&beginning[..=end]).map(|read| read.envelope)
-}
-
-fn read_kept(header: &[u8]) -> Option<Read> {
-    let header = std::str::from_utf8(header).ok()?;
-    let start = header.find(&format!("\n{OURS}"))? + 1 + OURS.len();
-    let unfolded = header[start..].replace(FOLD, "");
-    serde_json::from_str(unfolded.lines().next()?).ok()
 }
 
 fn kept(mail: &Mail) -> String {
@@ -207,7 +189,6 @@ mod tests {
                 content_type: content_type.to_owned(),
                 size: body.len() as u64,
                 frames: 1,
-                ..Envelope::default()
             },
             body,
         }
@@ -231,44 +212,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line:?} in {text}");
         }
-    }
-
-    #[test]
-    fn mail_readers_see_one_mail_in_copies_and_what_it_answers() {
-        let mut copy = mail("re: hello", "text/plain", b"hi".to_vec());
-        copy.envelope.message = 41;
-        let alone = text(&copy);
-        assert!(alone.contains("\nMessage-ID: <41@srv>\n"), "{alone}");
-        assert!(!alone.contains("\nIn-Reply-To: ") && !alone.contains("\nReferences: "));
-        (copy.envelope.in_reply_to, copy.envelope.thread) = (Some(30), Some(12));
-        let answer = text(&copy);
-        assert!(answer.contains("\nIn-Reply-To: <30@srv>\n"), "{answer}");
-        assert!(
-            answer.contains("\nReferences: <12@srv> <30@srv>\n"),
-            "{answer}"
-        );
-        copy.envelope.thread = Some(30);
-        let first = text(&copy);
-        assert!(first.contains("\nReferences: <30@srv>\n"), "{first}");
-        let mut file = header(&copy, "srv");
-        file.extend(&copy.body);
-        assert_eq!(parse(file), Some(copy));
-    }
-
-    #[test]
-    fn a_file_of_before_threads_is_its_own_message() {
-        let mut file = header(&mail("s", "text/plain", Vec::new()), "srv");
-        let text = String::from_utf8(file.clone()).unwrap();
-        assert!(
-            !text.contains("\"message\"") && !text.contains("thread"),
-            "{text}"
-        );
-        file.extend(b"");
-        let read = parse(file).unwrap().envelope;
-        assert_eq!(
-            (read.message(), read.thread(), read.in_reply_to),
-            (42, 42, None)
-        );
     }
 
     #[test]

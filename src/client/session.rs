@@ -13,7 +13,6 @@ mod fetch;
 mod lease;
 mod round;
 mod send;
-mod unread;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -36,7 +35,6 @@ use crate::protocol::{LogNumber, MailId};
 
 pub use fetch::{Arrival, Look, Refreshed};
 pub use send::{Retried, Sent, Which, send_or_keep};
-pub use unread::{Unread, unread_here};
 pub use watch::Event;
 
 /// How a session is opened.

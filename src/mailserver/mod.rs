@@ -31,7 +31,6 @@ use crate::broker::server::ServerError;
 use crate::config::{self, Config, ConfigError};
 use crate::protocol::codes::exit;
 use crate::store::StoreError;
-pub(crate) use args::command;
 use args::{Call, Verb};
 
 /// Runs the program and returns its exit code.

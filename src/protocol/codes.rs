@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 pub mod exit {
     #![allow(missing_docs, reason = "the names are those of sysexits.h")]
     pub const OK: u8 = 0;
-    /// Nothing was found, where the caller asked to be told so (`--exit-code`); not of sysexits.h.
-    pub const NOTHING: u8 = 1;
     pub const USAGE: u8 = 64;
     pub const DATA: u8 = 65;
     pub const NO_USER: u8 = 67;

@@ -114,12 +114,6 @@ pub struct Send {
     /// The body came before, as this many `part` requests; then there is no body frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<u32>,
-    /// The mail that this one answers, by its `message` number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub in_reply_to: Option<MailId>,
-    /// The mail that began the thread, by its `message` number; left out, the one that is answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thread: Option<MailId>,
 }
 
 /// The content type of a mail that names none.
@@ -643,8 +637,6 @@ mod tests {
             content_type: default_content_type(),
             ttl_s: None,
             parts: None,
-            in_reply_to: Some(41),
-            thread: Some(40),
         });
         assert_eq!(Request::decode(&send.encode()), Ok(send));
         let join = Request::Join(Join {

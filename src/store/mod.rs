@@ -24,8 +24,6 @@ mod golden;
 
 use std::sync::Arc;
 
-#[cfg(test)]
-use crate::protocol::Answers;
 use crate::protocol::{LogNumber, MailId, PublicKey};
 pub use record::{
     AddressKind, AddressRecord, AddressState, BlockRecord, ChatSide, CodeRecord, CompletionRecord,
@@ -36,7 +34,7 @@ pub use record::{
 pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
-/// did not know whose it is, 3 did not know which mail answers which.
+/// did not know whose it is, 3 had no journal.
 pub const FORMAT: u32 = 4;
 
 /// One change to what lasts. A commit applies many; each touches one tree.

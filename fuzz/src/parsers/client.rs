@@ -85,9 +85,6 @@ pub(super) fn mail_header(bytes: &[u8]) {
         content_type: field(),
         size: 0,
         frames: 1,
-        message: 41,
-        in_reply_to: Some(30),
-        thread: Some(12),
     };
     let body = rest.to_vec();
     let size = body.len() as u64;
@@ -99,14 +96,12 @@ pub(super) fn mail_header(bytes: &[u8]) {
 }
 
 /// Lines that begin one of the fields of a header, and no others do.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 9] = [
     "From: ",
     "To: ",
     "Subject: ",
     "Date: ",
     "Message-ID: ",
-    "In-Reply-To: ",
-    "References: ",
     "MIME-Version: ",
     "Content-Type: ",
     "Content-Transfer-Encoding: ",

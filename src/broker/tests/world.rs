@@ -327,8 +327,6 @@ impl Device {
             content_type: request::default_content_type(),
             ttl_s: None,
             parts: None,
-            in_reply_to: None,
-            thread: None,
         }
     }
 

@@ -61,7 +61,7 @@ fn tell(
     if !context.ui.is_json() {
         let name = if user.is_some() { "" } else { " NAME" };
         context.ui.note(format_args!(
-            "good once, until {ends}; hand it over privately. There: mailctl join -{name}, which reads it from stdin"
+            "good once, until {ends}; hand it over privately. There: mailctl join '{url}'{name}"
         ));
     }
     Ok(())

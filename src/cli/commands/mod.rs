@@ -2,12 +2,11 @@
 //! came of them through [`super::ui`]. Start with [`run`].
 
 use crate::cli::args::{self, Globals, Verb, bare};
-use crate::cli::complete;
 use crate::cli::error::CliError;
 use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
-use crate::client::home::{self, Account, Home, HomeError, Place};
+use crate::client::home::{Account, Home, HomeError, Place};
 use crate::client::mailbox::Back;
 use crate::client::session::{Options, Session, Which};
 use crate::protocol::codes::exit;
@@ -16,31 +15,20 @@ use crate::protocol::names::UserName;
 mod admin;
 mod block;
 pub(super) mod chat;
-mod contexts;
-mod doctor;
-mod draft;
-mod errors;
 mod history;
 pub(super) mod invitations;
 mod invite;
 mod join;
-mod json_schema;
-pub(super) mod later;
 mod login;
 mod logout;
-mod man;
-mod mute;
 mod outbox;
 mod read;
-mod receipts;
 pub(super) mod refresh;
-mod reply;
 mod rm;
 mod save;
 pub(super) mod send;
-mod status;
 pub(super) mod topic;
-pub(super) mod undo;
+mod undo;
 mod use_account;
 mod watch;
 mod whoami;
@@ -65,14 +53,10 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Join(args) => join::run(context, args),
         Verb::Send(args) => send::run(context, args),
         Verb::Outbox { verb } => outbox::run(context, verb.unwrap_or(args::Outbox::Ls)),
-        Verb::Draft { verb } => draft::run(context, verb.unwrap_or(args::Draft::Ls)),
         Verb::Refresh(args) => refresh::run(context, *args),
-        Verb::Status(args) => status::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
         Verb::Read(args) => read::run(context, *args),
-        Verb::Receipts(args) => receipts::run(context, *args),
-        Verb::Reply(args) => reply::run(context, args),
         Verb::Save(args) => save::run(context, args),
         Verb::Rm(args) => rm::run(context, args),
         Verb::Undo => undo::run(context),
@@ -81,17 +65,6 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Block(args) => block::block(context, args),
         Verb::Unblock(args) => block::unblock(context, args),
         Verb::Admin(verb) => admin::run(context, verb),
-        Verb::Mute(args) => mute::run(context, args, true),
-        Verb::Unmute(args) => mute::run(context, args, false),
-        Verb::Context { verb } => {
-            contexts::run(context, verb.as_ref().unwrap_or(&args::Context::Ls))
-        }
-        Verb::Doctor(args) => doctor::run(context, *args),
-        Verb::Errors(args) => errors::run(context, args),
-        Verb::Completions(args) => complete::script(context, *args),
-        Verb::Complete(args) => complete::run(context, args),
-        Verb::JsonSchema(args) => json_schema::run(context, args),
-        Verb::Man(args) => man::run(context, args),
     }
 }
 
@@ -132,9 +105,6 @@ impl Context<'_> {
         let user = self.named_user()?;
         let home = self.home()?;
         let named = said(self.globals.server.as_deref());
-        if let Some(context) = self.named_context(&home)? {
-            return self.in_context(&home, context, user.as_ref());
-        }
         let place = match named.map(Place::parse).transpose() {
             // A server that was stopped took its file away; what the home remembers will do.
             Err(HomeError::NoUrl { path, source }) => {
@@ -152,35 +122,6 @@ impl Context<'_> {
             Some(place) => account.at(place),
             None => account,
         })
-    }
-
-    /// Returns the context that was named, if one was.
-    pub fn named_context(&self, home: &Home) -> Result<Option<home::Context>, HomeError> {
-        let named = self.globals.context.as_deref();
-        named.map(|name| home.context(name)).transpose()
-    }
-
-    /// Returns the account of a context, or that of another user at the same server.
-    fn in_context(
-        &self,
-        home: &Home,
-        context: home::Context,
-        user: Option<&UserName>,
-    ) -> Result<Account, CliError> {
-        let key = *context.account.server_key();
-        let account = match user {
-            Some(user) => home.account(Some(&key), Some(user))?,
-            None => context.account,
-        };
-        match self.named_place()? {
-            None => Ok(account),
-            Some(place) if place.url.key == key => Ok(account.at(place)),
-            Some(_) => {
-                let name = context.name;
-                let text = format!("{name} is at another server than the one that --server names");
-                Err(CliError::usage(text).hint("leave one of the two out"))
-            }
-        }
     }
 
     /// Puts the server as it was named into an error about it.
@@ -231,7 +172,7 @@ impl Context<'_> {
 }
 
 /// An option given as nothing (an empty variable in a script) counts as not given.
-pub(crate) fn said(option: Option<&str>) -> Option<&str> {
+fn said(option: Option<&str>) -> Option<&str> {
     option.filter(|text| !text.is_empty())
 }
 
@@ -246,41 +187,6 @@ pub fn settle(ui: &mut Ui, session: &mut Session) -> Result<(), ClientError> {
         ui.report(send::report(&retried));
     }
     Ok(())
-}
-
-/// What a standing program does for the outbox: it sends what waits for a time that has come, and when the server is
-/// back what is queued or in doubt.
-#[derive(Debug, Default)]
-pub struct Flush {
-    looked: Option<std::time::Instant>,
-}
-
-impl Flush {
-    /// How often a time that has come may go unnoticed.
-    const EVERY: std::time::Duration = std::time::Duration::from_millis(500);
-
-    /// Does what is to be done by now; `is_back` says that the server is there again. Returns what became of it, for
-    /// people.
-    pub fn look(
-        &mut self,
-        session: &mut Session,
-        is_back: bool,
-    ) -> Result<Vec<String>, ClientError> {
-        let now = times::deadline(std::time::Duration::ZERO);
-        let is_early = self.looked.is_some_and(|looked| now < looked + Self::EVERY);
-        if !session.is_connected() || (is_early && !is_back) {
-            return Ok(Vec::new());
-        }
-        self.looked = Some(now);
-        let retried = if is_back {
-            session.retry_outbox(Which::Pending)?
-        } else if session.has_due()? {
-            session.retry_outbox(Which::Due)?
-        } else {
-            Vec::new()
-        };
-        Ok(retried.iter().map(send::report).collect())
-    }
 }
 
 /// Says, once, that the server went back in time.

@@ -6,8 +6,7 @@ use super::{Context, close, send};
 use crate::cli::args::{Entry, Outbox as Verb};
 use crate::cli::error::CliError;
 use crate::cli::json::object;
-use crate::cli::times;
-use crate::cli::ui::{Table, Ui};
+use crate::cli::ui::Table;
 use crate::client::outbox::{Listed, Standing};
 use crate::client::session::{Retried, Which};
 use crate::protocol::codes::exit;
@@ -31,45 +30,27 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
         context.ui.note("the outbox is empty");
         return Ok(());
     }
-    print(context.ui, &entries)
-}
-
-/// Prints entries as a table. When one is to be sent has a column where some wait for a time.
-pub(super) fn print(ui: &mut Ui, entries: &[Listed]) -> Result<(), CliError> {
-    let has_times = entries
-        .iter()
-        .any(|entry| entry.standing.due_ms().is_some());
-    let mut headings = vec![">N", "State", "To", ">Bytes", "Subject"];
-    if has_times {
-        headings.insert(2, "At");
-    }
-    let mut table = Table::new(&headings);
-    for entry in entries {
+    let mut table = Table::new(&[">N", "State", "To", ">Bytes", "Subject"]);
+    for entry in &entries {
         let to = entry.to.join(", ");
-        let at = entry
-            .standing
-            .due_ms()
-            .map(|at| times::human(&times::json_of(at)));
-        let (at, state) = (at.unwrap_or_default(), state(entry));
-        let mut cells: Vec<&dyn std::fmt::Display> =
-            vec![&entry.entry, &state, &to, &entry.size, &entry.subject];
-        if has_times {
-            cells.insert(2, &at);
-        }
-        table.row(&cells);
+        table.row(&[
+            &entry.entry,
+            &state(entry),
+            &to,
+            &entry.size,
+            &entry.subject,
+        ]);
     }
-    table.print(ui)
+    table.print(context.ui)
 }
 
-/// Returns the fields of an entry. `at` is when it is to be sent, null where it waits for no time.
-pub(super) fn row(entry: &Listed) -> serde_json::Value {
+fn row(entry: &Listed) -> serde_json::Value {
     json!({
         "entry": entry.entry,
         "state": state(entry),
         "to": entry.to,
         "subject": entry.subject,
         "size": entry.size,
-        "at": entry.standing.due_ms().map(times::json_of),
     })
 }
 
@@ -79,15 +60,13 @@ fn state(entry: &Listed) -> &'static str {
         _ if entry.busy => "sending",
         Standing::Draft => "draft",
         Standing::Queued => "queued",
-        Standing::Scheduled(_) => "scheduled",
-        Standing::Held { .. } => "held",
         Standing::InDoubt(_) => "in_doubt",
         Standing::Lost { .. } => "lost",
     }
 }
 
 /// Sends what waits: one entry, or all in their order.
-pub(super) fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
+fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
     let account = context.account()?;
     if let Some(number) = entry.number {
         let listed = account.outbox()?.list()?;
@@ -126,8 +105,7 @@ fn show(context: &mut Context<'_>, retried: Retried) -> Result<(), CliError> {
     }
 }
 
-/// Throws one entry away.
-pub(super) fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliError> {
+fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliError> {
     let outbox = context.account()?.outbox()?;
     let listed = outbox.list()?;
     let found = listed

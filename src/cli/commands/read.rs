@@ -1,5 +1,4 @@
-//! `mailctl read ID`: one mail of this device's mailbox, shown before or not, or the thread that it is in. Asks no
-//! server.
+//! `mailctl read ID`: one mail of this device's mailbox, shown before or not. Asks no server.
 
 use super::Context;
 use crate::cli::args::Read;
@@ -12,23 +11,13 @@ use crate::protocol::codes::exit;
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Read) -> Result<(), CliError> {
     let mail = the_mail(context, args.id)?;
-    if !args.thread {
-        return show::mail(context.ui, &mail.envelope, &mail.body);
-    }
-    let thread = context.account()?.mailbox()?.thread_of(&mail.envelope)?;
-    for (at, mail) in thread.iter().enumerate() {
-        if at > 0 && !context.ui.is_json() {
-            context.ui.line("")?;
-        }
-        show::mail(context.ui, &mail.envelope, &mail.body)?;
-    }
-    Ok(())
+    show::mail(context.ui, &mail.envelope, &mail.body)
 }
 
 /// Returns a mail of this device's mailbox.
 pub(super) fn the_mail(context: &Context<'_>, id: MailId) -> Result<Mail, CliError> {
     let mailbox = context.account()?.mailbox()?;
-    match mailbox.called(id)? {
+    match mailbox.get(id)? {
         Some(mail) => Ok(mail),
         None => Err(no_such_mail(&mailbox, id)?),
     }

@@ -3,115 +3,39 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::read::the_mail;
-use super::{Context, close, later};
-use crate::cli::args::{Content, Send, bare};
+use super::{Context, close};
+use crate::cli::args::{Send, bare};
 use crate::cli::error::CliError;
 use crate::cli::json;
 use crate::cli::ui::Ui;
+use crate::client::ClientError;
 use crate::client::attachments::{self, Attachment};
-use crate::client::home::Account;
-use crate::client::mailbox::Mail;
 use crate::client::outbox::Draft;
 use crate::client::session::{Retried, Session};
-use crate::client::{ClientError, answer, receipt};
 use crate::limits::BODY_BYTES_CEILING;
 use crate::protocol::codes::{WireError, exit};
 use crate::protocol::reply::Outcome;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError> {
-    let (to, from_stdin) = targets(&args.targets)?;
-    let draft = with_body(
-        &args.content,
-        from_stdin,
-        Draft {
-            to,
-            subject: args.subject.clone(),
-            ..Draft::default()
-        },
-    )?;
-    let Some(id) = args.reply_to else {
-        let account = context.account()?;
-        return dispatch(context, &account, draft, &args.content);
-    };
-    let answered = the_mail(context, id)?;
-    let subject = match draft.subject.as_str() {
-        "" => answer::subject(&answered.envelope.subject),
-        _ => draft.subject.clone(),
-    };
-    let draft = Draft {
-        subject,
-        answers: Some(answer::to(&answered.envelope)),
-        ..draft
-    };
-    dispatch_answer(context, &answered, draft, &args.content)
-}
-
-/// Sends an answer, and notes in the mailbox that the mail was answered.
-pub(crate) fn dispatch_answer(
-    context: &mut Context<'_>,
-    answered: &Mail,
-    draft: Draft,
-    how: &Content,
-) -> Result<(), CliError> {
+    let draft = draft(args)?;
     let account = context.account()?;
-    let (queued, is_kept) = (how.queue, how.draft);
-    let sent = dispatch(context, &account, draft, how);
-    if is_kept {
-        return sent;
-    }
-    let is_on_its_way =
-        |error: &CliError| error.code == "in_doubt" || (queued && error.exit == exit::UNAVAILABLE);
-    if sent.as_ref().err().is_none_or(is_on_its_way) {
-        account.mailbox()?.mark_replied(answered)?;
-    }
-    sent
-}
-
-/// Sends a mail now, or lets it wait in the outbox as the command line says.
-pub(crate) fn dispatch(
-    context: &mut Context<'_>,
-    account: &Account,
-    draft: Draft,
-    how: &Content,
-) -> Result<(), CliError> {
-    if how.draft {
-        return later::keep(context.ui, account, &draft);
-    }
-    if let Some(at) = how.at {
-        return later::schedule(context.ui, account, &draft, at);
-    }
-    match how.undo {
-        Some(time) if !time.is_zero() => later::hold(context, account, &draft, time),
-        _ => send_now(context, account, draft, how.queue),
-    }
-}
-
-/// Sends a mail in a session of its own. When the server is not there it is kept in the outbox: as a draft, or
-/// `queued` to go out by itself.
-fn send_now(
-    context: &mut Context<'_>,
-    account: &Account,
-    draft: Draft,
-    queued: bool,
-) -> Result<(), CliError> {
     let options = context.one_shot();
-    let mut session = match context.open(account, options) {
+    let mut session = match context.open(&account, options) {
         Ok(session) => session,
         Err(cause) if cause.is_transport() => {
-            let entry = account.outbox()?.keep(&draft, queued)?;
+            let entry = account.outbox()?.keep(&draft, args.queue)?;
             let cause = Box::new(cause);
             return Err(ClientError::NotSent {
                 entry,
-                queued,
+                queued: args.queue,
                 cause,
             }
             .into());
         }
         Err(error) => return Err(error.into()),
     };
-    let sent = session.send_or_queue(draft, queued);
+    let sent = session.send_or_queue(draft, args.queue);
     close(session);
     show(context.ui, &sent?.outcomes)
 }
@@ -176,31 +100,22 @@ pub(crate) fn report(retried: &Retried) -> String {
     }
 }
 
-/// Puts what the command line says to send into a draft, below what its body holds already.
-pub(crate) fn with_body(args: &Content, from_stdin: bool, draft: Draft) -> Result<Draft, CliError> {
-    let given = body(args, from_stdin)?;
-    filled(args, given, draft)
-}
-
-/// Puts a body and what goes along into a draft.
-pub(crate) fn filled(args: &Content, given: Vec<u8>, draft: Draft) -> Result<Draft, CliError> {
-    let body = [draft.body, given].concat();
+/// Makes a draft of what the command line says.
+fn draft(args: &Send) -> Result<Draft, CliError> {
+    let (to, from_stdin) = targets(&args.targets)?;
+    let body = body(args, from_stdin)?;
     let (content_type, body) = if args.attach.is_empty() {
         let guessed = || content_type_of(&body);
         (args.content_type.clone().unwrap_or_else(guessed), body)
     } else {
         with_attachments(body, &args.attach)?
     };
-    let content_type = if args.receipt {
-        receipt::asking(&content_type)
-    } else {
-        content_type
-    };
     Ok(Draft {
+        to,
+        subject: args.subject.clone(),
         content_type,
         ttl_s: args.ttl,
         body,
-        ..draft
     })
 }
 
@@ -256,7 +171,7 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
     Ok((to, words.iter().any(|word| word == "-")))
 }
 
-fn body(args: &Content, from_stdin: bool) -> Result<Vec<u8>, CliError> {
+fn body(args: &Send, from_stdin: bool) -> Result<Vec<u8>, CliError> {
     match (&args.body, &args.file, from_stdin) {
         (Some(text), None, false) => Ok(text.clone().into_bytes()),
         (None, Some(path), false) if path != Path::new("-") => read_file(path),
@@ -284,8 +199,7 @@ fn read_all(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     within_any_limit(body, name)
 }
 
-/// Refuses a body that no server takes.
-pub(super) fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
+fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
     if body.len() as u64 > BODY_BYTES_CEILING {
         return Err(CliError::new(
             "too_large",

@@ -17,7 +17,6 @@ const TOPICS: &[Column] = &[
     (tr_later!("Topic"), "topic"),
     (tr_later!("Joined"), "subscribed"),
     (tr_later!(">Waiting"), "waiting"),
-    (tr_later!("Muted"), "muted"),
 ];
 
 /// Runs the verb.
@@ -97,15 +96,14 @@ pub(crate) fn list(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
 }
 
 fn rows(session: &mut Session) -> Result<Vec<Value>, CliError> {
-    let muted = session.account().muted();
     let mut page = session.topics(None)?;
     let mut rows = Vec::new();
     loop {
         rows.extend(page.prefixes.iter().map(
-            |prefix| json!({"topic": prefix, "subscribed": true, "waiting": 0, "prefix": true, "muted": muted.covers(prefix)}),
+            |prefix| json!({"topic": prefix, "subscribed": true, "waiting": 0, "prefix": true}),
         ));
         rows.extend(page.topics.iter().map(
-            |row| json!({"topic": row.topic, "subscribed": row.subscribed, "waiting": row.waiting, "muted": muted.covers(&row.topic)}),
+            |row| json!({"topic": row.topic, "subscribed": row.subscribed, "waiting": row.waiting}),
         ));
         let Some(after) = page.more_after else {
             return Ok(rows);

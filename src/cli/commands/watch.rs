@@ -9,16 +9,14 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::invitations::Live;
-use super::{Context, Flush, refresh, tell_going_back};
+use super::{Context, refresh, tell_going_back};
 use crate::cli::args::Watch;
 use crate::cli::error::CliError;
-use crate::cli::once::{self, Once};
 use crate::cli::show::{self, Answer};
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::mailbox::Mail;
-use crate::client::muted::Muted;
-use crate::client::session::{Event, Options, Session};
+use crate::client::session::{Event, Options};
 use crate::client::shown::Shown;
 
 /// How long a stop may go unnoticed.
@@ -41,30 +39,19 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
     let mut teller = Teller {
         exec: args.exec.as_deref(),
         shown: account.shown(),
-        once: Once::default(),
-        muted: account.muted(),
         invitations: Live::new(&session, Answer::Verb),
     };
     let mut watched = Ok(());
-    let mut flush = Flush::default();
     while watched.is_ok() && !stop.load(Ordering::Relaxed) {
-        let event = session.next_event(LOOK_EVERY);
-        let is_back = event
-            .as_ref()
-            .is_ok_and(|event| *event == Event::Reconnected);
-        watched = match event {
+        watched = match session.next_event(LOOK_EVERY) {
             Ok(event) => {
                 if event == Event::Reconnected {
                     tell_going_back(context.ui, &session)?;
                 }
-                teller.tell(context.ui, &session, event)
+                teller.tell(context.ui, event)
             }
             Err(error) => Err(error.into()),
         };
-        // A failure shows in the next event, if it lasts.
-        for told in flush.look(&mut session, is_back).unwrap_or_default() {
-            context.ui.report(told);
-        }
     }
     // Gives the port back. That the server may not be there to hear it harms nothing.
     drop(session.stop_watch());
@@ -85,24 +72,16 @@ fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
 struct Teller<'a> {
     exec: Option<&'a str>,
     shown: Shown,
-    once: Once,
-    muted: Muted,
     invitations: Live,
 }
 
 impl Teller<'_> {
-    fn tell(&mut self, ui: &mut Ui, session: &Session, event: Event) -> Result<(), CliError> {
+    fn tell(&mut self, ui: &mut Ui, event: Event) -> Result<(), CliError> {
         match event {
             // The next refresh files it.
             Event::Mail(mail) if self.shown.covers(&mail.envelope) => {}
-            // The next refresh shows it.
-            Event::Mail(mail) if self.muted.covers(&mail.envelope.address) => {}
             Event::Mail(mail) => {
-                if ui.is_json() || !self.once.is_again(&mail.envelope) {
-                    let reads = session.logs().map(|log| log.address.as_str());
-                    let by = once::addresses(&mail.envelope, reads);
-                    show::mail_by(ui, &mail.envelope, &by, &mail.body)?;
-                }
+                show::mail(ui, &mail.envelope, &mail.body)?;
                 if let Some(command) = self.exec {
                     execute(ui, command, &mail);
                 }
@@ -138,8 +117,6 @@ fn run_command(command: &str, mail: &Mail) -> std::io::Result<std::process::Exit
     let mut child = Command::new("sh")
         .args(["-c", command])
         .env("MAIL_ID", envelope.id.to_string())
-        .env("MAIL_MESSAGE", envelope.message().to_string())
-        .env("MAIL_THREAD", envelope.thread().to_string())
         .env("MAIL_ADDRESS", visible(&envelope.address))
         .env("MAIL_FROM", visible(&envelope.from))
         .env("MAIL_TO", visible(&envelope.to.join(",")))

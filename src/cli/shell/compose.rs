@@ -154,16 +154,6 @@ pub fn compose(desk: &mut dyn Desk) -> Written {
     letter.written(desk)
 }
 
-/// Asks for the text of a mail that was begun: its subject stands, and its text, if there is one.
-pub fn go_on(desk: &mut dyn Desk, begun: Composed) -> Written {
-    let letter = Letter {
-        lines: begun.text.lines().map(str::to_owned).collect(),
-        mail: begun,
-    };
-    letter.print(desk);
-    letter.written(desk)
-}
-
 /// A mail that is being written.
 struct Letter {
     mail: Composed,
@@ -403,19 +393,6 @@ pub(crate) mod tests {
         | ~tilde
         attached: x.png
         ");
-    }
-
-    #[test]
-    fn a_mail_that_was_begun_is_shown_and_goes_on() {
-        let begun = mail("Re: lunch", "ana wrote:\n> 12:30?");
-        let mut desk = script(&["yes", "."]);
-        let sent = Written::Send(mail("Re: lunch", "ana wrote:\n> 12:30?\nyes"));
-        assert_eq!(go_on(&mut desk, begun.clone()), sent);
-        assert_eq!(
-            desk.told,
-            ["Subject: Re: lunch", "| ana wrote:", "| > 12:30?"]
-        );
-        assert_eq!(go_on(&mut script(&["~q"]), begun), Written::Dropped);
     }
 
     #[test]

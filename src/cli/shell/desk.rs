@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Shell;
@@ -31,45 +32,30 @@ impl Desk for Shell<'_, '_> {
     }
 
     fn edit(&mut self, text: &str) -> Result<String, String> {
-        edit(self.account.folder(), text, &self.interruptible)
+        edited(
+            &self.account.folder().join("letter"),
+            text,
+            &self.interruptible,
+        )
     }
 
     fn text_of(&mut self, path: &str) -> Result<String, String> {
-        text_of(path)
+        let path = expanded(path);
+        let length = readable(&path)?;
+        if length > BODY_BYTES_CEILING {
+            return Err(format!("{} is larger than a mail may be", path.display()));
+        }
+        let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
+        String::from_utf8(bytes)
+            .map_err(|_| format!("{} is no text; attach it: ~a FILE", path.display()))
     }
 
     fn attachable(&mut self, path: &str) -> Result<(PathBuf, String), String> {
-        attachable(path)
+        let path = expanded(path);
+        let length = readable(&path)?;
+        let what = format!("{}, {}", path.display(), size(length));
+        Ok((path, what))
     }
-}
-
-/// Has a text edited by who sits at this terminal; `account` is the folder where it lies meanwhile.
-pub(crate) fn edit(
-    account: &Path,
-    text: &str,
-    interruptible: &AtomicBool,
-) -> Result<String, String> {
-    edited(&account.join("letter"), text, interruptible)
-}
-
-/// Returns the text in a file.
-pub(super) fn text_of(path: &str) -> Result<String, String> {
-    let path = expanded(path);
-    let length = readable(&path)?;
-    if length > BODY_BYTES_CEILING {
-        return Err(format!("{} is larger than a mail may be", path.display()));
-    }
-    let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
-    String::from_utf8(bytes)
-        .map_err(|_| format!("{} is no text; attach it: ~a FILE", path.display()))
-}
-
-/// Makes sure that a file can be attached.
-pub(super) fn attachable(path: &str) -> Result<(PathBuf, String), String> {
-    let path = expanded(path);
-    let length = readable(&path)?;
-    let what = format!("{}, {}", path.display(), size(length));
-    Ok((path, what))
 }
 
 /// Puts the home's folder in place of a leading `~/`, as shells do.
@@ -95,7 +81,7 @@ fn cannot_read(path: &Path, error: &io::Error) -> String {
 }
 
 /// Has a text edited in a file beside `place`, which only its owner can read and which goes afterwards.
-fn edited(place: &Path, text: &str, interruptible: &AtomicBool) -> Result<String, String> {
+fn edited(place: &Path, text: &str, interruptible: &Arc<AtomicBool>) -> Result<String, String> {
     let path = place.with_extension(format!("{}.txt", std::process::id()));
     let written = write_private(&path, text);
     let edited = written.map_err(|error| format!("cannot write {}: {error}", path.display()));

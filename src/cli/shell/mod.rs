@@ -8,9 +8,8 @@
 
 pub mod chat;
 pub mod compose;
-pub(super) mod desk;
+mod desk;
 pub mod editor;
-pub(super) mod letter;
 pub mod news;
 pub mod parse;
 pub mod table;
@@ -28,11 +27,11 @@ use self::compose::{Composed, Typed, Written, compose};
 use self::editor::{Completion, Terminal};
 use self::news::News;
 use self::parse::{Command, Mistake};
-use super::commands::{self, Context, Flush, later, refresh, send, tell_going_back, topic, undo};
+use super::commands::{self, Context, refresh, send, tell_going_back, topic};
 use super::error::CliError;
 use super::show::{Answer, counted};
 use super::ui::Ui;
-use crate::cli::args::{bare, parse_undo};
+use crate::cli::args::bare;
 use crate::client::home::Account;
 use crate::client::outbox::Draft;
 use crate::client::session::{Event, Options, Session};
@@ -49,13 +48,9 @@ const REOPEN_EVERY: u32 = 8;
 /// Events taken in before their announcement.
 const EVENTS_MAX: usize = 1_024;
 
-/// Says how long the shell holds a send back.
-const UNDO: &str = "MAILCTL_UNDO";
-
 /// Runs the shell until it is left.
 pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
     let (stop, interruptible) = flags()?;
-    let undo = undo()?;
     let account = context.account()?;
     let session = context.open(&account, standing(context))?;
     let terminal = Terminal::open(Some(&context.home()?.file("history")))?;
@@ -70,24 +65,11 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
         interruptible,
         reopens: false,
         tries: 0,
-        outbox: Flush::default(),
-        undo,
     };
     shell.take_session(session);
     let left = shell.converse();
     shell.close();
     left
-}
-
-/// Returns how long this user wants sends to be held back: not at all, unless he says so.
-fn undo() -> Result<Duration, CliError> {
-    let said = std::env::var(UNDO).unwrap_or_default();
-    if said.is_empty() {
-        return Ok(Duration::ZERO);
-    }
-    parse_undo(&said).map_err(|why| {
-        CliError::usage(format!("{UNDO} is {said:?}: {why}")).hint(format!("{UNDO}=10s mailctl"))
-    })
 }
 
 fn standing(context: &Context<'_>) -> Options {
@@ -142,9 +124,6 @@ struct Shell<'a, 'c> {
     /// The server did not answer: it is tried again without being asked.
     reopens: bool,
     tries: u32,
-    outbox: Flush,
-    /// How long a send is held back, so that `undo` can take it back.
-    undo: Duration,
 }
 
 impl Shell<'_, '_> {
@@ -203,7 +182,6 @@ impl Shell<'_, '_> {
                 topic::list(ui, session)
             }
             Command::Refresh => self.refresh(),
-            Command::Undo => undo::take_back(self.context.ui, &self.account),
             Command::Help(word) => self.context.ui.line(table::help(word.as_deref())),
             Command::Chat(user) => self.ask(&user),
             Command::Accept(user) => self.accept(user.as_deref()),
@@ -223,9 +201,6 @@ impl Shell<'_, '_> {
         match written {
             Written::Send(mail) => {
                 let draft = draft(mail)?;
-                if !self.undo.is_zero() {
-                    return later::hold_in_shell(self.context.ui, &self.account, &draft, self.undo);
-                }
                 let (ui, session) = self.parts()?;
                 send::deliver(ui, session, draft)
             }
@@ -274,20 +249,7 @@ impl Shell<'_, '_> {
                 return Typed::End;
             }
             let events = self.events(LOOK_EVERY);
-            let is_back = events.contains(&Event::Reconnected);
             self.announce(events, |_| false);
-            self.flush(is_back);
-        }
-    }
-
-    /// Sends what waited in the outbox for its time, or for the server.
-    fn flush(&mut self, is_back: bool) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        // A failure shows in the next event, if it lasts.
-        for told in self.outbox.look(session, is_back).unwrap_or_default() {
-            self.terminal.above().note(told);
         }
     }
 
@@ -386,11 +348,7 @@ impl Shell<'_, '_> {
     fn close(self) {
         self.terminal.leave(self.context.ui);
         // Gives the port back. That the server may not be there to hear it harms nothing.
-        if let Some(mut session) = self.session {
-            // Who leaves takes nothing back any more.
-            for retried in session.send_all_held().unwrap_or_default() {
-                self.context.ui.report(send::report(&retried));
-            }
+        if let Some(session) = self.session {
             drop(session.stop_watch());
         }
     }
@@ -408,8 +366,8 @@ fn draft(targets: &[String], mail: Composed) -> Result<Draft, CliError> {
         to: targets.iter().map(|name| bare(name).to_owned()).collect(),
         subject: mail.subject,
         content_type,
+        ttl_s: None,
         body,
-        ..Draft::default()
     })
 }
 

@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::Known;
 use crate::cli::commands::invitations::Live;
-use crate::cli::once::{self, Once};
 use crate::cli::show::{Answer, counted};
 use crate::cli::ui::{Ui, terminal_width};
 use crate::cli::untrusted::{clipped, columns, visible};
 use crate::client::mailbox::Mail;
-use crate::client::muted::Muted;
-use crate::client::receipt;
 use crate::client::session::{Event, Session};
 use crate::client::shown::Shown;
 use crate::protocol::MailId;
@@ -29,15 +26,11 @@ pub(crate) struct News {
     invitations: Live,
     /// Lines of chats that were shown need no word when they come again as mail.
     lines: Shown,
-    muted: Muted,
     heard: Heard,
 }
 
 #[derive(Debug, Default)]
 struct Heard {
-    once: Once,
-    /// The addresses that this user reads.
-    reads: Vec<String>,
     people: BTreeSet<String>,
     asking: BTreeMap<ChatId, String>,
     down: bool,
@@ -49,11 +42,7 @@ impl News {
         Self {
             invitations: Live::new(session, answer),
             lines: session.account().shown(),
-            heard: Heard {
-                reads: session.logs().map(|log| log.address.clone()).collect(),
-                ..Heard::default()
-            },
-            muted: session.account().muted(),
+            heard: Heard::default(),
         }
     }
 
@@ -71,9 +60,8 @@ impl News {
                 self.heard.invitation(row);
             }
         }
-        let (lines, muted) = (&self.lines, &self.muted);
-        let known =
-            |mail: &Envelope| is_seen(mail.id) || lines.covers(mail) || muted.covers(&mail.address);
+        let lines = &self.lines;
+        let known = |mail: &Envelope| is_seen(mail.id) || lines.covers(mail);
         for text in self.heard.hear(events, known, terminal_width()) {
             ui.note(text);
         }
@@ -107,8 +95,7 @@ impl News {
     }
 
     /// Returns the names to complete.
-    pub(crate) fn known(&mut self, addresses: Vec<String>) -> Known {
-        self.heard.reads.clone_from(&addresses);
+    pub(crate) fn known(&self, addresses: Vec<String>) -> Known {
         Known {
             addresses,
             people: self.heard.people.iter().cloned().collect(),
@@ -130,7 +117,6 @@ impl Heard {
         for event in events {
             match event {
                 Event::Mail(mail) if is_known(&mail.envelope) => {}
-                Event::Mail(mail) if self.once.is_again(&mail.envelope) => {}
                 Event::Mail(mail) => mails.push(self.from(mail)),
                 Event::Trimmed(gone) => said.push(format!(
                     "{} to {} went unread: expired or trimmed",
@@ -142,7 +128,7 @@ impl Heard {
                 _ => {}
             }
         }
-        said.extend(announce(&mails, &self.reads, width));
+        said.extend(announce(&mails, width));
         said
     }
 
@@ -179,9 +165,9 @@ impl Heard {
     }
 }
 
-fn announce(mails: &[Envelope], reads: &[String], width: usize) -> Vec<String> {
+fn announce(mails: &[Envelope], width: usize) -> Vec<String> {
     if mails.len() <= SINGLE_MAILS {
-        return mails.iter().map(|mail| one(mail, reads, width)).collect();
+        return mails.iter().map(|mail| one(mail, width)).collect();
     }
     let to: BTreeSet<String> = mails.iter().map(|mail| visible(&mail.address)).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).take(SINGLE_MAILS).collect();
@@ -194,20 +180,8 @@ fn announce(mails: &[Envelope], reads: &[String], width: usize) -> Vec<String> {
 
 /// `@news from ana: lunch - refresh shows it`. A subject is cut where the terminal would wrap it: at the
 /// left edge stand only words of ours.
-fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
-    if receipt::is_receipt(mail) {
-        let of = mail
-            .in_reply_to
-            .map(|id| format!(" {id}"))
-            .unwrap_or_default();
-        return format!("{} has read your mail{of}", visible(&mail.from));
-    }
-    let by = once::addresses(mail, reads.iter().map(String::as_str));
-    let by: Vec<String> = by
-        .iter()
-        .map(|name| format!("@{}", visible(name)))
-        .collect();
-    let head = format!("{} from {}", by.join(" "), visible(&mail.from));
+fn one(mail: &Envelope, width: usize) -> String {
+    let head = format!("@{} from {}", visible(&mail.address), visible(&mail.from));
     let tail = " - refresh shows it";
     let subject = match mail.subject.as_str() {
         "" => String::new(),
@@ -239,7 +213,6 @@ mod tests {
                 content_type: "text/plain".into(),
                 size: 0,
                 frames: 1,
-                ..Envelope::default()
             },
             body: Vec::new(),
         })
@@ -272,25 +245,6 @@ mod tests {
             ["5 mails to news - refresh shows them"]
         );
         assert_eq!(Vec::from_iter(heard.people), ["ana"]);
-    }
-
-    #[test]
-    fn a_mail_by_two_addresses_is_one_line_that_names_both() {
-        let copy = |id, address: &str| {
-            let Event::Mail(mut mail) = mail(id, address, "lunch") else {
-                panic!("no mail");
-            };
-            mail.envelope.message = 1;
-            mail.envelope.to = vec!["bob".into(), "news".into(), "carol".into()];
-            Event::Mail(mail)
-        };
-        let mut heard = Heard {
-            reads: vec!["bob".into(), "news".into()],
-            ..Heard::default()
-        };
-        let said = hear(&mut heard, vec![copy(1, "bob")]);
-        assert_eq!(said, ["@bob @news from ana: lunch - refresh shows it"]);
-        assert!(hear(&mut heard, vec![copy(2, "news")]).is_empty());
     }
 
     #[test]

@@ -19,8 +19,6 @@ pub enum Deed {
     Decline,
     /// Show what arrived.
     Refresh,
-    /// Take back what was done last.
-    Undo,
     /// Explain the words.
     Help,
     /// Leave the shell.
@@ -83,14 +81,6 @@ pub const ROWS: &[Row<Deed>] = &[
         usage: "refresh",
         short: "show what arrived since the last time",
         long: "Shows every mail that you have not seen, oldest first, and marks it as seen.",
-    },
-    Row {
-        shape: Shape::Word(&["undo"]),
-        deed: Deed::Undo,
-        usage: "undo",
-        short: "take back what was done last",
-        long: "With MAILCTL_UNDO=10s in the environment the shell holds each mail back for ten seconds, and `undo` makes \
-               a draft of it again. What was sent cannot be taken back.",
     },
     Row {
         shape: Shape::Word(&["help", "?"]),
@@ -218,7 +208,6 @@ mod tests {
           y [user]      accept a request for a chat
           n [user]      decline a request for a chat
           refresh       show what arrived since the last time
-          undo          take back what was done last
           help [word]   explain the words
           quit          leave the shell (also Ctrl-D)
         ");

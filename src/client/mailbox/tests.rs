@@ -43,7 +43,6 @@ fn mail(n: u64) -> Mail {
             content_type: "text/plain".to_owned(),
             size: body.len() as u64,
             frames: 1,
-            ..Envelope::default()
         },
         body,
     }

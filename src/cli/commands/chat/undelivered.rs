@@ -124,8 +124,8 @@ impl Left<'_> {
             to: vec![self.party.peer.clone()],
             subject: SUBJECT.to_owned(),
             content_type: line_type(&self.party.chat, line.seq),
+            ttl_s: None,
             body: line.text.clone().into_bytes(),
-            ..Draft::default()
         }
     }
 
