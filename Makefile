@@ -49,8 +49,8 @@ bench: setup-build ## Correio beside other servers and the machine's limits (ONL
 bench-setup: ## install the servers it is compared with (Debian, as root): Redis, NATS, RabbitMQ, Mosquitto
 	@bench/setup.sh
 
-bench-own: setup-build ## measure Correio's parts: acks per second, fan-out, restart, store, chat (docs/figures.md)
-	@$(CARGO) bench --locked --bench server --bench store --bench chat
+bench-own: setup-build ## measure Correio's parts: acks per second, fan-out, restart, store, chat, mailbox (docs/figures.md)
+	@$(CARGO) bench --locked --bench server --bench store --bench chat --bench mailbox
 
 install: build ## put both programs into PREFIX/bin (PREFIX=/usr/local)
 	@install -d "$(DESTDIR)$(PREFIX)/bin"

@@ -521,6 +521,8 @@ fn append(log: u64, id: u64, head: &mut Mark, body: &Arc<[u8]>) -> Change {
         expires_at_ms: None,
         running_s: 0,
         size,
+        message: id,
+        answers: None,
     };
     Change::AppendMail {
         log,

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         subject: "hello".to_owned(),
         content_type: "text/plain; charset=utf-8".to_owned(),
         body: b"from me to me".to_vec(),
-        ttl_s: None,
+        ..Draft::default()
     })?;
     for outcome in sent.outcomes {
         match outcome {

@@ -154,7 +154,7 @@ pub const TRIM_BATCH: u32 = 256;
 /// been given out since.
 pub const ID_JUMP: u64 = 1 << 32;
 
-/// The least that a counter jumps to grows by this much a millisecond, which no server gives out, from
+/// What a counter jumps to grows by this much a millisecond, which no server gives out, from
 /// the beginning of 2026 on: so of two servers from one backup the later has the higher numbers.
 pub const ID_PER_MS: u64 = 1 << 10;
 /// See [`ID_PER_MS`]: 2026-01-01T00:00:00Z.

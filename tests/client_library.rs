@@ -120,8 +120,8 @@ fn draft(to: &[&str], body: impl Into<Vec<u8>>) -> Draft {
         to: to.iter().map(ToString::to_string).collect(),
         subject: "a subject, çé\u{1f4ee}".to_owned(),
         content_type: "application/octet-stream".to_owned(),
-        ttl_s: None,
         body: body.into(),
+        ..Draft::default()
     }
 }
 

@@ -184,6 +184,8 @@ fn p09_floods_of_requests_harm_nobody() {
             content_type: request::default_content_type(),
             ttl_s: None,
             parts: None,
+            in_reply_to: None,
+            thread: None,
         };
         [framed(&Request::Send(send)), vec![vec![b'x'; 1_000]]].concat()
     });

@@ -542,6 +542,8 @@ fn every_verb(session: &str, log: u64) -> Vec<Request> {
             content_type: request::default_content_type(),
             ttl_s: None,
             parts: None,
+            in_reply_to: None,
+            thread: None,
         }),
         Request::Fetch(request::Fetch {
             session: s(),

@@ -46,9 +46,7 @@ fn p02_power_cut_loses_nothing_acknowledged() {
     let mut replay = Replay::new();
     for cut in 0..cuts() {
         let mut writer = spawn("store", disk.path());
-        // Every fourth time long enough for the journal's files to be written anew.
-        let long = if cut % 4 == 3 { 1_200 } else { 0 };
-        let acks = run_until(&mut writer, 1 + long + random(400));
+        let acks = run_until(&mut writer, 1 + random(400));
         let after = disk
             .after_a_cut(folder.path(), &format!("cut-{cut}"))
             .expect("the copy mounts");
@@ -107,16 +105,7 @@ fn cut_sled_alone(writer: &str) -> Option<(u64, Option<u64>)> {
 /// acknowledged.
 #[test]
 fn p02_power_cut_in_the_first_start_leaves_a_store_that_opens() {
-    for file in [
-        "lock",
-        "store",
-        "store/conf",
-        "store/db",
-        "store/journal.0",
-        "store/journal.1",
-        "seal",
-        "ballast",
-    ] {
+    for file in ["lock", "store", "store/conf", "store/db", "seal", "ballast"] {
         let folder = tempfile::tempdir().expect("a folder");
         let Some(disk) = disk_or_skip(&folder, "power_cut") else {
             return;
@@ -578,6 +567,8 @@ fn record(head: Mark, id: MailId, size: usize) -> MailRecord {
         expires_at_ms: id.is_multiple_of(7).then_some(1),
         running_s: 0,
         size: size as u64,
+        message: id,
+        answers: None,
     }
 }
 

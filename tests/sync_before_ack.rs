@@ -257,8 +257,6 @@ fn p02_names_that_a_start_made_are_on_disk_before_the_first_reply() {
         "store",
         "store/db",
         "store/conf",
-        "store/journal.0",
-        "store/journal.1",
         "seal",
         "server.key",
         "admin.key",

@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::{Command, CommandFactory};
+use correio::cli::args::Cli;
 use correio::cli::i18n::catalogue::{Entry, PORTUGUESE, entries, places};
+use correio::cli::i18n::{Language, help, within};
 
 #[allow(dead_code, reason = "tidy uses the rest")]
 #[path = "tidy/scan.rs"]
@@ -35,10 +38,9 @@ fn report(findings: &[String]) {
 
 /// An entry to be filled in.
 fn blank(text: &Text) -> String {
-    let context = if text.is_servers {
-        "msgctxt \"server\"\n"
-    } else {
-        ""
+    let context = match text.context {
+        "" => String::new(),
+        context => format!("msgctxt {context:?}\n"),
     };
     match &text.many {
         None => format!(
@@ -57,7 +59,12 @@ fn every_text_has_a_translation() {
     let known = catalogue();
     let is_there = |text: &Text| {
         known.get(&text.key).is_some_and(|entry| {
-            entry.many.as_deref() == text.many.as_deref() && entry.is_servers == text.is_servers
+            let context = match (entry.is_servers, entry.is_below) {
+                (true, _) => "server",
+                (_, true) => "below",
+                _ => "",
+            };
+            entry.many.as_deref() == text.many.as_deref() && context == text.context
         })
     };
     let mut missing = BTreeMap::new();
@@ -125,4 +132,47 @@ fn every_text_has_simple_places() {
         }
     }
     report(&wrong);
+}
+
+/// Renders the help of a command and of everything under it.
+fn pages(command: &mut Command, out: &mut String) {
+    let page = help::page(&command.render_long_help().to_string());
+    out.extend([page.as_str(), "\n", &"-".repeat(100), "\n"]);
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .filter(|name| name != "help")
+        .collect();
+    for name in names {
+        pages(
+            command.find_subcommand_mut(&name).expect("just listed"),
+            out,
+        );
+    }
+}
+
+#[test]
+fn help_in_portuguese() {
+    let told = within(Language::Portuguese, || {
+        let mut root = help::translate(Cli::command().term_width(100));
+        let mut told = String::new();
+        pages(&mut root, &mut told);
+        told
+    });
+    let own = [
+        "Usage:",
+        "Options:",
+        "Arguments:",
+        "Commands:",
+        "Print help",
+        "[default:",
+        "[env:",
+    ];
+    for english in own {
+        assert!(!told.contains(english), "{english} in:\n{told}");
+    }
+    assert!(
+        told.contains("\nUso: mailctl send [OPÇÕES] <DESTINO>..."),
+        "{told}"
+    );
 }

@@ -81,6 +81,7 @@ setup_test() {
     have prlimit || want util-linux -
     have faketime || want faketime -
     have patch || want patch -
+    have mutt || have neomutt || want mutt -
   fi
   install_wanted || say "not everything the tests want could be installed; the tests that need it will say so"
   setup_test_mail || say "no test mail of CPython: the test of real mail will say so"

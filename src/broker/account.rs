@@ -4,7 +4,7 @@ use super::budget::Origin;
 use super::core::{Call, Core, Ruling, done, not_registered, told};
 use super::io::Registration;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::UserName;
 use crate::protocol::{FEATURES, LogNumber, MAGIC, VERSION, VERSION_OLDEST, reply, request, time};
 use crate::store::{
@@ -23,18 +23,20 @@ impl Core {
     pub(super) fn hello(&mut self, call: &Call, hello: &request::Hello) -> Ruling {
         let (oldest, newest) = hello.versions;
         if hello.magic != MAGIC {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::BadRequest,
-                "hello says the magic word first",
+                "hello says the magic word first"
             ));
         }
         if oldest > VERSION || newest < VERSION_OLDEST {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::VersionMismatch,
-                format!(
-                    "this server speaks versions {VERSION_OLDEST} to {VERSION}, the client {oldest} \
-                     to {newest}; upgrade the older one"
-                ),
+                "this server speaks versions {} to {}, the client {} \
+                     to {}; upgrade the older one",
+                VERSION_OLDEST,
+                VERSION,
+                oldest,
+                newest
             ));
         }
         let device = self.directory.device_of_key(&call.peer.key);
@@ -70,15 +72,15 @@ impl Core {
     /// Registers a key. The same key asking again gets the first answer again.
     pub(super) fn register(&mut self, call: &Call, register: request::Register) -> Ruling {
         if register.device.len() > limits::DEVICE_NAME_BYTES_MAX {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::TooLarge,
-                "a device's name has at most 64 bytes",
+                "a device's name has at most 64 bytes"
             ));
         }
         if self.settings.admin_keys.contains(&call.peer.key) {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::Denied,
-                "the admin key administers; it is no user's",
+                "the admin key administers; it is no user's"
             ));
         }
         if let Some(device) = self.directory.device_of_key(&call.peer.key) {
@@ -103,9 +105,10 @@ impl Core {
     fn registered_before(&self, user: LogNumber, device: u64, wanted: Option<&UserName>) -> Ruling {
         let name = self.directory.name_of(user);
         match wanted {
-            Some(wanted) if wanted.as_str() != name => Err(WireError::new(
+            Some(wanted) if wanted.as_str() != name => Err(refusal!(
                 Code::WrongUser,
-                format!("this key belongs to {name}; another user needs a key of its own"),
+                "this key belongs to {}; another user needs a key of its own",
+                name
             )),
             _ => Ok(self.registered(user, device)),
         }
@@ -132,19 +135,14 @@ impl Core {
         }
         let name = match (wanted, code.and_then(|code| code.name.as_deref())) {
             (Some(wanted), Some(named)) if wanted.as_str() != named => {
-                return Err(WireError::new(
-                    Code::BadCode,
-                    format!("this code is for {named}"),
-                ));
+                return Err(refusal!(Code::BadCode, "this code is for {}", named));
             }
             (Some(wanted), _) => wanted,
-            (None, Some(named)) => UserName::parse(named)
-                .map_err(|error| WireError::new(Code::BadName, error.to_string()))?,
+            (None, Some(named)) => {
+                UserName::parse(named).map_err(|error| refusal!(Code::BadName, "{}", error))?
+            }
             (None, None) => {
-                return Err(WireError::new(
-                    Code::BadRequest,
-                    "register needs a user's name",
-                ));
+                return Err(refusal!(Code::BadRequest, "register needs a user's name"));
             }
         };
         self.admit_user(name, code.is_some())
@@ -160,14 +158,14 @@ impl Core {
             });
         }
         match self.settings.registration {
-            Registration::Closed => Err(WireError::new(
+            Registration::Closed => Err(refusal!(
                 Code::RegistrationClosed,
-                "this server takes no new users; ask its administrator",
+                "this server takes no new users; ask its administrator"
             )),
-            Registration::Invite if !has_code => Err(WireError::new(
+            Registration::Invite if !has_code => Err(refusal!(
                 Code::NeedsCode,
                 "a new user needs an invitation here; ask somebody for one (mailctl invite), then: \
-                 mailctl join CODE",
+                 mailctl join CODE"
             )),
             _ => Ok(Admission::NewUser(name)),
         }
@@ -180,23 +178,17 @@ impl Core {
     ) -> Result<Admission, WireError> {
         let is_live = |address: &&AddressRecord| address.state == AddressState::Live;
         let Some(address) = self.directory.address(user).filter(is_live) else {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::BadCode,
-                "the user this code is for was removed",
+                "the user this code is for was removed"
             ));
         };
         let name = &address.name;
         if wanted.is_some_and(|wanted| wanted.as_str() != name) {
-            return Err(WireError::new(
-                Code::BadCode,
-                format!("this code is for {name}"),
-            ));
+            return Err(refusal!(Code::BadCode, "this code is for {}", name));
         }
         if self.directory.devices_of(user).count() >= limits::DEVICES_PER_USER_MAX {
-            return Err(WireError::new(
-                Code::LimitReached,
-                format!("{name} has 64 devices"),
-            ));
+            return Err(refusal!(Code::LimitReached, "{} has 64 devices", name));
         }
         Ok(Admission::NewDevice(user))
     }
@@ -207,9 +199,9 @@ impl Core {
             .code(digest)
             .filter(|c| c.expires_at_ms > self.now.wall_ms);
         code.ok_or_else(|| {
-            WireError::new(
+            refusal!(
                 Code::BadCode,
-                "no such invitation, or it was used or ended; ask for another",
+                "no such invitation, or it was used or ended; ask for another"
             )
         })
     }
@@ -256,25 +248,19 @@ impl Core {
         let device_of = match (invite.device, &invite.user) {
             (false, _) => None,
             (true, None) if is_admin => {
-                return Err(WireError::new(
-                    Code::BadRequest,
-                    "for which user is the device?",
-                ));
+                return Err(refusal!(Code::BadRequest, "for which user is the device?"));
             }
             (true, None) => Some(by),
             (true, Some(name)) => Some(self.device_owner(name, by, is_admin)?),
         };
         if device_of.is_none() && self.settings.registration == Registration::Closed && !is_admin {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::RegistrationClosed,
-                "this server takes no new users",
+                "this server takes no new users"
             ));
         }
         if !is_admin && self.directory.codes_by(by) >= limits::CODES_PER_USER_MAX {
-            return Err(WireError::new(
-                Code::LimitReached,
-                "you have 32 invitations open",
-            ));
+            return Err(refusal!(Code::LimitReached, "you have 32 invitations open"));
         }
         let code = hex::encode(&call.random[..10]);
         let expires_at_ms = self.now.wall_ms + 1_000 * limits::CODE_SECONDS.cast_signed();
@@ -309,9 +295,9 @@ impl Core {
             .filter(|a| a.kind == AddressKind::User);
         match user {
             Some(user) if is_admin || user.number == by => Ok(user.number),
-            Some(_) => Err(WireError::new(
+            Some(_) => Err(refusal!(
                 Code::Denied,
-                "a device is invited by its own user",
+                "a device is invited by its own user"
             )),
             None => Err(self.no_such_address(name.as_str())),
         }
@@ -353,18 +339,19 @@ impl Core {
 }
 
 fn needs_code(name: &UserName) -> WireError {
-    WireError::new(
+    refusal!(
         Code::NeedsCode,
-        format!(
-            "{name} exists and this key is not one of its devices; as {name} on a known device run: \
-             mailctl invite --device, then here: mailctl join CODE"
-        ),
+        "{} exists and this key is not one of its devices; as {} on a known device run: \
+             mailctl invite --device, then here: mailctl join CODE",
+        name,
+        name
     )
 }
 
 fn name_taken(name: &UserName) -> WireError {
-    WireError::new(
+    refusal!(
         Code::NameTaken,
-        format!("the name {name} is taken; choose another"),
+        "the name {} is taken; choose another",
+        name
     )
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::core::{Call, Core, Ruling, told};
 use super::invitations::is_open;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::Address;
 use crate::protocol::request::{Admin, AdminWhat};
 use crate::protocol::{reply, time};
@@ -14,9 +14,9 @@ use crate::store::{AddressKind, AddressRecord, AddressState, LeaseRecord, LeaseS
 impl Core {
     pub(super) fn admin(&mut self, call: &Call, admin: &Admin) -> Ruling {
         if !self.settings.admin_keys.contains(&call.peer.key) {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::Denied,
-                "only an administrator may do that; run it where admin.key lies beside server.url",
+                "only an administrator may do that; run it where admin.key lies beside server.url"
             ));
         }
         match admin.what {
@@ -232,8 +232,11 @@ impl Core {
         let address = self.directory.by_name(name.as_str());
         let reserved = address.filter(|address| address.state == AddressState::Reserved);
         let Some(number) = reserved.map(|address| address.number) else {
-            let text = format!("{name} is not a removed user's name");
-            return Err(WireError::new(Code::NoSuchAddress, text));
+            return Err(refusal!(
+                Code::NoSuchAddress,
+                "{} is not a removed user's name",
+                name
+            ));
         };
         self.drop_chats_of(number);
         self.directory.remove_address(number, &mut self.changes);
@@ -246,10 +249,7 @@ impl Core {
         match self.directory.by_name(name.as_str()) {
             Some(address) if address.kind == AddressKind::Topic => {}
             Some(_) => {
-                return Err(WireError::new(
-                    Code::NameTaken,
-                    format!("{name} is a user's"),
-                ));
+                return Err(refusal!(Code::NameTaken, "{} is a user's", name));
             }
             None => drop(self.create_topic(&name)),
         }
@@ -287,14 +287,13 @@ fn deed(address: &str) -> Option<Vec<u8>> {
 
 fn parsed(admin: &Admin) -> Result<Address, WireError> {
     let text = admin.address.as_deref().unwrap_or_default();
-    Address::parse(text)
-        .map_err(|error| WireError::new(Code::BadName, format!("not a name: {error}")))
+    Address::parse(text).map_err(|error| refusal!(Code::BadName, "not a name: {}", error))
 }
 
 fn not_a(kind: AddressKind, name: &str) -> WireError {
     match kind {
-        AddressKind::User => WireError::new(Code::BadRequest, format!("{name} is a topic")),
-        AddressKind::Topic => WireError::new(Code::IsAUser, format!("{name} is a user")),
+        AddressKind::User => refusal!(Code::BadRequest, "{} is a topic", name),
+        AddressKind::Topic => refusal!(Code::IsAUser, "{} is a user", name),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::{Core, Ruling, Who, done, told};
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::UserName;
 use crate::protocol::{LogNumber, reply, request};
 use crate::store::{AddressKind, BlockRecord, Change};
@@ -84,15 +84,17 @@ impl Core {
     pub(super) fn block(&mut self, who: Who, block: &request::Block) -> Ruling {
         let blocked = self.live_user(&block.user)?;
         if blocked == who.user {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::BadRequest,
-                "nobody blocks himself; name another user",
+                "nobody blocks himself; name another user"
             ));
         }
         let count = self.blocks.of(who.user).map_or(0, BTreeSet::len);
         if count >= limits::BLOCKS_MAX && !self.blocks.has(who.user, blocked) {
-            let text = "you block 1024 users, which is the limit; unblock one first";
-            return Err(WireError::new(Code::LimitReached, text));
+            return Err(refusal!(
+                Code::LimitReached,
+                "you block 1024 users, which is the limit; unblock one first"
+            ));
         }
         let record = BlockRecord {
             user: who.user,
@@ -131,9 +133,10 @@ impl Core {
         let address = self.directory.live(name.as_str());
         match address {
             Some(address) if address.kind == AddressKind::User => Ok(address.number),
-            Some(_) => Err(WireError::new(
+            Some(_) => Err(refusal!(
                 Code::NoSuchAddress,
-                format!("{name} is a topic, not a user"),
+                "{} is a topic, not a user",
+                name
             )),
             None => Err(self.no_such_address(name.as_str())),
         }

@@ -19,7 +19,7 @@ use ::core::net::IpAddr;
 use super::host;
 use crate::limits::{self, Rate};
 use crate::protocol::LogNumber;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 
 /// Microseconds in a millisecond: budgets count finer than the clock, so that a second's share may be
 /// more than a thousand.
@@ -159,7 +159,7 @@ impl Budgets {
         let taken = self.logins.take(user, 1, mono_ms);
         taken.map_err(|wait_ms| {
             self.failed.charge(Asker::User(user), 1, mono_ms);
-            busy("this user logs in too often", wait_ms)
+            refusal!(Code::Busy, "this user logs in too often").after_ms(wait_ms)
         })
     }
 
@@ -174,9 +174,9 @@ impl Budgets {
         } else {
             &mut self.registrations
         };
-        table
-            .take(origin, 1, mono_ms)
-            .map_err(|wait_ms| busy("too many registrations came from your address", wait_ms))
+        table.take(origin, 1, mono_ms).map_err(|wait_ms| {
+            refusal!(Code::Busy, "too many registrations came from your address").after_ms(wait_ms)
+        })
     }
 
     /// Charges a user for a frame on the live socket, or says that it is one too many.
@@ -227,11 +227,6 @@ fn hourly(most: u64) -> Rate {
         burst: most,
         micros: 3_600_000_000 / most.max(1),
     }
-}
-
-/// Tells a client to come back later. When, its `retry_after_ms` says, which clients show.
-pub(super) fn busy(what: &str, wait_ms: u64) -> WireError {
-    WireError::new(Code::Busy, what).after_ms(wait_ms)
 }
 
 /// Says whether a client that goes on so has no good reason to.

@@ -14,18 +14,18 @@ use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::block::Blocks;
-use super::budget::{Admission, Asker, Budgets, Origin, busy};
+use super::budget::{Admission, Asker, Budgets, Origin};
 use super::directory::Directory;
 use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
 use super::read::Pending;
-use super::sessions::{News, Session, Sessions};
+use super::sessions::{Session, Sessions};
 use super::streams::Streams;
 use super::upkeep::Upkeep;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::request::Request;
 use crate::protocol::{LogNumber, MailId, PublicKey, reply};
@@ -38,6 +38,8 @@ pub struct Core {
     pub(super) now: Now,
     pub(super) meta: Meta,
     pub(super) mail_counters: MailCounters,
+    /// The same as they were written last.
+    counters_written: MailCounters,
     pub(super) directory: Directory,
     pub(super) logs: Logs,
     pub(super) streams: Streams,
@@ -146,6 +148,7 @@ impl Core {
             now,
             meta: snapshot.meta,
             mail_counters: snapshot.mail_counters,
+            counters_written: snapshot.mail_counters,
             directory,
             logs: Logs::restore(snapshot.logs),
             streams: Streams::restore(snapshot.streams, snapshot.completions),
@@ -272,7 +275,6 @@ impl Core {
             seen_wall_ms: self.now.wall_ms,
             since_wall_ms: self.now.wall_ms,
             staging: None,
-            news: News::default(),
         });
     }
 
@@ -288,22 +290,16 @@ impl Core {
             return;
         }
         let ruling = if call.id.is_empty() || call.id.len() > limits::REQUEST_ID_BYTES_MAX {
-            Err(WireError::new(
-                Code::BadRequest,
-                "a request id has 1 to 32 bytes",
-            ))
+            Err(refusal!(Code::BadRequest, "a request id has 1 to 32 bytes"))
         } else if frames.next().is_some() {
-            Err(WireError::new(
+            Err(refusal!(
                 Code::BadRequest,
-                "a request has at most three frames",
+                "a request has at most three frames"
             ))
         } else if let Some(header) = header {
             Request::decode(&header).and_then(|request| self.rule(&call, request, body))
         } else {
-            Err(WireError::new(
-                Code::BadRequest,
-                "a request has a header frame",
-            ))
+            Err(refusal!(Code::BadRequest, "a request has a header frame"))
         };
         match ruling {
             Ok(Some(header)) => self.reply(&call, header, Vec::new()),
@@ -328,7 +324,8 @@ impl Core {
         match admission {
             None | Some(Admission::Welcome) => return true,
             Some(Admission::Later(wait_ms)) => {
-                let error = busy("too many of your requests failed", wait_ms);
+                let error =
+                    refusal!(Code::Busy, "too many of your requests failed").after_ms(wait_ms);
                 self.reply(call, reply::encode_error(&error), Vec::new());
             }
             Some(Admission::Silence) => self.counts.dropped_requests += 1,
@@ -346,15 +343,10 @@ impl Core {
 
     fn rule(&mut self, call: &Call, request: Request, body: Option<Vec<u8>>) -> Ruling {
         if self.stopping {
-            return Err(
-                WireError::new(Code::ShuttingDown, "the server is going down").after_ms(500),
-            );
+            return Err(refusal!(Code::ShuttingDown, "the server is going down").after_ms(500));
         }
         if body.is_some() && !matches!(request, Request::Send(_) | Request::Part(_)) {
-            return Err(WireError::new(
-                Code::BadRequest,
-                "this verb takes no body frame",
-            ));
+            return Err(refusal!(Code::BadRequest, "this verb takes no body frame"));
         }
         match request {
             Request::Hello(hello) => self.hello(call, &hello),
@@ -379,7 +371,7 @@ impl Core {
     ) -> Ruling {
         self.may_ask_to_read(call, &request)?;
         match request {
-            Request::Heartbeat(beat) => Ok(self.heartbeat(call, who, &beat)),
+            Request::Heartbeat(beat) => Ok(self.heartbeat(who, &beat)),
             Request::Logs(logs) => Ok(self.more_logs(who, logs.after)),
             Request::Send(send) => self.send(who, &send, body),
             Request::Part(part) => self.part(who, &part, body),
@@ -405,9 +397,10 @@ impl Core {
             Request::Unblock(block) => self.unblock(who, &block),
             Request::Blocks(blocks) => Ok(self.blocks(who, &blocks)),
             Request::Close(_) => Ok(self.close(who)),
-            other => Err(WireError::new(
+            other => Err(refusal!(
                 Code::Internal,
-                format!("{} is not ruled in a session", other.verb()),
+                "{} is not ruled in a session",
+                other.verb()
             )),
         }
     }
@@ -429,9 +422,9 @@ impl Core {
             .get_mut(&who.session)
             .filter(|s| s.device == who.device);
         let Some(session) = known else {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::NoSession,
-                "the session is over; log in again",
+                "the session is over; log in again"
             ));
         };
         session.seen_ms = self.now.mono_ms;
@@ -483,8 +476,19 @@ impl Core {
         self.tickets.parked.push_back((Ticket::MAX, output));
     }
 
+    /// Takes the next number of what a reader of a log must hear of: a mail, or another change of the log's row.
+    pub(super) fn take_number(&mut self) -> MailId {
+        self.mail_counters.mail += 1;
+        self.mail_counters.mail
+    }
+
     /// Closes an input: its changes become a commit, and what it tells waits for the last commit.
     fn finish(&mut self) {
+        if self.mail_counters != self.counters_written {
+            self.counters_written = self.mail_counters;
+            self.changes
+                .push(Change::PutMailCounters(self.mail_counters));
+        }
         if !self.changes.is_empty() {
             let ticket = self.next_ticket();
             self.tickets.issued = ticket;
@@ -570,8 +574,11 @@ impl Core {
         if !reads || under_way < limits::READS_PER_DEVICE_MAX {
             return Ok(());
         }
-        let text = "256 reads of this device are under way; wait for some of their replies";
-        Err(WireError::new(Code::Busy, text).after_ms(100))
+        Err(refusal!(
+            Code::Busy,
+            "256 reads of this device are under way; wait for some of their replies"
+        )
+        .after_ms(100))
     }
 }
 
@@ -586,9 +593,9 @@ pub(super) fn session_key(text: &str) -> SessionKey {
 
 /// Says that a key belongs to no user.
 pub(super) fn not_registered() -> WireError {
-    WireError::new(
+    refusal!(
         Code::NotRegistered,
-        "this key belongs to no user here; register first (mailctl login USER)",
+        "this key belongs to no user here; register first (mailctl login USER)"
     )
 }
 

@@ -3,6 +3,7 @@
 //! Plain data with indexes. It changes only by the methods here, which return the [`Change`]s that
 //! make the same so on disk; it never decides whether something is allowed.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::limits;
@@ -27,10 +28,12 @@ pub(super) struct Directory {
     patterns: HashMap<LogNumber, BTreeMap<String, MailId>>,
     /// Users of each prefix (`lab/`).
     prefixes: BTreeMap<String, BTreeSet<LogNumber>>,
-    /// Topics each user reads, by name or by prefix.
-    reads: HashMap<LogNumber, BTreeSet<LogNumber>>,
+    /// Topics each user reads, by name or by prefix, with the number at which he began to.
+    reads: HashMap<LogNumber, BTreeMap<LogNumber, MailId>>,
     /// Users who read each topic.
     readers: HashMap<LogNumber, BTreeSet<LogNumber>>,
+    /// The number at which an address was made or its notice key changed.
+    keyed: HashMap<LogNumber, MailId>,
     codes: HashMap<[u8; 32], CodeRecord>,
 }
 
@@ -188,6 +191,7 @@ impl Directory {
             return;
         };
         self.names.remove(&address.name);
+        self.keyed.remove(&number);
         for user in self.readers.remove(&number).unwrap_or_default() {
             if let Some(reads) = self.reads.get_mut(&user) {
                 reads.remove(&number);
@@ -313,7 +317,13 @@ impl Directory {
 
     /// Returns the logs a user reads: his own first, then topics by number.
     pub(super) fn logs_of(&self, user: LogNumber) -> impl Iterator<Item = LogNumber> + '_ {
-        std::iter::once(user).chain(self.reads.get(&user).into_iter().flatten().copied())
+        std::iter::once(user).chain(
+            self.reads
+                .get(&user)
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .copied(),
+        )
     }
 
     pub(super) fn reads(&self, user: LogNumber, log: LogNumber) -> bool {
@@ -321,7 +331,27 @@ impl Directory {
             || self
                 .reads
                 .get(&user)
-                .is_some_and(|reads| reads.contains(&log))
+                .is_some_and(|reads| reads.contains_key(&log))
+    }
+
+    /// Returns the number at which the row of a user's log last changed otherwise than by mail. Memory only, 0
+    /// for what was so when the server started: a session begins with a list of all.
+    pub(super) fn row_changed(&self, user: LogNumber, log: LogNumber) -> MailId {
+        let began = self.reads.get(&user).and_then(|reads| reads.get(&log));
+        let keyed = self.keyed.get(&log);
+        began.max(keyed).copied().unwrap_or(0)
+    }
+
+    /// Notes that an address is new or has another key, for the rows of all who read it.
+    pub(super) fn note_key(&mut self, log: LogNumber, at: MailId) {
+        if self.addresses.contains_key(&log) {
+            self.keyed.insert(log, at);
+        }
+    }
+
+    /// Notes that a user began to read a topic.
+    pub(super) fn note_reader(&mut self, user: LogNumber, topic: LogNumber, at: MailId) {
+        self.reads.entry(user).or_default().insert(topic, at);
     }
 
     pub(super) fn readers(&self, topic: LogNumber) -> impl Iterator<Item = LogNumber> + '_ {
@@ -437,7 +467,13 @@ impl Directory {
 
     fn link(&mut self, user: LogNumber, topic: LogNumber) -> bool {
         self.readers.entry(topic).or_default().insert(user);
-        self.reads.entry(user).or_default().insert(topic)
+        match self.reads.entry(user).or_default().entry(topic) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(0);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
     }
 
     fn unlink(&mut self, user: LogNumber, topic: LogNumber) {

@@ -3,7 +3,7 @@
 use ::core::net::IpAddr;
 
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 
 /// Checks the host that a client says it can be reached at. It ends up in another client's endpoint, so
 /// nothing passes that is not part of a name or an address.
@@ -13,8 +13,10 @@ pub fn given(host: Option<&str>) -> Result<Option<&str>, WireError> {
         return Ok(None);
     };
     if host.is_empty() || host.len() > limits::HOST_BYTES_MAX || !host.chars().all(is_of_host) {
-        let text = "a host is a name or an address of at most 253 bytes, without brackets or port";
-        return Err(WireError::new(Code::BadRequest, text));
+        return Err(refusal!(
+            Code::BadRequest,
+            "a host is a name or an address of at most 253 bytes, without brackets or port"
+        ));
     }
     Ok(Some(host))
 }

@@ -10,7 +10,7 @@ use super::host;
 use super::invitations::{ChatKey, is_missed, is_open};
 use super::leases::SessionKey;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::notice::Notice;
 use crate::protocol::reply::{ChatRow, ChatState};
 use crate::protocol::{LogNumber, reply, request, time};
@@ -89,27 +89,37 @@ impl Core {
     /// busy.
     fn may_ask(&mut self, who: Who, to: LogNumber) -> Result<(), WireError> {
         if to == who.user && self.devices_asked(to, who.device, u64::MAX).is_empty() {
-            let text = "you have no other device to chat with; ask another user";
-            return Err(WireError::new(Code::Denied, text));
+            return Err(refusal!(
+                Code::Denied,
+                "you have no other device to chat with; ask another user"
+            ));
         }
         let made = self.invitations.of_user(who.user);
         let open = made.filter(|record| record.from == who.user && is_open(record));
         if open.count() >= limits::INVITATIONS_FROM_USER_MAX {
-            let text = "you have 16 invitations open; withdraw one or wait for an answer";
-            return Err(WireError::new(Code::LimitReached, text));
+            return Err(refusal!(
+                Code::LimitReached,
+                "you have 16 invitations open; withdraw one or wait for an answer"
+            ));
         }
         self.invitations
             .count_ask(who.user, self.now.mono_ms)
             .map_err(|wait_ms| {
-                let text = "you asked for 30 chats within a minute; wait a little";
-                WireError::new(Code::Busy, text).after_ms(wait_ms)
+                refusal!(
+                    Code::Busy,
+                    "you asked for 30 chats within a minute; wait a little"
+                )
+                .after_ms(wait_ms)
             })?;
         let is_full = !self.has_room(to, who.user);
         let has_device = self.directory.devices_of(to).next().is_some();
         if self.blocks.has(to, who.user) || is_full || !has_device {
             let name = self.directory.name_of(to);
-            let text = format!("{name} takes no chat now; try later, or send a mail");
-            return Err(WireError::new(Code::PeerBusy, text));
+            return Err(refusal!(
+                Code::PeerBusy,
+                "{} takes no chat now; try later, or send a mail",
+                name
+            ));
         }
         Ok(())
     }
@@ -165,9 +175,11 @@ impl Core {
         let lease = self.leases.of_session(&who.session);
         let held = lease.filter(|lease| lease.state == LeaseState::Held);
         let Some(lease) = held else {
-            let text = "a chat needs a leased port that this session has bound and confirmed; ask \
-                        for one (lease), bind it, confirm it (lease_confirm)";
-            return Err(WireError::new(Code::NoPort, text));
+            return Err(refusal!(
+                Code::NoPort,
+                "a chat needs a leased port that this session has bound and confirmed; ask \
+                        for one (lease), bind it, confirm it (lease_confirm)"
+            ));
         };
         let host = host.map_or_else(|| host::seen(&call.peer.address), str::to_owned);
         Ok(ChatSide {
@@ -229,8 +241,10 @@ impl Core {
     fn accepted_before(&self, who: Who, record: &InvitationRecord) -> Ruling {
         let accepter = record.accepter.as_ref();
         if accepter.is_none_or(|side| side.session != who.session) {
-            let text = "another device of yours accepted it first; the chat is there";
-            return Err(WireError::new(Code::Taken, text));
+            return Err(refusal!(
+                Code::Taken,
+                "another device of yours accepted it first; the chat is there"
+            ));
         }
         let introduction = self.introduction(record);
         introduction
@@ -276,8 +290,10 @@ impl Core {
             return Ok(done());
         }
         if state == InvitationState::Accepted {
-            let text = "it was accepted already; leave the chat instead";
-            return Err(WireError::new(Code::Taken, text));
+            return Err(refusal!(
+                Code::Taken,
+                "it was accepted already; leave the chat instead"
+            ));
         }
         may_decline(record, who.device)?;
         let state = if decline.busy {
@@ -301,8 +317,10 @@ impl Core {
             InvitationState::Open => self.end_invitation(&chat, InvitationState::Withdrawn),
             InvitationState::Withdrawn => {}
             InvitationState::Accepted => {
-                let text = "it was accepted already; leave the chat instead";
-                return Err(WireError::new(Code::Taken, text));
+                return Err(refusal!(
+                    Code::Taken,
+                    "it was accepted already; leave the chat instead"
+                ));
             }
             ended => return Err(is_over(ended)),
         }
@@ -363,8 +381,10 @@ impl Core {
     /// Notes that the user was shown what he missed.
     pub(super) fn chat_seen(&mut self, who: Who, seen: &request::ChatSeen) -> Ruling {
         if seen.chats.len() > limits::INVITATIONS_TO_USER_MAX {
-            let text = "at most 32 invitations are seen at once";
-            return Err(WireError::new(Code::TooLarge, text));
+            return Err(refusal!(
+                Code::TooLarge,
+                "at most 32 invitations are seen at once"
+            ));
         }
         for chat in &seen.chats {
             let Ok(record) = self.invitation_to(who, chat) else {
@@ -599,9 +619,11 @@ impl Core {
 fn may_accept(record: &InvitationRecord, device: u64) -> Result<(), WireError> {
     may_decline(record, device)?;
     if device > record.devices_through {
-        let text = "this device is newer than the invitation, so the asker does not know its key; \
-                    accept on an older device, or ask back";
-        return Err(WireError::new(Code::Denied, text));
+        return Err(refusal!(
+            Code::Denied,
+            "this device is newer than the invitation, so the asker does not know its key; \
+                    accept on an older device, or ask back"
+        ));
     }
     Ok(())
 }
@@ -612,28 +634,36 @@ fn may_decline(record: &InvitationRecord, device: u64) -> Result<(), WireError> 
         return Err(is_over(record.state));
     }
     if record.asker.device == device {
-        let text = "this device asked itself; another device answers, this one withdraws";
-        return Err(WireError::new(Code::Denied, text));
+        return Err(refusal!(
+            Code::Denied,
+            "this device asked itself; another device answers, this one withdraws"
+        ));
     }
     Ok(())
 }
 
 fn no_such_invitation() -> WireError {
-    WireError::new(
+    refusal!(
         Code::NoInvitation,
-        "no such invitation to you; it was answered or ran out, or never was",
+        "no such invitation to you; it was answered or ran out, or never was"
     )
 }
 
 /// Says why an invitation that is over is none any more.
 fn is_over(state: InvitationState) -> WireError {
-    let text = match state {
-        InvitationState::Withdrawn => "this invitation was taken back",
-        InvitationState::Expired => "this invitation ran out",
-        InvitationState::Declined | InvitationState::Busy => "this invitation was declined",
-        InvitationState::Open | InvitationState::Accepted => "this invitation was answered",
-    };
-    WireError::new(Code::NoInvitation, format!("{text}; ask for a new chat"))
+    let over = Code::NoInvitation;
+    match state {
+        InvitationState::Withdrawn => {
+            refusal!(over, "this invitation was taken back; ask for a new chat")
+        }
+        InvitationState::Expired => refusal!(over, "this invitation ran out; ask for a new chat"),
+        InvitationState::Declined | InvitationState::Busy => {
+            refusal!(over, "this invitation was declined; ask for a new chat")
+        }
+        InvitationState::Open | InvitationState::Accepted => {
+            refusal!(over, "this invitation was answered; ask for a new chat")
+        }
+    }
 }
 
 /// Digests a client's own word for an ask; all zero without one.
@@ -641,10 +671,7 @@ fn digest_of(nonce: Option<&str>) -> Result<[u8; 16], WireError> {
     let mut digest = [0; 16];
     if let Some(nonce) = nonce {
         if nonce.is_empty() || nonce.len() > limits::NONCE_BYTES_MAX {
-            return Err(WireError::new(
-                Code::BadRequest,
-                "a nonce has 1 to 32 bytes",
-            ));
+            return Err(refusal!(Code::BadRequest, "a nonce has 1 to 32 bytes"));
         }
         digest.copy_from_slice(&blake3::hash(nonce.as_bytes()).as_bytes()[..16]);
     }

@@ -2,7 +2,7 @@
 
 use super::core::{Core, Ruling, Who, done, told};
 use super::leases::{NoPort, SessionKey};
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::{LogNumber, reply, request};
 use crate::store::LeaseRecord;
 
@@ -46,20 +46,17 @@ impl Core {
     fn no_port(&self, no: NoPort) -> WireError {
         match no {
             NoPort::Empty(wait_ms) => {
-                WireError::new(Code::NoPort, "every chat port is in use or at rest")
-                    .after_ms(wait_ms)
+                refusal!(Code::NoPort, "every chat port is in use or at rest").after_ms(wait_ms)
             }
-            NoPort::UserRest(wait_ms) => WireError::new(
+            NoPort::UserRest(wait_ms) => refusal!(
                 Code::NoPort,
-                "the ports you gave back have to rest before you get another",
+                "the ports you gave back have to rest before you get another"
             )
             .after_ms(wait_ms),
-            NoPort::UserLimit => WireError::new(
+            NoPort::UserLimit => refusal!(
                 Code::NoPort,
-                format!(
-                    "you hold {} chat ports, which is the limit",
-                    self.settings.ports_per_user
-                ),
+                "you hold {} chat ports, which is the limit",
+                self.settings.ports_per_user
             )
             .after_ms(self.settings.lease_ttl_ms),
         }
@@ -129,8 +126,8 @@ impl Core {
 }
 
 fn lease_lost() -> WireError {
-    WireError::new(
+    refusal!(
         Code::LeaseLost,
-        "this lease is not this session's any more; ask for another",
+        "this lease is not this session's any more; ask for another"
     )
 }

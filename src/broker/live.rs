@@ -8,6 +8,7 @@
 
 use super::core::Core;
 use super::io::Output;
+use super::sessions::Session;
 use crate::auth::policy;
 use crate::limits;
 use crate::protocol::notice::{Notice, NoticeKey};
@@ -158,13 +159,17 @@ impl Core {
     }
 
     /// Tells readers online that a log is new or has another key: a topic's by notice and with the
-    /// next heartbeat, a user's own with the heartbeat alone, for his old key is what was lost.
+    /// next heartbeat, a user's own with the heartbeat alone, for his old key is what was lost. Who opens a
+    /// session later lists all.
     pub(super) fn tell_rekeyed(&mut self, log: LogNumber) {
-        let mut readers: Vec<LogNumber> = self.directory.readers(log).collect();
-        readers.push(log);
+        let hears = |session: &Session| self.directory.reads(session.user, log);
+        if self.sessions.iter().any(hears) {
+            let at = self.take_number();
+            self.directory.note_key(log, at);
+        }
+        let readers: Vec<LogNumber> = self.directory.readers(log).collect();
         for user in readers {
-            self.sessions.rekeyed(user, log);
-            if user != log && self.listened_key(user).is_some() {
+            if self.listened_key(user).is_some() {
                 self.publish_log(user, log);
             }
         }

@@ -6,7 +6,7 @@ use super::admin::page_of;
 use super::core::{Call, Core, Ruling};
 use super::read::{Asked, Pending};
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::request::Admin;
 use crate::protocol::{LogNumber, MailId, reply, time};
 use crate::store::{AddressKind, AddressRecord, MailState, Mark, Query, StoredMail};
@@ -136,9 +136,9 @@ impl Core {
     /// Shows the envelopes that wait at an address, from the slowest reader on. No cursor moves.
     pub(super) fn queue_peek(&mut self, call: &Call, admin: &Admin) -> Ruling {
         if admin.body {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::Unsupported,
-                "bodies are shown only with an audit trail, which this version does not keep",
+                "bodies are shown only with an audit trail, which this version does not keep"
             ));
         }
         let log = self.meant(admin)?.number;
@@ -203,5 +203,5 @@ fn queue_cursor(after: Option<&str>) -> Result<(Option<String>, u64), WireError>
         .and_then(|(name, device)| Some((name.to_owned(), device.parse::<u64>().ok()?)));
     parsed
         .map(|(name, device)| (Some(name), device))
-        .ok_or_else(|| WireError::new(Code::BadRequest, "that is no cursor of this listing"))
+        .ok_or_else(|| refusal!(Code::BadRequest, "that is no cursor of this listing"))
 }

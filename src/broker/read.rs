@@ -8,7 +8,7 @@ use super::io::{Frame, Peer};
 use super::queue::QueuePage;
 use crate::auth::policy;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::Pattern;
 use crate::protocol::reply::{Envelope, Page, PageMails, Trimmed};
 use crate::protocol::{LogNumber, MailId, PublicKey, reply, request};
@@ -161,8 +161,11 @@ impl Core {
     pub(super) fn history(&mut self, call: &Call, who: Who, asked: &request::History) -> Ruling {
         let log = self.named(&asked.address)?.number;
         if self.may_read(who.user, log).is_err() {
-            let text = format!("{}'s mail is read by nobody else", asked.address);
-            return Err(WireError::new(Code::NoSuchAddress, text));
+            return Err(refusal!(
+                Code::NoSuchAddress,
+                "{}'s mail is read by nobody else",
+                asked.address
+            ));
         }
         let wanted = self.wanted_now(log, 0, None);
         let query = Query::Newest {
@@ -215,9 +218,10 @@ impl Core {
         if may {
             return Ok(());
         }
-        Err(WireError::new(
+        Err(refusal!(
             Code::NoSuchAddress,
-            format!("you read no log number {log}"),
+            "you read no log number {}",
+            log
         ))
     }
 
@@ -408,9 +412,9 @@ impl Core {
     /// log after the other.
     pub(super) fn ack(&mut self, call: &Call, who: Who, ack: &request::Ack) -> Ruling {
         if ack.logs.len() > limits::ACKS_MAX {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::TooLarge,
-                "at most 256 logs are acknowledged at once",
+                "at most 256 logs are acknowledged at once"
             ));
         }
         self.ack_on(Asked::by(call), who, ack.logs.clone());
@@ -521,8 +525,9 @@ impl Core {
 }
 
 fn no_such_mail(id: MailId) -> WireError {
-    WireError::new(
+    refusal!(
         Code::NoSuchAddress,
-        format!("there is no mail {id} (any more) in that log"),
+        "there is no mail {} (any more) in that log",
+        id
     )
 }

@@ -10,10 +10,10 @@ use super::core::{Core, Ruling, Who, told};
 use super::io::Frame;
 use super::streams::{Known, SendDigest};
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::Address;
 use crate::protocol::notice::Notice;
-use crate::protocol::{LogNumber, MailId, reply, request, time};
+use crate::protocol::{Answers, LogNumber, MailId, reply, request, time};
 use crate::store::{
     AddressKind, AddressRecord, AddressState, Change, CompletionRecord, FullPolicy, MailRecord,
     MailState, RecordedOutcome,
@@ -36,11 +36,13 @@ impl Core {
                 self.counts.duplicates += 1;
                 return Ok(told(&reply::Sent { outcomes }));
             }
-            Known::Refused(code) => return Err(WireError::new(code, stream_text(code))),
+            Known::Refused(code) => return Err(stream_refusal(code)),
         }
         let Some(body) = body else {
-            let text = "the body's parts are not here; send them again";
-            return Err(WireError::new(Code::PartsMissing, text));
+            return Err(refusal!(
+                Code::PartsMissing,
+                "the body's parts are not here; send them again"
+            ));
         };
         self.take_more()?;
         let outcomes = self.deliver(who, send, &body);
@@ -56,9 +58,9 @@ impl Core {
         if !self.disk_low {
             return Ok(());
         }
-        Err(WireError::new(
+        Err(refusal!(
             Code::DiskFull,
-            "the server's disk is nearly full; it takes no new mail until there is room",
+            "the server's disk is nearly full; it takes no new mail until there is room"
         )
         .after_ms(10_000))
     }
@@ -88,10 +90,7 @@ impl Core {
 
     fn body_too_large(&self) -> WireError {
         let max = self.settings.body_bytes_max;
-        WireError::new(
-            Code::TooLarge,
-            format!("a body has at most {max} bytes here"),
-        )
+        refusal!(Code::TooLarge, "a body has at most {} bytes here", max)
     }
 
     /// Puts the mail into each recipient's log; who cannot have it is told why, and stops nobody else.
@@ -114,10 +113,12 @@ impl Core {
             })
             .collect();
         let mut outcomes = Vec::with_capacity(recipients.len());
+        let mut message = None;
         for recipient in recipients {
             outcomes.push(match recipient {
                 Ok((log, address)) => {
-                    let id = self.append(who, log, &names, send, body);
+                    let id = self.append(who, log, &names, send, body, message);
+                    message = message.or(Some(id));
                     accepted(address, id)
                 }
                 Err((address, error)) => {
@@ -125,12 +126,6 @@ impl Core {
                     refused(address, error)
                 }
             });
-        }
-        if outcomes
-            .iter()
-            .any(|(_, recorded)| matches!(recorded, RecordedOutcome::Sent { .. }))
-        {
-            self.put_mail_counters();
         }
         outcomes
     }
@@ -143,23 +138,27 @@ impl Core {
         size: u64,
     ) -> Result<(LogNumber, String), (String, WireError)> {
         let clipped = || clip(given, limits::NAME_BYTES_MAX);
-        let name = Address::parse(given).map_err(|error| {
-            (
-                clipped(),
-                WireError::new(Code::BadName, format!("not a name: {error}")),
-            )
-        })?;
+        let name = Address::parse(given)
+            .map_err(|error| (clipped(), refusal!(Code::BadName, "not a name: {}", error)))?;
         let Some(address) = self.directory.live(name.as_str()) else {
             return Err((clipped(), self.no_such_address(name.as_str())));
         };
         if self.blocks.has(address.number, who.user) {
-            let text = format!("{name} takes no mail from you");
-            return Err((clipped(), WireError::new(Code::Blocked, text)));
+            return Err((
+                clipped(),
+                refusal!(Code::Blocked, "{} takes no mail from you", name),
+            ));
         }
         if self.is_full(address, size) {
-            let text =
-                format!("{name}'s mailbox is full; it takes mail again when {name} has read some");
-            return Err((clipped(), WireError::new(Code::MailboxFull, text)));
+            return Err((
+                clipped(),
+                refusal!(
+                    Code::MailboxFull,
+                    "{}'s mailbox is full; it takes mail again when {} has read some",
+                    name,
+                    name
+                ),
+            ));
         }
         Ok((address.number, String::from(name)))
     }
@@ -180,17 +179,39 @@ impl Core {
             .by_name(name)
             .is_some_and(|address| address.state == AddressState::Reserved);
         let nearest = self.directory.nearest(name);
-        let hint = match (reserved, nearest.as_slice()) {
-            (true, _) => "; that user was removed".to_owned(),
-            (false, []) => String::new(),
-            (false, near) => format!("; did you mean {}?", near.join(" or ")),
-        };
-        WireError::new(
-            Code::NoSuchAddress,
-            format!("no user or topic {name:?}{hint}"),
-        )
+        let nobody = Code::NoSuchAddress;
+        match (reserved, nearest.as_slice()) {
+            (true, _) => refusal!(
+                nobody,
+                "no user or topic \"{}\"; that user was removed",
+                name
+            ),
+            (false, []) => refusal!(nobody, "no user or topic \"{}\"", name),
+            (false, [near]) => refusal!(
+                nobody,
+                "no user or topic \"{}\"; did you mean {}?",
+                name,
+                near
+            ),
+            (false, [near, next]) => refusal!(
+                nobody,
+                "no user or topic \"{}\"; did you mean {} or {}?",
+                name,
+                near,
+                next
+            ),
+            (false, [near, next, last, ..]) => refusal!(
+                nobody,
+                "no user or topic \"{}\"; did you mean {} or {} or {}?",
+                name,
+                near,
+                next,
+                last
+            ),
+        }
     }
 
+    /// Puts a copy of a mail into a log. `message` is the id of the first copy, where there was one before.
     fn append(
         &mut self,
         who: Who,
@@ -198,9 +219,9 @@ impl Core {
         names: &[String],
         send: &request::Send,
         body: &Frame,
+        message: Option<MailId>,
     ) -> MailId {
-        self.mail_counters.mail += 1;
-        let id = self.mail_counters.mail;
+        let id = self.take_number();
         let size = body.len() as u64;
         let (before, head) = self.logs.append(log, id, size);
         let record = MailRecord {
@@ -216,6 +237,8 @@ impl Core {
             expires_at_ms: send.ttl_s.map(|ttl| self.expiry(ttl)),
             running_s: self.running_s(),
             size,
+            message: message.unwrap_or(id),
+            answers: answers(send),
         };
         if self.listened_key(log).is_some() {
             let fits = body.len() <= limits::NOTICE_BODY_BYTES_MAX && !body.is_empty();
@@ -267,6 +290,9 @@ impl Core {
             content_type: mail.content_type.clone(),
             size: mail.size,
             frames: 0,
+            message: mail.message,
+            in_reply_to: mail.answers.map(|answers| answers.in_reply_to),
+            thread: mail.answers.map(|answers| answers.thread),
         }
     }
 
@@ -307,26 +333,15 @@ impl Core {
             .complete(send.stream, send.number, record, &mut self.changes);
     }
 
-    pub(super) fn put_mail_counters(&mut self) {
-        self.changes
-            .push(Change::PutMailCounters(self.mail_counters));
-    }
-
     /// Takes a part of a body that is too large for one frame.
     pub(super) fn part(&mut self, who: Who, part: &request::Part, body: Option<Vec<u8>>) -> Ruling {
         self.take_more()?;
         if self.streams.get(part.stream, who.device).is_none() {
-            return Err(WireError::new(
-                Code::StreamUnknown,
-                stream_text(Code::StreamUnknown),
-            ));
+            return Err(stream_refusal(Code::StreamUnknown));
         }
         let body = body.unwrap_or_default();
         if body.len() > limits::PART_BYTES_MAX {
-            return Err(WireError::new(
-                Code::TooLarge,
-                "a part has at most 65536 bytes",
-            ));
+            return Err(refusal!(Code::TooLarge, "a part has at most 65536 bytes"));
         }
         let staged = (part.stream, part.number, part.index);
         match self
@@ -341,13 +356,13 @@ impl Core {
                 received,
                 credit: PART_CREDIT,
             })),
-            Ok(None) => Err(WireError::new(
+            Ok(None) => Err(refusal!(
                 Code::PartsMissing,
-                "an earlier part is not here; start over with part 0",
+                "an earlier part is not here; start over with part 0"
             )),
-            Err(_) => Err(WireError::new(
+            Err(_) => Err(refusal!(
                 Code::Busy,
-                "too many large mails are being sent at the moment; try again soon",
+                "too many large mails are being sent at the moment; try again soon"
             )
             .after_ms(1_000)),
         }
@@ -355,38 +370,75 @@ impl Core {
 }
 
 fn check_shape(send: &request::Send, body: Option<&[u8]>) -> Result<(), WireError> {
-    let bad = |text: &str| Err(WireError::new(Code::BadRequest, text));
-    let large = |text: &str| Err(WireError::new(Code::TooLarge, text));
     if send.to.is_empty() {
-        return bad("a send names at least one recipient");
+        return Err(refusal!(
+            Code::BadRequest,
+            "a send names at least one recipient"
+        ));
     }
     if send.to.len() > limits::RECIPIENTS_MAX {
-        return large("a send has at most 32 recipients");
+        return Err(refusal!(Code::TooLarge, "a send has at most 32 recipients"));
     }
     // Two spellings of one name are one name: nobody gets a mail twice.
     let normal = |name: &String| Address::parse(name).map_or_else(|_| name.clone(), String::from);
     let distinct: BTreeSet<String> = send.to.iter().map(normal).collect();
     if distinct.len() != send.to.len() {
-        return bad("a recipient is named twice");
+        return Err(refusal!(Code::BadRequest, "a recipient is named twice"));
     }
     if send.subject.len() > limits::SUBJECT_BYTES_MAX {
-        return large("a subject has at most 998 bytes");
+        return Err(refusal!(Code::TooLarge, "a subject has at most 998 bytes"));
     }
     if send.subject.chars().any(char::is_control) {
-        return bad("a subject is one line without control characters");
+        return Err(refusal!(
+            Code::BadRequest,
+            "a subject is one line without control characters"
+        ));
     }
     if send.content_type.len() > limits::CONTENT_TYPE_BYTES_MAX
         || send.content_type.chars().any(char::is_control)
     {
-        return bad("a content type is one line of at most 200 bytes");
+        return Err(refusal!(
+            Code::BadRequest,
+            "a content type is one line of at most 200 bytes"
+        ));
     }
     if body.is_some_and(|body| body.len() > limits::FRAME_BYTES_MAX) {
-        return large("a body over 64 KiB goes up in parts");
+        return Err(refusal!(
+            Code::TooLarge,
+            "a body over 64 KiB goes up in parts"
+        ));
     }
     if send.parts.is_some() && body.is_some() {
-        return bad("a body comes in parts or in a frame, not in both");
+        return Err(refusal!(
+            Code::BadRequest,
+            "a body comes in parts or in a frame, not in both"
+        ));
     }
-    Ok(())
+    check_answers(send)
+}
+
+/// Whether there ever was such a mail is not looked at: it may be gone, and the answer is one all the same.
+fn check_answers(send: &request::Send) -> Result<(), WireError> {
+    let is_id = |id: MailId| (1..=limits::ID_MAX).contains(&id);
+    let fits = match (send.in_reply_to, send.thread) {
+        (None, None) => true,
+        (None, Some(_)) => false,
+        (Some(answered), begun) => is_id(answered) && begun.is_none_or(is_id),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(WireError::new(
+        Code::BadRequest,
+        "in_reply_to is the number of a mail, and thread comes with it",
+    ))
+}
+
+fn answers(send: &request::Send) -> Option<Answers> {
+    send.in_reply_to.map(|in_reply_to| Answers {
+        in_reply_to,
+        thread: send.thread.unwrap_or(in_reply_to),
+    })
 }
 
 /// Digests what makes a send that send, so that a number cannot be used for another.
@@ -402,6 +454,11 @@ fn digest(send: &request::Send, body: Option<&[u8]>) -> SendDigest {
     field(send.subject.as_bytes());
     field(send.content_type.as_bytes());
     field(&send.ttl_s.unwrap_or(0).to_be_bytes());
+    // Nothing for a mail that answers none: its digest is what older servers kept of it.
+    if let Some(answers) = answers(send) {
+        field(&answers.in_reply_to.to_be_bytes());
+        field(&answers.thread.to_be_bytes());
+    }
     SendDigest {
         envelope: half(&hasher.finalize()),
         body: body.map(|body| half(&blake3::hash(body))),
@@ -443,24 +500,35 @@ fn repeated(outcome: &RecordedOutcome) -> reply::Outcome {
         },
         RecordedOutcome::Refused { address, code } => reply::Outcome::Refused {
             address: address.clone(),
-            error: WireError::new(
+            error: refusal!(
                 *code,
-                format!("refused when it was first sent ({address:?})"),
+                "refused when it was first sent ({})",
+                format!("{address:?}")
             ),
         },
     }
 }
 
-fn stream_text(code: Code) -> &'static str {
+fn stream_refusal(code: Code) -> WireError {
     match code {
-        Code::StreamUnknown => {
+        Code::StreamUnknown => refusal!(
+            code,
             "the server does not know this stream (any more), so it cannot tell whether this was sent; \
              log in for a new one"
-        }
-        Code::Settled => "this number was settled before; it is not carried out again",
-        Code::NumberReused => "this number was used for another content; it is not carried out",
-        Code::WindowFull => "1024 sends of this stream are unsettled; settle some first",
-        _ => "a number is at least 1 and not below settled_below",
+        ),
+        Code::Settled => refusal!(
+            code,
+            "this number was settled before; it is not carried out again"
+        ),
+        Code::NumberReused => refusal!(
+            code,
+            "this number was used for another content; it is not carried out"
+        ),
+        Code::WindowFull => refusal!(
+            code,
+            "1024 sends of this stream are unsettled; settle some first"
+        ),
+        _ => refusal!(code, "a number is at least 1 and not below settled_below"),
     }
 }
 

@@ -1,11 +1,9 @@
 //! Log in, be heard of, end: the verbs around a session, and the logs a caller reads.
 
-use std::collections::BTreeSet;
-
 use super::core::{Call, Core, Ruling, Who, done, not_registered, session_key, told};
 use super::leases::SessionKey;
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, refusal};
 use crate::protocol::request::From;
 use crate::protocol::{LogNumber, MailId, reply, request, time};
 use crate::store::{AddressKind, StreamRecord};
@@ -23,14 +21,13 @@ impl Core {
             .as_ref()
             .is_some_and(|wanted| wanted.as_str() != name)
         {
-            return Err(WireError::new(
-                Code::WrongUser,
-                format!("this key belongs to {name}"),
-            ));
+            return Err(refusal!(Code::WrongUser, "this key belongs to {}", name));
         }
         if login.topics.len() > limits::LOGIN_TOPICS_MAX {
-            let text = "a login names at most 64 topics; join the others one by one";
-            return Err(WireError::new(Code::TooLarge, text));
+            return Err(refusal!(
+                Code::TooLarge,
+                "a login names at most 64 topics; join the others one by one"
+            ));
         }
         self.budgets.take_login(user, self.now.mono_ms)?;
         self.device_is_back(device);
@@ -132,17 +129,11 @@ impl Core {
         };
         let opened = self.streams.open(record, &mut self.changes)?;
         self.mail_counters.stream = record.number;
-        self.put_mail_counters();
         Some(opened)
     }
 
     /// Keeps a session, and says which of its logs have something new.
-    pub(super) fn heartbeat(
-        &mut self,
-        call: &Call,
-        who: Who,
-        beat: &request::Heartbeat,
-    ) -> Option<Vec<u8>> {
+    pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Option<Vec<u8>> {
         self.device_is_back(who.device);
         let lease = self
             .leases
@@ -151,14 +142,9 @@ impl Core {
         let chats = self.chat_rows(who);
         // All rows share the reply's frame.
         let room = limits::ROWS_MAX - chats.len();
-        let mut news = self.take_news(&call.peer.routing, &who.session, room);
-        // What was left since it was joined is none of the caller's logs any more.
-        news.retain(|log| self.directory.reads(who.user, *log));
-        let is_other = |log: &&LogNumber| !news.contains(log);
-        let room = room - news.len();
         let (rows, through) = self.behind(who.user, beat.known, room);
-        let rows = news.iter().chain(rows.iter().filter(is_other));
         let behind = rows
+            .iter()
             .filter_map(|log| self.log_info(who.device, *log))
             .collect();
         told(&reply::Heartbeat {
@@ -180,31 +166,27 @@ impl Core {
         })
     }
 
-    /// Returns the logs of a user with a head above `known`, lowest head first, as many as there is room
-    /// for, and up to which id that is all: so a reader of many logs gets on with every page.
+    /// Returns the logs of a user whose row changed above `known`, by mail, a join or another key, oldest change first, as
+    /// many as there is room for, and up to which number that is all: so a reader of many logs gets on with every page, and
+    /// who did not hear a reply is told again. No two logs change at one number.
     fn behind(&self, user: LogNumber, known: MailId, room: usize) -> (Vec<LogNumber>, MailId) {
         let logs = self.directory.logs_of(user);
-        let mut heads: Vec<(MailId, LogNumber)> = logs
-            .map(|log| (self.logs.head(log).id, log))
-            .filter(|(head, _)| *head > known)
+        let changed = |log| {
+            self.logs
+                .head(log)
+                .id
+                .max(self.directory.row_changed(user, log))
+        };
+        let mut rows: Vec<(MailId, LogNumber)> = logs
+            .map(|log| (changed(log), log))
+            .filter(|(changed, _)| *changed > known)
             .collect();
-        heads.sort_unstable();
-        let fits = heads.len() <= room;
-        heads.truncate(room);
-        let last = heads.last().map_or(known, |(head, _)| *head);
+        rows.sort_unstable();
+        let fits = rows.len() <= room;
+        rows.truncate(room);
+        let last = rows.last().map_or(known, |(changed, _)| *changed);
         let through = if fits { self.mail_counters.mail } else { last };
-        (heads.into_iter().map(|(_, log)| log).collect(), through)
-    }
-
-    /// Takes the logs whose row this session must see although they may have nothing new.
-    fn take_news(
-        &mut self,
-        connection: &[u8],
-        session: &SessionKey,
-        room: usize,
-    ) -> BTreeSet<LogNumber> {
-        let session = self.sessions.get_mut(session);
-        session.map_or_else(BTreeSet::new, |session| session.news.take(connection, room))
+        (rows.into_iter().map(|(_, log)| log).collect(), through)
     }
 
     /// Lists a caller's logs above a number, as many as a page holds. A user's own log stands among

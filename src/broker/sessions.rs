@@ -28,33 +28,6 @@ pub(super) struct Session {
     pub(super) seen_wall_ms: i64,
     pub(super) since_wall_ms: i64,
     pub(super) staging: Option<Staging>,
-    /// Logs that are new, or whose notice key changed, since this session last asked.
-    pub(super) news: News,
-}
-
-/// Logs whose row a session must see although they may have nothing new in them. Memory only: who comes
-/// back after a restart of the server lists all.
-#[derive(Debug, Default)]
-pub(super) struct News {
-    untold: BTreeSet<LogNumber>,
-    /// What was told last, and on which connection.
-    told: Option<(Vec<u8>, BTreeSet<LogNumber>)>,
-}
-
-impl News {
-    /// Takes as many logs as there is room for, to be told on this connection. What was told on another one
-    /// comes again: that may have broken before the reply arrived.
-    pub(super) fn take(&mut self, connection: &[u8], room: usize) -> BTreeSet<LogNumber> {
-        match self.told.take() {
-            Some((other, unheard)) if other != connection => self.untold.extend(unheard),
-            _ => {}
-        }
-        let next = self.untold.iter().nth(room).copied();
-        let rest = next.map(|next| self.untold.split_off(&next));
-        let told = std::mem::replace(&mut self.untold, rest.unwrap_or_default());
-        self.told = Some((connection.to_vec(), told.clone())).filter(|_| !told.is_empty());
-        told
-    }
 }
 
 /// All sessions.
@@ -132,17 +105,6 @@ impl Sessions {
             .filter(|s| s.seen_ms < seen_ms)
             .map(|s| s.key)
             .collect()
-    }
-
-    /// Remembers for every session of a user that a notice key changed.
-    pub(super) fn rekeyed(&mut self, user: LogNumber, log: LogNumber) {
-        for session in self
-            .by_key
-            .values_mut()
-            .filter(|session| session.user == user)
-        {
-            session.news.untold.insert(log);
-        }
     }
 
     // -- uploads --

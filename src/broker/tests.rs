@@ -14,6 +14,7 @@ mod listings;
 mod ports;
 mod reading;
 mod restart;
+mod threads;
 mod topics;
 mod uploads;
 mod world;
@@ -235,6 +236,7 @@ fn p05_leaving_raises_the_generation_and_tells_the_others() {
     let key = NoticeKey::from_hex(&bob.log(&mut world, "news").key).unwrap();
     let own = NoticeKey::from_hex(&ana.log(&mut world, "ana").key).unwrap();
     assert!(world.subscribe("bob", &key.to_bytes()) && world.subscribe("ana", &own.to_bytes()));
+    let known = ana.beat(&mut world, 0).unwrap().through;
     bob.leave(&mut world, "news");
     let told = world.notices.iter().any(|(at, notice)| {
         *at == own && matches!(notice, Notice::Log { info } if info.address == "news")
@@ -244,11 +246,7 @@ fn p05_leaving_raises_the_generation_and_tells_the_others() {
         !world.subscribe("ana", &key.to_bytes()),
         "the old key is dead"
     );
-    let beat = request::Heartbeat {
-        session: ana.session.clone(),
-        known: MailId::MAX,
-    };
-    let beat: reply::Heartbeat = world.call("ana", &Request::Heartbeat(beat), None).unwrap();
+    let beat = ana.beat(&mut world, known).unwrap();
     assert_eq!(
         beat.behind.len(),
         1,

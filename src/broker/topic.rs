@@ -3,7 +3,7 @@
 use super::core::{Call, Core, Ruling, Who, done, told};
 use super::read::{Asked, Pending};
 use crate::limits;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::{Address, Pattern};
 use crate::protocol::request::From;
 use crate::protocol::{LogNumber, MailId, reply, request, time};
@@ -12,8 +12,10 @@ use crate::store::{AddressKind, AddressRecord, AddressState, Mark, Query};
 impl Core {
     pub(super) fn join(&mut self, call: &Call, who: Who, join: &request::Join) -> Ruling {
         if join.from != From::Now && join.topic.prefix().is_some() {
-            let text = "a prefix is joined from now on; rewind its topics one by one";
-            return Err(WireError::new(Code::BadRequest, text));
+            return Err(refusal!(
+                Code::BadRequest,
+                "a prefix is joined from now on; rewind its topics one by one"
+            ));
         }
         let logs = self.join_now(who, &join.topic, join.from)?;
         let rewound = match (join.from, logs.first()) {
@@ -84,9 +86,9 @@ impl Core {
     ) -> Result<Vec<LogNumber>, WireError> {
         let is_new = !self.directory.has_pattern(who.user, pattern);
         if is_new && self.directory.pattern_count(who.user) >= limits::SUBSCRIPTIONS_MAX {
-            return Err(WireError::new(
+            return Err(refusal!(
                 Code::LimitReached,
-                "you have 1024 subscriptions, which is the limit; a prefix (lab/*) counts once",
+                "you have 1024 subscriptions, which is the limit; a prefix (lab/*) counts once"
             ));
         }
         if let Some(topic) = pattern.topic() {
@@ -98,14 +100,15 @@ impl Core {
             } else {
                 0
             };
-            self.start_reading(who.user, pattern, since);
+            self.start_reading(who, pattern, since);
         }
         let mut logs = self.directory.matching(pattern);
         logs.sort_unstable();
         Ok(logs)
     }
 
-    fn start_reading(&mut self, user: LogNumber, pattern: &Pattern, since: MailId) {
+    fn start_reading(&mut self, who: Who, pattern: &Pattern, since: MailId) {
+        let user = who.user;
         let new = self
             .directory
             .subscribe(user, pattern, since, &mut self.changes);
@@ -116,13 +119,17 @@ impl Core {
                 self.logs.put_cursor(*device, log, head, &mut self.changes);
             }
             self.upkeep.shrank(log);
-            self.tell_new_log(user, log);
+            if self.has_other_session(who) {
+                let at = self.take_number();
+                self.directory.note_reader(user, log, at);
+            }
         }
     }
 
-    /// The user's other sessions learn of the log as well.
-    fn tell_new_log(&mut self, user: LogNumber, log: LogNumber) {
-        self.sessions.rekeyed(user, log);
+    /// Says whether a user has other sessions, which are to learn of what this one asked for.
+    fn has_other_session(&self, who: Who) -> bool {
+        let mut sessions = self.sessions.iter();
+        sessions.any(|session| session.user == who.user && session.key != who.session)
     }
 
     /// Finds a topic to join, or makes it where users may.
@@ -130,13 +137,16 @@ impl Core {
         if let Some(address) = self.directory.by_name(topic.as_str()) {
             return match (address.kind, address.state) {
                 (AddressKind::Topic, _) => Ok(address.number),
-                (AddressKind::User, AddressState::Live) => Err(WireError::new(
+                (AddressKind::User, AddressState::Live) => Err(refusal!(
                     Code::IsAUser,
-                    format!("{topic} is a user: send to {topic}, there is nothing to join"),
+                    "{} is a user: send to {}, there is nothing to join",
+                    topic,
+                    topic
                 )),
-                (AddressKind::User, AddressState::Reserved) => Err(WireError::new(
+                (AddressKind::User, AddressState::Reserved) => Err(refusal!(
                     Code::NameTaken,
-                    format!("{topic} was a user; an administrator can free the name"),
+                    "{} was a user; an administrator can free the name",
+                    topic
                 )),
             };
         }
@@ -231,10 +241,7 @@ impl Core {
     pub(super) fn topic(&self, who: Who, asked: &request::Topic) -> Ruling {
         let address = self.named(&asked.topic)?;
         if address.kind != AddressKind::Topic {
-            return Err(WireError::new(
-                Code::IsAUser,
-                format!("{} is a user", address.name),
-            ));
+            return Err(refusal!(Code::IsAUser, "{} is a user", address.name));
         }
         let record = self.logs.record(address.number);
         Ok(told(&reply::Topic {
@@ -252,7 +259,7 @@ impl Core {
     /// Finds a live address by a name as somebody typed it.
     pub(super) fn named(&self, text: &str) -> Result<&AddressRecord, WireError> {
         let name = Address::parse(text)
-            .map_err(|error| WireError::new(Code::BadName, format!("not a name: {error}")))?;
+            .map_err(|error| refusal!(Code::BadName, "not a name: {}", error))?;
         self.directory
             .live(name.as_str())
             .ok_or_else(|| self.no_such_address(name.as_str()))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::ClientError;
-use crate::protocol::codes::{Code, exit};
+use crate::protocol::codes::{Code, WireError, exit};
 
 /// Why a chat could not be asked for or accepted. Each text says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -13,10 +13,10 @@ pub enum ChatError {
     #[error(transparent)]
     Server(#[from] ClientError),
     /// There is no port to listen on.
-    #[error("{text}")]
+    #[error("{}{}", .refused.text, when(*.retry_after))]
     NoPort {
-        /// The server's sentence, with when to try again.
-        text: String,
+        /// What the server says.
+        refused: WireError,
         /// When a port may be free.
         retry_after: Option<Duration>,
     },
@@ -79,20 +79,23 @@ impl ChatError {
         }
     }
 
+    /// Returns how long to wait before another try, for people: in whole seconds, and never too short.
+    pub fn pause(&self) -> Option<String> {
+        match self {
+            Self::NoPort { retry_after, .. } => retry_after.map(whole_seconds),
+            _ => None,
+        }
+    }
+
     /// Sorts out what the server said to a request for a port.
     pub(super) fn of_port(error: ClientError) -> Self {
         match error {
             ClientError::Refused(refused) if refused.code == Code::NoPort => {
                 let retry_after = refused.retry_after_ms.map(Duration::from_millis);
-                let text = match retry_after {
-                    Some(after) => format!(
-                        "{}; try again in {}",
-                        refused.text,
-                        humantime::format_duration(Duration::from_secs(after.as_secs() + 1))
-                    ),
-                    None => refused.text,
-                };
-                Self::NoPort { text, retry_after }
+                Self::NoPort {
+                    refused,
+                    retry_after,
+                }
             }
             error => Self::Server(error),
         }
@@ -105,4 +108,13 @@ impl ChatError {
     pub(super) fn system(deed: &'static str) -> impl Fn(std::io::Error) -> Self {
         move |source| Self::System { deed, source }
     }
+}
+
+fn when(retry_after: Option<Duration>) -> String {
+    let pause = retry_after.map(whole_seconds);
+    pause.map_or_else(String::new, |pause| format!("; try again in {pause}"))
+}
+
+fn whole_seconds(pause: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(pause.as_secs() + 1)).to_string()
 }

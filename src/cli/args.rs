@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::limits::TTL_SECONDS_MAX;
+mod mailbox;
+mod writing;
+
+pub use mailbox::*;
+pub use writing::{Content, Draft, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
 
 /// Names the host where this machine is reached, for chats.
 pub const ADVERTISE: &str = "MAILCTL_ADVERTISE";
@@ -119,20 +123,40 @@ pub enum Verb {
         #[command(subcommand)]
         verb: Option<Outbox>,
     },
+    /// Look after drafts; without a command, list them
+    Draft {
+        /// What to do with one
+        #[command(subcommand)]
+        verb: Option<Draft>,
+    },
     /// Show what arrived while you were away, and mark it as shown
     Refresh(Refresh),
+    /// Say how much is unread, per address, in one line for prompts; fetches and marks nothing
+    Status(Status),
     /// Show what arrives, until stopped; marks nothing as shown
     Watch(Watch),
     /// Show the newest mails of a topic, read or not
     History(History),
     /// Show one mail of this device's mailbox
     Read(Read),
+    /// Answer a mail of this device's mailbox
+    Reply(Reply),
     /// Save what is attached to a mail of this device's mailbox
     Save(Save),
     /// Move mails of this device's mailbox to the trash, or remove them for good
     Rm(Rm),
-    /// Take the last `rm` back
+    /// Say whether senders who ask are told that you have read their mail
+    Receipts(Receipts),
+    /// Take back what was done last: an `rm`, or a send that is held back (`send --undo`)
     Undo,
+    /// Find mails of this device's mailbox, newest first
+    Search(Search),
+    /// Write this device's mailbox to a Maildir, an mbox or JSON lines
+    Export(Exchange),
+    /// Put mail of a Maildir, an mbox or JSON lines beside the received
+    Import(Exchange),
+    /// Send a message as other systems' sendmail does: RFC 5322 on stdin
+    Sendmail(Sendmail),
     /// Join, leave and list topics; without a command, list them
     Topic {
         /// What to do
@@ -198,53 +222,6 @@ pub struct Join {
     pub user: Option<String>,
 }
 
-/// `mailctl send`.
-#[derive(Debug, Clone, PartialEq, Args)]
-#[command(after_help = "\
-Examples:
-  mailctl send bob news -s 'Release 0.1' -f notes.txt
-  df -h | mailctl send ana -s disks -
-
-The bytes of TEXT, FILE or stdin are sent as they are. Each recipient gets the same mail once,
-however often this machine or the server breaks down in between.")]
-pub struct Send {
-    /// Users and topics (a leading @ is fine); `-` takes the body from stdin
-    #[arg(required = true, value_name = "TARGET", allow_hyphen_values = false)]
-    pub targets: Vec<String>,
-    /// One line that says what it is about
-    #[arg(short, long, default_value = "", hide_default_value = true)]
-    pub subject: String,
-    /// The body
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        conflicts_with = "file",
-        allow_hyphen_values = true
-    )]
-    pub body: Option<String>,
-    /// Take the body from a file (`-`: stdin)
-    #[arg(short, long)]
-    pub file: Option<PathBuf>,
-    /// Attach a file; may be given several times. The mail is then a MIME multipart
-    #[arg(
-        short,
-        long = "attach",
-        value_name = "FILE",
-        conflicts_with = "content_type"
-    )]
-    pub attach: Vec<PathBuf>,
-    /// MIME type of the body. Without it: text if it is UTF-8, else application/octet-stream
-    #[arg(long, value_name = "TYPE")]
-    pub content_type: Option<String>,
-    /// Of no use after that long (`90s`, `12h`, `7d`): unread, it is then dropped and counted
-    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
-    pub ttl: Option<u64>,
-    /// If the server is down, send it by itself later instead of keeping it as a draft
-    #[arg(long)]
-    pub queue: bool,
-}
-
 /// `mailctl outbox`.
 #[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
 pub enum Outbox {
@@ -283,11 +260,31 @@ pub struct Refresh {
     pub no_ack: bool,
 }
 
+/// `mailctl status`.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  mailctl status
+  PS1='$(mailctl status --short --offline)> '
+  mailctl status --exit-code >/dev/null && notify-send 'you have mail'")]
+pub struct Status {
+    /// Count only what was fetched already; asks no server
+    #[arg(long)]
+    pub offline: bool,
+    /// The number alone
+    #[arg(short, long)]
+    pub short: bool,
+    /// Exit with 1 when nothing is unread
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
 /// `mailctl watch`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
-CMD runs in `sh -c` with the body on its stdin and MAIL_ID, MAIL_ADDRESS, MAIL_FROM, MAIL_TO,
-MAIL_SUBJECT, MAIL_SENT_AT and MAIL_CONTENT_TYPE in its environment; one at a time, in order.")]
+CMD runs in `sh -c` with the body on its stdin and MAIL_ID, MAIL_MESSAGE, MAIL_THREAD, MAIL_ADDRESS,
+MAIL_FROM, MAIL_TO, MAIL_SUBJECT, MAIL_SENT_AT and MAIL_CONTENT_TYPE in its environment; one at a
+time, in order.")]
 pub struct Watch {
     /// Only look: store nothing, acknowledge nothing
     #[arg(long)]
@@ -295,6 +292,25 @@ pub struct Watch {
     /// Run CMD for each mail
     #[arg(long, value_name = "CMD")]
     pub exec: Option<String>,
+    /// What to do when CMD fails
+    #[arg(
+        long,
+        value_name = "WHAT",
+        requires = "exec",
+        default_value = "continue"
+    )]
+    pub on_error: OnError,
+}
+
+/// What becomes of a `watch` whose command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// Tell it and go on with the next mail
+    Continue,
+    /// Tell it and end, with its exit code
+    Stop,
+    /// Run it again after 1, 2, 4 and 8 seconds; then tell it and go on
+    Retry,
 }
 
 /// `mailctl history`.
@@ -306,42 +322,6 @@ pub struct History {
     /// How many mails to go back
     #[arg(short, long, value_name = "N", default_value_t = 20)]
     pub limit: u32,
-}
-
-/// `mailctl read`.
-#[derive(Debug, Clone, Copy, PartialEq, Args)]
-pub struct Read {
-    /// The mail's number
-    #[arg(value_name = "ID")]
-    pub id: u64,
-}
-
-/// `mailctl save`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Save {
-    /// The mail's number
-    #[arg(value_name = "ID")]
-    pub id: u64,
-    /// Which of its attachments, as `read` numbers them; all without it
-    #[arg(value_name = "N")]
-    pub numbers: Vec<usize>,
-    /// Where to; nothing there is ever overwritten
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub dir: PathBuf,
-}
-
-/// `mailctl rm`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Rm {
-    /// The mails' numbers
-    #[arg(value_name = "ID", required_unless_present = "purge")]
-    pub ids: Vec<u64>,
-    /// Remove them for good, from the trash or not; without an ID, everything in the trash
-    #[arg(long)]
-    pub purge: bool,
-    /// With --purge: do not ask
-    #[arg(short, long, requires = "purge")]
-    pub yes: bool,
 }
 
 /// `mailctl topic`.
@@ -592,11 +572,11 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .trim_end_matches('s')
         .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
+        .map_err(|_| crate::cli::i18n::tr_later!("not a number of seconds").to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|time| !time.is_zero() && time.as_secs() <= 24 * 3600)
-        .ok_or_else(|| "must lie above 0 and within a day".to_owned())
+        .ok_or_else(|| crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned())
 }
 
 fn parse_wait(text: &str) -> Result<Duration, String> {
@@ -605,23 +585,9 @@ fn parse_wait(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
     };
     if time.is_zero() || time > WAIT_MAX {
-        return Err("must lie above 0 and within a day".to_owned());
+        return Err(crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned());
     }
     Ok(time)
-}
-
-fn parse_ttl(text: &str) -> Result<u64, String> {
-    let time = match text.parse() {
-        Ok(seconds) => seconds,
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|e| e.to_string())?
-            .as_secs(),
-    };
-    if (1..=TTL_SECONDS_MAX).contains(&time) {
-        Ok(time)
-    } else {
-        Err("must lie between a second and ten years".to_owned())
-    }
 }
 
 fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {
@@ -629,10 +595,9 @@ fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {
     match text {
         "now" => Ok(From::Now),
         "start" => Ok(From::Start),
-        id => id
-            .parse()
-            .map(From::After)
-            .map_err(|_| "not `now`, `start` or the number of a mail".to_owned()),
+        id => id.parse().map(From::After).map_err(|_| {
+            crate::cli::i18n::tr_later!("not `now`, `start` or the number of a mail").to_owned()
+        }),
     }
 }
 
@@ -688,11 +653,11 @@ mod tests {
             panic!("not a send");
         };
         assert_eq!(send.targets, ["@bob", "news", "-"]);
-        assert_eq!(send.ttl, Some(7 * 24 * 3600));
+        assert_eq!(send.content.ttl, Some(7 * 24 * 3600));
         let Some(Verb::Send(send)) = parse("send bob -b -x").unwrap().verb else {
             panic!("not a send");
         };
-        assert_eq!(send.body.as_deref(), Some("-x"));
+        assert_eq!(send.content.body.as_deref(), Some("-x"));
     }
 
     #[test]

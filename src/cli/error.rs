@@ -1,17 +1,25 @@
 //! Errors with manners: a code for programs, one clear line for people, what to do next, and the
-//! exit code. This module never prints; see [`super::ui`].
+//! exit code. What the layers below say in English is said here in the language of this process. This module
+//! never prints; see [`super::ui`].
 
 use std::borrow::Cow;
 use std::io;
 
 use serde::Serialize;
 
+use super::i18n;
+use super::i18n::{tr, tr_later};
+use super::times::span;
 use crate::auth::keys::KeyError;
 use crate::chat::ChatError;
 use crate::client::home::HomeError;
 use crate::client::{ClientError, FileError};
 use crate::protocol::codes::{Code, WireError, exit};
 use crate::protocol::names::NameError;
+
+mod below;
+
+pub use below::{chat_text, client_text, folder_text, known, os_text, refusal_text, url_text};
 
 /// Why a verb ended without doing its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +61,10 @@ impl CliError {
 
     /// A file or stream could not be read or written.
     pub fn io(deed: &str, error: &io::Error) -> Self {
-        let failed = Self::new("io", exit::IO, format!("cannot {deed}: {error}"));
+        let failed = Self::new("io", exit::IO, tr!("cannot {}: {}", deed, os_text(error)));
         match error.kind() {
             io::ErrorKind::StorageFull => {
-                failed.hint("free some space on that disk, then try again")
+                failed.hint(tr!("free some space on that disk, then try again"))
             }
             _ => failed,
         }
@@ -108,13 +116,13 @@ impl CliError {
 
 /// Says how long to wait, in whole seconds where it is more than one: nobody counts finer, and it is
 /// never too short.
-fn pause(ms: u64) -> humantime::FormattedDuration {
+fn pause(ms: u64) -> String {
     let rounded = if ms > 1_000 {
         ms.div_ceil(1_000) * 1_000
     } else {
         ms
     };
-    humantime::format_duration(std::time::Duration::from_millis(rounded))
+    span(std::time::Duration::from_millis(rounded))
 }
 
 /// `{"v":1,"error":{...}}`.
@@ -139,13 +147,13 @@ impl From<WireError> for CliError {
     fn from(error: WireError) -> Self {
         let later = error
             .retry_after_ms
-            .map(|ms| format!("try again in {}", pause(ms)));
-        let hints = next_step(error.code).map(str::to_owned).into_iter();
+            .map(|ms| tr!("try again in {}", pause(ms)));
+        let hints = next_step(error.code).map(|step| i18n::text(step).to_owned());
         Self {
             code: Cow::Borrowed(error.code.word()),
             exit: error.code.exit(),
-            text: error.text,
-            hints: hints.chain(later).collect(),
+            text: refusal_text(&error),
+            hints: hints.into_iter().chain(later).collect(),
             retryable: error.retryable,
             reference: error.reference,
             silent: false,
@@ -160,7 +168,7 @@ impl From<ClientError> for CliError {
             error => Self {
                 code: Cow::Borrowed(error.code()),
                 retryable: error.retryable(),
-                ..Self::new("", error.exit_code(), error.to_string())
+                ..Self::new("", error.exit_code(), client_text(&error))
             },
         }
     }
@@ -173,7 +181,7 @@ impl From<ChatError> for CliError {
             error => Self {
                 code: Cow::Borrowed(error.code()),
                 retryable: error.retryable(),
-                ..Self::new("", error.exit_code(), error.to_string())
+                ..Self::new("", error.exit_code(), chat_text(&error))
             },
         }
     }
@@ -199,17 +207,19 @@ impl From<KeyError> for CliError {
 
 impl From<NameError> for CliError {
     fn from(error: NameError) -> Self {
-        WireError::new(Code::BadName, error.to_string()).into()
+        below::name_refusal(&error).into()
     }
 }
 
 /// What a person can do about a refusal of the server, where its own text does not say so.
 fn next_step(code: Code) -> Option<&'static str> {
     Some(match code {
-        Code::NotRegistered => "log in first: mailctl login USER",
-        Code::NoSuchAddress => "topics: mailctl topic ls",
-        Code::VersionMismatch => "bring mailctl and mailserver to the same release",
-        Code::Internal => "that is a bug in the server; its log has the cause under the reference",
+        Code::NotRegistered => tr_later!("log in first: mailctl login USER"),
+        Code::NoSuchAddress => tr_later!("topics: mailctl topic ls"),
+        Code::VersionMismatch => tr_later!("bring mailctl and mailserver to the same release"),
+        Code::Internal => {
+            tr_later!("that is a bug in the server; its log has the cause under the reference")
+        }
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@
 //! - What is counted: `tr_n!(count, "{n} mail for {user}", "{n} mails for {user}", user = name)`, `count: u64`.
 //!   A whole sentence each time: other languages change more words than one.
 //! - In a `const` table: `tr_later!("leave a topic")`, and [`text()`] where it is shown. A server's refusal is made
-//!   with [`crate::refusal!`]. Help of verbs and options is found by itself.
+//!   with `refusal!` of [`crate::protocol::codes`]. Help of verbs and options is found by itself.
 //! - Then an entry in `locale/pt_BR.po` (glossary at its top); `cargo test --test words` says what is missing.
 //! - Not translated: JSON, codes, verbs, options, what goes to others (mails, chat lines) or into files. Values of
 //!   others are made visible before they are put in, as ever; a template is ours and only puts values in place.
@@ -21,6 +21,7 @@ use std::fmt::{Display, Write};
 use std::sync::OnceLock;
 
 pub mod catalogue;
+pub mod help;
 
 use catalogue::Entry;
 
@@ -122,15 +123,40 @@ pub fn translated_n(key: &str, n: u64) -> Option<&'static str> {
 }
 
 /// Translates a text of the server's into the language of this process: the sentence that gives `text` with
-/// `words` put in. None where it is not known.
-pub fn told(text: &str, words: &[String]) -> Option<String> {
+/// `words` put in, with `said` put in. None where it is not known.
+pub fn told(text: &str, words: &[String], said: &[String]) -> Option<String> {
     if language() == Language::English {
         return None;
     }
-    let values: Vec<(&str, &dyn Display)> = words.iter().map(|word| ("", word as _)).collect();
+    let (words, said) = (values(words), values(said));
     let mut known = portuguese().iter().filter(|(_, entry)| entry.is_servers);
-    let (_, entry) = known.find(|(key, _)| fill(key, &values) == text)?;
+    let (_, entry) = known.find(|(key, _)| fill(key, &words) == text)?;
+    entry.forms.first().map(|form| fill(form, &said))
+}
+
+/// Translates a sentence of a layer below that has values in it already: the known one that leaves least to its
+/// values, which `say` translates.
+pub fn matched(text: &str, say: impl Fn(&str) -> String) -> Option<String> {
+    if language() == Language::English {
+        return None;
+    }
+    let known = portuguese().iter().filter(|(_, entry)| entry.is_below);
+    let (entry, values) = known
+        .filter_map(|(key, entry)| Some((entry, catalogue::values(key, text)?)))
+        .min_by_key(|(_, values)| values.iter().map(|(_, value)| value.len()).sum::<usize>())?;
+    let said: Vec<String> = values.iter().map(|(_, value)| say(value)).collect();
+    let names = values.iter().map(|(name, _)| *name);
+    let values: Vec<(&str, &dyn Display)> = names
+        .zip(said.iter().map(|value| value as &dyn Display))
+        .collect();
     entry.forms.first().map(|form| fill(form, &values))
+}
+
+fn values(words: &[String]) -> Vec<(&str, &dyn Display)> {
+    words
+        .iter()
+        .map(|word| ("", word as &dyn Display))
+        .collect()
 }
 
 /// Puts values into the places of a template: `{}` one after the other, `{0}` by place, `{name}` by name.

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::client::attachments;
+use crate::client::mailbox::{Called, Held};
 use crate::protocol::codes::WireError;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Outcome, Trimmed};
 
@@ -32,6 +33,10 @@ pub struct Mail<'a> {
     kind: &'static str,
     id: u64,
     prev: u64,
+    message: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_reply_to: Option<u64>,
+    thread: u64,
     address: &'a str,
     from: &'a str,
     to: &'a [String],
@@ -41,6 +46,8 @@ pub struct Mail<'a> {
     expires_at: Option<&'a str>,
     content_type: &'a str,
     size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Vec<&'static str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attachments: Vec<Attached>,
     #[serde(flatten)]
@@ -95,6 +102,9 @@ pub fn mail<'a>(envelope: &'a Envelope, body: &'a [u8]) -> Mail<'a> {
         kind: "mail",
         id: envelope.id,
         prev: envelope.prev,
+        message: envelope.message(),
+        in_reply_to: envelope.in_reply_to,
+        thread: envelope.thread(),
         address: &envelope.address,
         from: &envelope.from,
         to: &envelope.to,
@@ -103,9 +113,72 @@ pub fn mail<'a>(envelope: &'a Envelope, body: &'a [u8]) -> Mail<'a> {
         expires_at: envelope.expires_at.as_deref(),
         content_type: &envelope.content_type,
         size: envelope.size,
+        flags: None,
         attachments: attached(envelope, body),
         body: Body::of(body),
     }
+}
+
+/// What a mail of the mailbox is called, as JSON: a number, of an imported one a text.
+pub fn id(called: &Called) -> serde_json::Value {
+    match called {
+        Called::Number(id) => (*id).into(),
+        Called::Imported(..) => called.to_string().into(),
+    }
+}
+
+/// A mail that was imported, in `search` and `read`: all it says of itself, and the message.
+#[derive(Debug, Serialize)]
+pub struct Imported<'a> {
+    v: u8,
+    kind: &'static str,
+    id: String,
+    from: &'a str,
+    to: &'a [String],
+    subject: &'a str,
+    sent_at: Option<&'a str>,
+    content_type: &'a str,
+    size: u64,
+    flags: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attachments: Vec<Attached>,
+    #[serde(flatten)]
+    body: Body<'a>,
+}
+
+/// A mail of the mailbox, with its flags.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum HeldMail<'a> {
+    /// It was received.
+    Received(Mail<'a>),
+    /// It was imported.
+    Imported(Imported<'a>),
+}
+
+/// Makes the object of a mail of the mailbox.
+pub fn held<'a>(held: &Held, envelope: &'a Envelope, body: &'a [u8]) -> HeldMail<'a> {
+    let flags = held.flags().words();
+    if !held.is_imported() {
+        return HeldMail::Received(Mail {
+            flags: Some(flags),
+            ..mail(envelope, body)
+        });
+    }
+    HeldMail::Imported(Imported {
+        v: V,
+        kind: "imported",
+        id: held.called().to_string(),
+        from: &envelope.from,
+        to: &envelope.to,
+        subject: &envelope.subject,
+        sent_at: Some(&*envelope.sent_at).filter(|at| !at.is_empty()),
+        content_type: &envelope.content_type,
+        size: envelope.size,
+        flags,
+        attachments: attached(envelope, body),
+        body: Body::of(body),
+    })
 }
 
 /// Mails that went unread, in `refresh` and `watch`.
@@ -280,6 +353,9 @@ mod tests {
             content_type: "text/plain; charset=utf-8".into(),
             size: 3,
             frames: 1,
+            message: 41,
+            in_reply_to: Some(30),
+            thread: Some(12),
         }
     }
 
@@ -287,7 +363,7 @@ mod tests {
     fn a_text_mail_is_exact() {
         assert_snapshot!(
             to_json(&mail(&envelope(), "a\r\n\u{9b}".as_bytes())).unwrap(),
-            @r#"{"v":1,"kind":"mail","id":42,"prev":40,"address":"news","from":"ana","to":["news","bob"],"subject":"re\u202elease","sent_at":"2026-11-22T12:04:11.120Z","content_type":"text/plain; charset=utf-8","size":3,"body":"a\r\n\u009b"}"#
+            @r#"{"v":1,"kind":"mail","id":42,"prev":40,"message":41,"in_reply_to":30,"thread":12,"address":"news","from":"ana","to":["news","bob"],"subject":"re\u202elease","sent_at":"2026-11-22T12:04:11.120Z","content_type":"text/plain; charset=utf-8","size":3,"body":"a\r\n\u009b"}"#
         );
     }
 

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use signal_hook::consts::SIGXFSZ;
 
 use self::args::Cli;
 use self::commands::Context;
 use self::error::CliError;
-use self::i18n::Language;
+use self::i18n::{Language, help, tr};
 use self::ui::Ui;
 use crate::protocol::codes::exit;
 
@@ -27,6 +27,7 @@ pub mod commands;
 pub mod error;
 pub mod i18n;
 pub mod json;
+pub mod once;
 pub mod shell;
 pub mod show;
 pub mod times;
@@ -39,13 +40,13 @@ pub fn main() -> ExitCode {
     // it would kill the process without a word.
     let unread = Arc::new(AtomicBool::new(false));
     drop(signal_hook::flag::register(SIGXFSZ, unread));
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words: Vec<OsString> = args::understood(std::env::args_os().collect());
     let json = words.iter().any(|word| word == "--json");
     // What programs read is the same everywhere.
     if !json {
         i18n::choose(Language::of_environment());
     }
-    let cli = match Cli::try_parse_from(&words) {
+    let cli = match parse(&words) {
         Ok(cli) => cli,
         Err(error) => {
             let mut ui = Ui::stdio(json, true);
@@ -63,6 +64,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Reads the command line. What is said about it is in the language of this process.
+fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    if i18n::language() == Language::English {
+        return Cli::try_parse_from(words);
+    }
+    let read = help::translate(Cli::command()).try_get_matches_from(words)?;
+    Cli::from_arg_matches(&read)
+}
+
 fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
     let mut context = Context {
         globals: &cli.globals,
@@ -72,8 +82,9 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
         Some(verb) => commands::run(&mut context, verb),
         None if std::io::stdin().is_terminal() && !cli.globals.json => shell::run(&mut context),
         None => {
-            ui.note(Cli::command().render_help());
-            let told = CliError::usage("a verb is missing").hint("mailctl --help");
+            let page = help::translate(Cli::command()).render_help();
+            ui.note(help::page(&page.to_string()));
+            let told = CliError::usage(tr!("a verb is missing")).hint("mailctl --help");
             Err(if ui.is_json() {
                 told
             } else {
@@ -88,7 +99,7 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
 fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
     let told = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            ui.line(error.render().to_string().trim_end())
+            ui.line(help::page(&error.render().to_string()).trim_end())
         }
         _ => Err(usage_error(error)),
     };
@@ -104,7 +115,11 @@ fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
 /// Returns the parser's words as an error of ours: its first line is the text, its tips and the
 /// usage are the hints.
 fn usage_error(error: &clap::Error) -> CliError {
-    let rendered = error.render().to_string();
+    let is_page = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if i18n::language() != Language::English && !is_page {
+        return help::mistake(error);
+    }
+    let rendered = help::page(&error.render().to_string());
     let mut lines = rendered
         .lines()
         .map(str::trim)
@@ -128,6 +143,32 @@ mod tests {
             told.hints.iter().any(|hint| hint.contains("'send'")),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn mistakes_are_told_by_ourselves_as_the_parser_tells_them() {
+        for line in [
+            "sned",
+            "send",
+            "send bob -b x -f y",
+            "send bob -b x -b y",
+            "send bob --ttl 0",
+            "refresh --limti 3",
+            "refresh --limit",
+            "refresh --limit many",
+            "chat bob --undelivered keep",
+            "chat bob carol dave",
+            "logout --yes",
+            "whoami -- x",
+            "outbox retry x",
+            "topic join news --json=no",
+        ] {
+            let words = std::iter::once("mailctl").chain(line.split(' '));
+            let Err(error) = Cli::try_parse_from(words) else {
+                panic!("{line}");
+            };
+            assert_eq!(help::mistake(&error), usage_error(&error), "{line}");
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::ui::{Table, Ui};
 use super::untrusted::{Block, visible, wrapped};
 use super::{json, untrusted};
 use crate::client::attachments::{self, Attachment, Parts};
-use crate::protocol::MailId;
+use crate::client::mailbox::Held;
+use crate::client::receipt;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Trimmed};
 
 /// What stands before each line of a body.
@@ -20,13 +21,61 @@ const INDENT: &str = "    ";
 
 /// Prints a mail as it was asked for: as JSON, or as a header line with the body below.
 pub fn mail(ui: &mut Ui, envelope: &Envelope, body: &[u8]) -> Result<(), CliError> {
+    let address = std::slice::from_ref(&envelope.address);
+    mail_by(ui, envelope, address, body)
+}
+
+/// Prints a mail, for people with all the addresses that its copies came by. As JSON each copy is one for itself.
+pub fn mail_by(
+    ui: &mut Ui,
+    envelope: &Envelope,
+    addresses: &[String],
+    body: &[u8],
+) -> Result<(), CliError> {
     if ui.is_json() {
         return ui.object(&json::mail(envelope, body));
     }
+    let called = envelope.id.to_string();
+    if receipt::is_receipt(envelope) {
+        return ui.line(folded(&read_by(envelope), ui.width()));
+    }
+    whole(ui, &header(envelope, addresses), &called, envelope, body)
+}
+
+/// Prints a mail of the mailbox as [`mail`] does, imported or not.
+pub fn held(ui: &mut Ui, held: &Held, envelope: &Envelope, body: &[u8]) -> Result<(), CliError> {
+    if ui.is_json() {
+        return ui.object(&json::held(held, envelope, body));
+    }
+    if !held.is_imported() {
+        return mail(ui, envelope, body);
+    }
+    let called = held.called().to_string();
+    let to: Vec<String> = envelope.to.iter().map(|to| visible(to)).collect();
+    let mut header = format!(
+        "{called}  {}  {} to {}",
+        times::human(&envelope.sent_at),
+        visible(&envelope.from),
+        to.join(", ")
+    );
+    if !envelope.subject.is_empty() {
+        header.extend([": ", &visible(&envelope.subject)]);
+    }
+    whole(ui, &header, &called, envelope, body)
+}
+
+/// Prints a mail below its header line.
+fn whole(
+    ui: &mut Ui,
+    header: &str,
+    called: &str,
+    envelope: &Envelope,
+    body: &[u8],
+) -> Result<(), CliError> {
     // One write for the whole mail: it is shown or it is not.
-    let mut text = folded(&header(envelope), ui.width());
+    let mut text = folded(header, ui.width());
     let parts = attachments::parts(envelope.id, &envelope.content_type, body);
-    let listed = attached_lines(envelope.id, &parts.attachments);
+    let listed = attached_lines(called, &parts.attachments);
     let listed = listed.iter().map(|line| folded(line, ui.width()));
     let body = body_lines(&parts, ui.width());
     for line in body.into_iter().chain(listed) {
@@ -36,8 +85,22 @@ pub fn mail(ui: &mut Ui, envelope: &Envelope, body: &[u8]) -> Result<(), CliErro
     ui.line(text)
 }
 
+/// Says that a mail was read: who says so is certain, whatever else stands in a receipt is not shown.
+fn read_by(envelope: &Envelope) -> String {
+    let mut line = format!(
+        "{}  read by {} {}",
+        envelope.id,
+        visible(&envelope.from),
+        times::human(&envelope.sent_at)
+    );
+    if let Some(answered) = envelope.in_reply_to {
+        line.extend([" (re ", &answered.to_string(), ")"]);
+    }
+    line
+}
+
 /// Lists what is attached, where no body stands.
-fn attached_lines(id: MailId, attached: &[Attachment]) -> Vec<String> {
+fn attached_lines(called: &str, attached: &[Attachment]) -> Vec<String> {
     let line = |(at, file): (usize, &Attachment)| {
         format!(
             "  [{}] {}, {}, {}",
@@ -49,7 +112,7 @@ fn attached_lines(id: MailId, attached: &[Attachment]) -> Vec<String> {
     };
     let mut lines: Vec<String> = attached.iter().enumerate().map(line).collect();
     if !lines.is_empty() {
-        lines.push(format!("  save: mailctl save {id}"));
+        lines.push(format!("  save: mailctl save {called}"));
     }
     lines
 }
@@ -62,19 +125,26 @@ fn folded(line: &str, width: Option<usize>) -> String {
     wrapped(line, width.saturating_sub(INDENT.len()).max(1)).join(&format!("\n{INDENT}"))
 }
 
-/// Says which mail it is, of whom, and by which address it came.
-fn header(envelope: &Envelope) -> String {
+/// Says which mail it is, of whom, by which addresses it came, and what it answers.
+fn header(envelope: &Envelope, addresses: &[String]) -> String {
+    let names = |names: Vec<&String>, between: &str| {
+        let names: Vec<String> = names.into_iter().map(|name| visible(name)).collect();
+        names.join(between)
+    };
     let mut header = format!(
         "{}  {}  {} to {}",
         envelope.id,
         times::human(&envelope.sent_at),
         visible(&envelope.from),
-        visible(&envelope.address)
+        names(addresses.iter().collect(), " and ")
     );
-    let others = envelope.to.iter().filter(|to| **to != envelope.address);
-    let others: Vec<String> = others.map(|to| visible(to)).collect();
+    let others = envelope.to.iter().filter(|to| !addresses.contains(to));
+    let others = names(others.collect(), ", ");
     if !others.is_empty() {
-        header.extend([" (also to ", &others.join(", "), ")"]);
+        header.extend([" (also to ", &others, ")"]);
+    }
+    if let Some(answered) = envelope.in_reply_to {
+        header.extend([" (re ", &answered.to_string(), ")"]);
     }
     if !envelope.subject.is_empty() {
         header.extend([": ", &visible(&envelope.subject)]);
@@ -99,14 +169,14 @@ fn body_lines(parts: &Parts, width: Option<usize>) -> Vec<String> {
         })
         .collect();
     if parts.is_lossy {
-        lines.push(format!("{INDENT}[not UTF-8; `--json` has the exact bytes]"));
+        lines.push(tr!("{}[not UTF-8; `--json` has the exact bytes]", INDENT));
     }
     lines
 }
 
 /// Prints that mails went unread.
 pub fn trimmed(ui: &mut Ui, address: &str, gone: Trimmed) -> Result<(), CliError> {
-    let human = format!(
+    let human = tr!(
         "{} to {} went unread: expired or trimmed, after mail {}",
         counted(gone.count, "mail"),
         visible(address),
@@ -148,19 +218,19 @@ pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliE
 /// Prints that an invitation which was shown before stands no longer.
 pub fn invitation_ended(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
     let how = match row.state {
-        ChatState::Accepted => "was accepted",
-        ChatState::Declined | ChatState::Busy => "was declined",
-        ChatState::Withdrawn => "was taken back",
-        ChatState::Expired => "has expired",
-        _ => "is over",
+        ChatState::Accepted => tr!("was accepted"),
+        ChatState::Declined | ChatState::Busy => tr!("was declined"),
+        ChatState::Withdrawn => tr!("was taken back"),
+        ChatState::Expired => tr!("has expired"),
+        _ => tr!("is over"),
     };
-    let human = format!("? the invitation of {} {how}", visible(&row.from));
+    let human = tr!("? the invitation of {} {}", visible(&row.from), how);
     ui.result(&json::invitation(row), human)
 }
 
 /// Prints that an invitation came and went unseen.
 pub fn missed(ui: &mut Ui, row: &ChatRow) -> Result<(), CliError> {
-    let human = format!(
+    let human = tr!(
         "? {} asked for a direct chat at {}; nobody was there to answer",
         visible(&row.from),
         times::human(&row.asked_at)
@@ -173,12 +243,16 @@ pub fn mails(count: u64) -> String {
     tr_n!(count, "{n} mail", "{n} mails")
 }
 
-/// Returns `1 line` or `2 lines`.
+/// Returns `1 line` or `2 lines`, in the language of this process: of things that are named in many places. What
+/// is named in one has its sentence there.
 pub fn counted(count: u64, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
+    match noun {
+        "mail" => mails(count),
+        "line" => tr_n!(count, "{n} line", "{n} lines"),
+        "byte" => tr_n!(count, "{n} byte", "{n} bytes"),
+        "attachment" => tr_n!(count, "{n} attachment", "{n} attachments"),
+        _ if count == 1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
     }
 }
 
@@ -259,6 +333,7 @@ mod tests {
             content_type: "text/plain".into(),
             size: 0,
             frames: 1,
+            ..Envelope::default()
         }
     }
 
@@ -275,6 +350,24 @@ mod tests {
             "42  not a time  ana to news: hi\n    one\n\n    two\n"
         );
         assert_eq!(shown("", b""), "42  not a time  ana to news\n");
+    }
+
+    #[test]
+    fn a_mail_says_what_it_answers_and_by_which_addresses_it_came() {
+        let answer = Envelope {
+            to: vec!["news".into(), "bob".into(), "carol".into()],
+            in_reply_to: Some(30),
+            ..envelope("Re: hi")
+        };
+        let (mut ui, out, _) = captured(false);
+        let both = ["news".to_owned(), "bob".to_owned()];
+        mail_by(&mut ui, &answer, &both, b"").unwrap();
+        mail(&mut ui, &answer, b"").unwrap();
+        assert_eq!(
+            out.text(),
+            "42  not a time  ana to news and bob (also to carol) (re 30): Re: hi\n\
+             42  not a time  ana to news (also to bob, carol) (re 30): Re: hi\n"
+        );
     }
 
     #[test]

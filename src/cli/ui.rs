@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
 use super::error::CliError;
+use super::i18n::tr;
 use super::untrusted::{self, Block};
 use crate::protocol::codes::exit;
 
@@ -109,6 +110,18 @@ impl Ui {
         self.put(&text)
     }
 
+    /// Writes bytes of a result as they are, to no terminal: it would obey them.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.out
+            .write_all(bytes)
+            .map_err(|error| stdout_failed(&error))
+    }
+
+    /// Makes sure that everything printed has gone out.
+    pub fn flush(&mut self) -> Result<(), CliError> {
+        self.out.flush().map_err(|error| stdout_failed(&error))
+    }
+
     /// Prints a result in the form that was asked for.
     pub fn result<T: Serialize + ?Sized>(
         &mut self,
@@ -177,7 +190,7 @@ impl Ui {
 
     /// Says something that a person should look into.
     pub fn warn(&mut self, text: impl Display) {
-        self.report(format_args!("warning: {text}"));
+        self.report(tr!("warning: {}", text));
     }
 
     /// Nobody may be there to read it, which is no error.
@@ -197,12 +210,12 @@ impl Ui {
             drop(writeln!(self.err, "{line}"));
             return;
         }
-        self.say(format_args!("error[{}]: {}", error.code, error.text));
+        self.say(tr!("error[{}]: {}", error.code, error.text));
         for hint in &error.hints {
             self.say(format_args!("  {hint}"));
         }
         if let Some(reference) = &error.reference {
-            self.say(format_args!("  reference: {reference}"));
+            self.say(tr!("  reference: {}", reference));
         }
     }
 
@@ -217,13 +230,20 @@ impl Ui {
         );
     }
 
-    /// Asks a yes-or-no question; anything but `y` or `yes` is a no.
+    /// Asks a yes-or-no question; anything but `y` or `yes`, or the same in the language of this process, is a no.
     pub fn confirm(&mut self, question: &str) -> bool {
-        drop(write!(self.err, "{question} [y/N] ").and_then(|()| self.err.flush()));
+        let question = tr!("{} [y/N] ", question);
+        drop(write!(self.err, "{question}").and_then(|()| self.err.flush()));
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
-        read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+        read.is_ok() && is_yes(&answer)
     }
+}
+
+/// Says whether an answer is a yes, in English or in the language of this process.
+pub fn is_yes(answer: &str) -> bool {
+    let answer = answer.trim();
+    matches!(answer, "y" | "Y" | "yes") || [tr!("y"), tr!("Y"), tr!("yes")].contains(&answer)
 }
 
 /// A reader that went away (`| head`) is no error of ours; a full disk is.
@@ -262,6 +282,14 @@ impl Table {
                     .map(|h| h.trim_start_matches('>').to_owned())
                     .collect(),
             ],
+        }
+    }
+
+    /// Starts a table of so many columns that goes on below another one: without headings.
+    pub fn below(columns: usize) -> Self {
+        Self {
+            right: vec![false; columns],
+            rows: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use mail_builder::headers::content_type::ContentType;
 use mail_builder::mime::{BodyPart, MimePart};
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
+use super::message;
 use crate::protocol::MailId;
 
 /// Attachments of one mail that are told apart; what comes after them is left out.
@@ -106,8 +107,11 @@ pub fn type_of(name: &Path, bytes: &[u8]) -> String {
     guessed.unwrap_or_else(plain).to_owned()
 }
 
-/// Reads a multipart body; nothing when it is none.
+/// Reads a multipart body, or one that is a whole message; nothing when it is neither.
 pub fn unpack(content_type: &str, body: &[u8]) -> Option<Parts> {
+    if message::is_message(content_type) {
+        return MessageParser::default().parse(body).as_ref().map(parts_of);
+    }
     let is_multipart = content_type
         .get(..10)
         .is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"));
@@ -120,15 +124,19 @@ pub fn unpack(content_type: &str, body: &[u8]) -> Option<Parts> {
     if !matches!(message.root_part().body, PartType::Multipart(_)) {
         return None;
     }
-    Some(Parts {
-        text: text_of(&message),
+    Some(parts_of(&message))
+}
+
+fn parts_of(message: &Message<'_>) -> Parts {
+    Parts {
+        text: text_of(message),
         is_lossy: false,
         attachments: message
             .attachments()
             .take(ATTACHMENTS_MAX)
             .map(attachment)
             .collect(),
-    })
+    }
 }
 
 fn text_of(message: &Message<'_>) -> String {
@@ -184,6 +192,16 @@ mod tests {
             (&*image.name, &*image.content_type, &*image.bytes),
             ("a.png", "image/png", &b"hi"[..])
         );
+    }
+
+    #[test]
+    fn a_whole_message_is_read_as_one() {
+        let text = b"Subject: x\nContent-Type: text/html\n\n<p>hi</p>\n";
+        let read = parts(1, "Message/RFC822; x=y", text);
+        assert_eq!((read.text.trim(), read.attachments.len()), ("hi", 0));
+        let file = b"Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\naGk=\n";
+        let read = parts(1, "message/rfc822", file);
+        assert_eq!(read.attachments[0].bytes, b"hi");
     }
 
     proptest! {

@@ -741,6 +741,11 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// Returns this machine's time, in milliseconds since the epoch.
+pub(super) fn wall_ms() -> i64 {
+    wall_clock().timestamp_millis()
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "this file owns the client's clock"

@@ -45,6 +45,13 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// Says whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+    }
+}
+
 /// Makes the closure that turns an I/O error on `path` into a [`FileError`].
 pub(super) fn failed(deed: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError {
     let path = path.to_owned();

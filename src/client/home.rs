@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{self, FileError, failed};
 use super::mailbox::Mailbox;
 use super::outbox::Outbox;
+use super::receipt;
 use super::shown::Shown;
 use crate::auth::keys::{KeyError, KeyPair};
 use crate::protocol::PublicKey;
@@ -429,6 +430,16 @@ impl Account {
     /// Returns the account's marks of chat lines that were shown.
     pub fn shown(&self) -> Shown {
         Shown::at(&self.folder, self.user.as_str())
+    }
+
+    /// Returns whether senders who ask are told that their mail was read.
+    pub fn receipts(&self) -> Result<receipt::Policy, FileError> {
+        receipt::policy(&self.folder)
+    }
+
+    /// Notes whether senders who ask are told that their mail was read.
+    pub fn set_receipts(&self, policy: receipt::Policy) -> Result<(), FileError> {
+        receipt::set_policy(&self.folder, policy)
     }
 
     /// Returns how often this device was logged out: a standing session that finds another number than

@@ -17,8 +17,8 @@ pub fn mail_of(file: Vec<u8>) -> Option<Mail> {
     mime::parse(file)
 }
 
-/// Returns the header of a mail's file.
-pub fn mail_header(mail: &Mail) -> Vec<u8> {
+/// Returns the header of a mail's file, and how much of the body it holds.
+pub fn mail_header(mail: &Mail) -> (Vec<u8>, usize) {
     mime::header(mail, "server")
 }
 

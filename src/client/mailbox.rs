@@ -252,6 +252,11 @@ impl Mailbox {
         &self.mail
     }
 
+    /// Returns where a search keeps what mails say.
+    pub(super) fn search_folder(&self) -> PathBuf {
+        self.account.join("search")
+    }
+
     /// Returns the marks of all logs.
     pub fn marks(&self) -> Result<BTreeMap<LogNumber, Mark>, FileError> {
         let file = self.read_marks()?;
@@ -259,6 +264,15 @@ impl Mailbox {
             .logs
             .iter()
             .map(|(log, at)| (*log, at.mark()))
+            .collect())
+    }
+
+    /// Returns the address of every log that ever had a mark.
+    pub fn addresses(&self) -> Result<BTreeMap<LogNumber, String>, FileError> {
+        let logs = self.read_marks()?.logs;
+        Ok(logs
+            .into_iter()
+            .map(|(log, at)| (log, at.address))
             .collect())
     }
 
@@ -444,13 +458,17 @@ impl Mailbox {
     /// Moves one mail that was shown to `cur/`: from here on no process shows it again. Only a power
     /// cut before [`Mailbox::sync_shown`] can undo that.
     pub fn mark_shown(&self, claim: &Claim) -> Result<(), FileError> {
-        self.flag(claim.name, |flags| flags.with(Flags::SEEN))
+        self.flag(&Key::Received(claim.name), |flags| flags.with(Flags::SEEN))
     }
 
     /// Makes every [`Mailbox::mark_shown`] of before durable.
     pub fn sync_shown(&self) -> Result<(), FileError> {
         files::sync_folder(&self.mail.join("cur"))?;
-        files::sync_folder(&self.mail.join("new"))
+        files::sync_folder(&self.mail.join("new"))?;
+        match self.imported_folder("cur") {
+            imported if imported.is_dir() => files::sync_folder(&imported),
+            _ => Ok(()),
+        }
     }
 
     /// Returns a mail of the mailbox, shown or not, but not one in the trash; of two with this id the later one.
@@ -560,12 +578,12 @@ impl Mailbox {
 
     fn write_one(&self, mail: &Mail, round: Round) -> Result<(), FileError> {
         let path = self.mail.join("tmp").join(name_of(Name::of(mail, round)));
-        let header = match round {
+        let (header, held) = match round {
             0 => mime::header(mail, &self.server),
             // Mail readers take two mails of one Message-ID for one.
             _ => mime::header(mail, &format!("{}.{round}", self.server)),
         };
-        files::write_synced(&path, &[&header, &mail.body]).map(drop)
+        files::write_synced(&path, &[&header, &mail.body[held..]]).map(drop)
     }
 
     /// Returns every file of a mail that is here.
@@ -652,12 +670,19 @@ fn read_mail(path: &Path) -> Result<Mail, FileError> {
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
 }
 
+mod copies;
 mod flags;
+mod held;
+mod import;
 mod pending;
 mod rounds;
 mod trash;
+pub use copies::{Place, ShownBefore, are_copies};
 pub use flags::Flags;
 use flags::{flagged, parted};
+use held::Key;
+pub use held::{Called, Held, NotCalled};
+pub use import::Stock;
 use pending::Acked;
 use rounds::is_zero;
 #[cfg(test)]

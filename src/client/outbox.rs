@@ -1,12 +1,14 @@
 //! The outbox: every send is on disk, with its number, before it is tried for the first time.
 //!
 //! One outbox per account is one *stream* of numbered sends (design: exactly-once sends). An entry is
-//! one file; its name says where it stands, its content never changes:
+//! one file; its name says where it stands, its content never changes (that of a draft is replaced as a whole):
 //!
 //! ```text
 //! outbox/stream.json                       the stream in use
 //! outbox/<entry>.draft.mail                never tried; sent by `outbox retry` only
 //! outbox/<entry>.queued.mail               never tried; sent when the server is back (`--queue`)
+//! outbox/<entry>.at-<time>.mail            never tried; sent once that time has come (`--at`)
+//! outbox/<entry>.held-<from>-<until>.mail  never tried; held back that long, to be taken back (`--undo`)
 //! outbox/<entry>.<stream>-<number>-<settled below>.mail     numbered: tried, or about to be
 //! outbox/<entry>.doubt-<stream>-<number>.mail               the server no longer knows: never sent again
 //! outbox/<entry>.done-<stream>-<number>.mail                the newest that has its outcome
@@ -26,6 +28,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError, damaged, failed};
+use crate::protocol::Answers;
 
 /// How the name of a file ends that is being written.
 const ASIDE: &str = ".aside";
@@ -43,6 +46,8 @@ pub struct Draft {
     pub ttl_s: Option<u64>,
     /// The body: any bytes.
     pub body: Vec<u8>,
+    /// The mail that it answers.
+    pub answers: Option<Answers>,
 }
 
 /// Where an entry stands.
@@ -52,6 +57,15 @@ pub enum Standing {
     Draft,
     /// Never tried; sent by itself when the server is there.
     Queued,
+    /// Never tried; sent by itself once its time has come, in milliseconds since the epoch by this machine's clock.
+    Scheduled(i64),
+    /// Never tried; held back so that it can be taken back, and sent by itself afterwards.
+    Held {
+        /// When that began, in milliseconds since the epoch by this machine's clock.
+        since_ms: i64,
+        /// When it goes out.
+        until_ms: i64,
+    },
     /// Numbered: tried and not answered, as far as is known. Retried under the same number.
     InDoubt(Number),
     /// The server does not know any more what became of it. Never sent again.
@@ -114,9 +128,37 @@ impl Standing {
         match *self {
             Self::InDoubt(at) => Some((at.stream, at.number)),
             Self::Lost { stream, number } => Some((stream, number)),
-            Self::Draft | Self::Queued => None,
+            Self::Draft | Self::Queued | Self::Scheduled(_) | Self::Held { .. } => None,
         }
     }
+
+    /// Returns when it is due, where it waits for a time.
+    pub fn due_ms(&self) -> Option<i64> {
+        match *self {
+            Self::Scheduled(at_ms) => Some(at_ms),
+            Self::Held { until_ms, .. } => Some(until_ms),
+            _ => None,
+        }
+    }
+}
+
+/// What became of a wish to take a held send back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakenBack {
+    /// It is a draft again; nothing was sent.
+    Draft {
+        /// Its number in the outbox.
+        entry: u64,
+        /// Its recipients.
+        to: Vec<String>,
+    },
+    /// It is being sent at this moment.
+    TooLate {
+        /// Its number in the outbox.
+        entry: u64,
+    },
+    /// Nothing is held back.
+    Nothing,
 }
 
 impl Claimed {
@@ -209,6 +251,8 @@ struct EntryHeader {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl_s: Option<u64>,
     size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answers: Option<Answers>,
 }
 
 impl Outbox {
@@ -254,11 +298,73 @@ impl Outbox {
     /// Saves a send that was never tried; `queued` ones are sent by themselves later. Returns its
     /// number in the outbox.
     pub fn keep(&self, draft: &Draft, queued: bool) -> Result<u64, FileError> {
+        self.keep_until(draft, Standing::never_tried(queued))
+    }
+
+    /// Saves a send that was never tried, as what it stands for: one that waits for its time, say.
+    pub fn keep_until(&self, draft: &Draft, standing: Standing) -> Result<u64, FileError> {
         let aside = self.write_aside(draft)?;
         let _lock = files::lock(&self.lock)?;
         let entry = self.names()?.next_entry();
-        self.rename(aside, entry, &Standing::never_tried(queued))?;
+        self.rename(aside, entry, &standing)?;
         files::sync_folder(&self.folder)?;
+        Ok(entry)
+    }
+
+    /// Returns the entries whose time has come, oldest first.
+    pub fn due(&self, now_ms: i64) -> Result<Vec<u64>, FileError> {
+        self.entries_that(|standing| standing.due_ms().is_some_and(|at_ms| at_ms <= now_ms))
+    }
+
+    /// Returns everything that is held back, oldest first.
+    pub fn all_held(&self) -> Result<Vec<u64>, FileError> {
+        self.entries_that(|standing| matches!(standing, Standing::Held { .. }))
+    }
+
+    /// Returns the send that was held back last and is not due at `now_ms`, and since when.
+    pub fn held(&self, now_ms: i64) -> Result<Option<(u64, i64)>, FileError> {
+        let held = self
+            .entries()?
+            .into_iter()
+            .filter_map(|(entry, standing)| match standing {
+                Standing::Held { since_ms, until_ms } if until_ms > now_ms => {
+                    Some((entry, since_ms))
+                }
+                _ => None,
+            });
+        Ok(held.max_by_key(|(entry, since_ms)| (*since_ms, *entry)))
+    }
+
+    /// Takes the send that was held back last and is not due at `now_ms` back into a draft, durably.
+    pub fn take_back(&self, now_ms: i64) -> Result<TakenBack, FileError> {
+        match self.held(now_ms)? {
+            Some((entry, _)) => self.take_back_entry(entry),
+            None => Ok(TakenBack::Nothing),
+        }
+    }
+
+    /// Takes one send that is held back into a draft, unless somebody is sending it or has sent it.
+    pub fn take_back_entry(&self, entry: u64) -> Result<TakenBack, FileError> {
+        let too_late = TakenBack::TooLate { entry };
+        let Some(claimed) = self.claim(entry)? else {
+            return Ok(too_late);
+        };
+        if !matches!(claimed.standing, Standing::Held { .. }) {
+            return Ok(too_late);
+        }
+        let to = claimed.draft.to.clone();
+        let entry = self.restand(claimed, &Standing::Draft)?;
+        Ok(TakenBack::Draft { entry, to })
+    }
+
+    /// Puts another mail in the place of a claimed draft, durably: after a crash it is the one or the other.
+    pub fn replace(&self, claimed: Claimed, draft: &Draft) -> Result<u64, FileError> {
+        let (entry, standing) = (claimed.entry, claimed.standing);
+        let aside = self.write_aside(draft)?;
+        let _lock = files::lock(&self.lock)?;
+        drop(self.rename(aside, entry, &standing)?);
+        files::sync_folder(&self.folder)?;
+        drop(claimed); // until here nobody else takes it up
         Ok(entry)
     }
 
@@ -517,6 +623,10 @@ pub(super) fn name_of(entry: u64, standing: &Standing) -> String {
     match standing {
         Standing::Draft => format!("{entry:016}.draft.mail"),
         Standing::Queued => format!("{entry:016}.queued.mail"),
+        Standing::Scheduled(at_ms) => format!("{entry:016}.at-{at_ms}.mail"),
+        Standing::Held { since_ms, until_ms } => {
+            format!("{entry:016}.held-{since_ms}-{until_ms}.mail")
+        }
         Standing::InDoubt(at) => format!(
             "{entry:016}.{}-{}-{}.mail",
             at.stream, at.number, at.settled_below
@@ -553,6 +663,16 @@ fn parse_standing(text: &str) -> Option<Standing> {
         "queued" => return Some(Standing::Queued),
         _ => {}
     }
+    if let Some(at_ms) = text.strip_prefix("at-") {
+        return Some(Standing::Scheduled(at_ms.parse().ok()?));
+    }
+    if let Some(times) = text.strip_prefix("held-") {
+        let (since_ms, until_ms) = times.split_once('-')?;
+        return Some(Standing::Held {
+            since_ms: since_ms.parse().ok()?,
+            until_ms: until_ms.parse().ok()?,
+        });
+    }
     if let Some(place) = text.strip_prefix("doubt-") {
         let (stream, number) = place.split_once('-')?;
         return Some(Standing::Lost {
@@ -577,6 +697,7 @@ pub(super) fn header_of(path: &Path, draft: &Draft) -> Result<Vec<u8>, FileError
         content_type: draft.content_type.clone(),
         ttl_s: draft.ttl_s,
         size: draft.body.len() as u64,
+        answers: draft.answers,
     };
     let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(path, &e))?;
     bytes.push(b'\n');
@@ -623,6 +744,7 @@ pub(super) fn parse_draft(path: &Path, mut bytes: Vec<u8>) -> Result<Draft, File
         content_type: header.content_type,
         ttl_s: header.ttl_s,
         body,
+        answers: header.answers,
     })
 }
 

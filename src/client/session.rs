@@ -13,6 +13,7 @@ mod fetch;
 mod lease;
 mod round;
 mod send;
+mod unread;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use super::mailbox::{Mailbox, Seen};
 use super::outbox::Outbox;
 use crate::auth::keys::KeyPair;
 use crate::limits::LOGIN_TOPICS_MAX;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::{Pattern, UserName};
 use crate::protocol::reply::{self, LeaseInfo, LogInfo, Refused};
 use crate::protocol::request::{self, AdminWhat, From, Request, SessionId};
@@ -35,6 +36,7 @@ use crate::protocol::{LogNumber, MailId};
 
 pub use fetch::{Arrival, Look, Refreshed};
 pub use send::{Retried, Sent, Which, send_or_keep};
+pub use unread::{Unread, unread_here};
 pub use watch::Event;
 
 /// How a session is opened.
@@ -598,8 +600,8 @@ fn passes(error: &WireError) -> bool {
 }
 
 fn too_many_streams() -> ClientError {
-    ClientError::Refused(WireError::new(
+    ClientError::Refused(refusal!(
         Code::TooManyStreams,
-        "64 outboxes of this device have unsettled sends; run mailctl outbox retry in those homes",
+        "64 outboxes of this device have unsettled sends; run mailctl outbox retry in those homes"
     ))
 }

@@ -180,6 +180,7 @@ mod tests {
             content_type: content_type.into(),
             size: 0,
             frames: 1,
+            ..Envelope::default()
         }
     }
 

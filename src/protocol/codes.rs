@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub mod exit {
     #![allow(missing_docs, reason = "the names are those of sysexits.h")]
     pub const OK: u8 = 0;
+    /// Nothing was found, where the caller asked to be told so (`--exit-code`); not of sysexits.h.
+    pub const NOTHING: u8 = 1;
     pub const USAGE: u8 = 64;
     pub const DATA: u8 = 65;
     pub const NO_USER: u8 = 67;
@@ -142,6 +144,10 @@ pub struct WireError {
     pub code: Code,
     /// One sentence for a person: what is wrong and what to do.
     pub text: String,
+    /// What of the sentence is not the server's own, in order: names, numbers. A client that says it in
+    /// another language puts these into its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
     /// May the same request succeed later?
     pub retryable: bool,
     /// Milliseconds to wait before that, when the server knows better than the client.
@@ -158,10 +164,18 @@ impl WireError {
         Self {
             code,
             text: text.into(),
+            words: Vec::new(),
             retryable: code.retryable(),
             retry_after_ms: None,
             reference: None,
         }
+    }
+
+    /// Says which words of the text are not the server's own.
+    #[must_use]
+    pub fn with_words(mut self, words: Vec<String>) -> Self {
+        self.words = words;
+        self
     }
 
     /// Adds how long to wait before a retry.
@@ -171,6 +185,20 @@ impl WireError {
         self
     }
 }
+
+/// Makes an error of a code with a sentence and what is put into its `{}`, for people of any language: the
+/// catalogue of `cli::i18n` has each of these sentences.
+macro_rules! refusal {
+    ($code:expr, $text:literal $(,)?) => {
+        $crate::protocol::codes::WireError::new($code, $text)
+    };
+    ($code:expr, $text:literal, $($word:expr),+ $(,)?) => {
+        $crate::protocol::codes::WireError::new($code, format!($text, $($word),+))
+            .with_words(vec![$($word.to_string()),+])
+    };
+}
+
+pub(crate) use refusal;
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -35,3 +35,13 @@ pub type MailId = u64;
 
 /// A log's number: the address it belongs to, never used again.
 pub type LogNumber = u64;
+
+/// Which mail another one answers, by the numbers that all copies of each share. As its sender said it:
+/// neither needs to be there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Answers {
+    /// The one that is answered.
+    pub in_reply_to: MailId,
+    /// The one that began the thread.
+    pub thread: MailId,
+}

@@ -215,10 +215,20 @@ pub struct Part {
 }
 
 /// A mail's envelope, in pages and notices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The mail's number.
     pub id: MailId,
+    /// The number that all copies of one send share: the first copy's. 0 where the server is older than
+    /// this field; [`Envelope::message`] knows better.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub message: MailId,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<MailId>,
+    /// The message that began the thread; only where it answers one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<MailId>,
     /// The id before it ever put in this log, 0 for the first.
     pub prev: MailId,
     /// Its count within its log, 1 for the first ever.
@@ -242,6 +252,31 @@ pub struct Envelope {
     pub size: u64,
     /// Body frames that come with this envelope: 1 (the whole body), or 0 (ask `body`).
     pub frames: u32,
+}
+
+impl Envelope {
+    /// Returns the number that all copies of this mail share.
+    pub fn message(&self) -> MailId {
+        if self.message == 0 {
+            self.id
+        } else {
+            self.message
+        }
+    }
+
+    /// Returns the message that began the thread it is in: itself, where it answers none.
+    pub fn thread(&self) -> MailId {
+        let begun = self.thread.or(self.in_reply_to);
+        begun.unwrap_or_else(|| self.message())
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature is serde's"
+)]
+fn is_none(number: &MailId) -> bool {
+    *number == 0
 }
 
 /// Mails that were there once and that this reader will not see.
@@ -585,6 +620,9 @@ mod tests {
             content_type: "text/plain".into(),
             size: 3,
             frames: 1,
+            message: id,
+            in_reply_to: Some(1),
+            thread: None,
         };
         let mut page = Page {
             log: 4,

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::{Code, WireError};
+use super::codes::{Code, WireError, refusal};
 use super::names::{Pattern, UserName};
 use super::{LogNumber, MailId};
 use crate::limits;
@@ -114,6 +114,12 @@ pub struct Send {
     /// The body came before, as this many `part` requests; then there is no body frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<u32>,
+    /// The mail that this one answers, by its `message` number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<MailId>,
+    /// The mail that began the thread, by its `message` number; left out, the one that is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<MailId>,
 }
 
 /// The content type of a mail that names none.
@@ -528,9 +534,10 @@ macro_rules! verbs {
                 let verb = verb_of(header)?;
                 match verb.as_ref() {
                     $($word => parse(header).map(Request::$variant),)+
-                    other => Err(WireError::new(
+                    other => Err(refusal!(
                         Code::Unsupported,
-                        format!("this server does not know the verb {:?}", clip(other)),
+                        "this server does not know the verb {}",
+                        format!("{:?}", clip(other))
                     )),
                 }
             }
@@ -585,7 +592,7 @@ fn verb_of(header: &[u8]) -> Result<std::borrow::Cow<'_, str>, WireError> {
         verb: std::borrow::Cow<'a, str>,
     }
     if header.len() > limits::FRAME_BYTES_MAX {
-        return Err(WireError::new(Code::TooLarge, "the header is over 64 KiB"));
+        return Err(refusal!(Code::TooLarge, "the header is over 64 KiB"));
     }
     let parsed: Verb<'_> = serde_json::from_slice(header).map_err(|e| bad_header(&e))?;
     Ok(parsed.verb)
@@ -596,13 +603,12 @@ fn parse<'a, T: Deserialize<'a>>(header: &'a [u8]) -> Result<T, WireError> {
 }
 
 fn bad_header(error: &serde_json::Error) -> WireError {
-    WireError::new(
+    // The error quotes the header, which may be as long as a whole frame.
+    let why: String = error.to_string().chars().take(200).collect();
+    refusal!(
         Code::BadRequest,
-        // The error quotes the header, which may be as long as a whole frame.
-        format!(
-            "the header is not what its verb takes: {}",
-            error.to_string().chars().take(200).collect::<String>()
-        ),
+        "the header is not what its verb takes: {}",
+        why
     )
 }
 
@@ -637,6 +643,8 @@ mod tests {
             content_type: default_content_type(),
             ttl_s: None,
             parts: None,
+            in_reply_to: Some(41),
+            thread: Some(40),
         });
         assert_eq!(Request::decode(&send.encode()), Ok(send));
         let join = Request::Join(Join {

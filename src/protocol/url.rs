@@ -24,6 +24,13 @@ pub struct ServerUrl {
 #[error("not a server address ({0}); it looks like correio://HOST:PORT?key=<64 hex digits>")]
 pub struct UrlError(&'static str);
 
+impl UrlError {
+    /// Returns what is wrong with it.
+    pub fn what(&self) -> &'static str {
+        self.0
+    }
+}
+
 impl ServerUrl {
     /// Parses the text form; surrounding white space is ignored.
     pub fn parse(text: &str) -> Result<Self, UrlError> {

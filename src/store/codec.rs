@@ -7,8 +7,8 @@
 use bincode::Options;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::key::Kind;
-use super::record::MailRecord;
+use super::key::{self, Kind};
+use super::record::{MailRecord, MailRecordV1};
 use crate::limits::VALUE_BYTES_MAX;
 
 /// First byte of every value: an ASCII control that no text begins with.
@@ -44,15 +44,23 @@ pub(super) enum CodecError {
 }
 
 /// A mail as stored: what the engine must know to find its body, and the body if it fits.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct MailValue<'a> {
     /// The envelope.
     pub record: MailRecord,
     /// Chunks of the body; 0 when it is inline.
     pub chunks: u32,
     /// The body, when `chunks` is 0.
-    #[serde(borrow)]
     pub body: &'a [u8],
+}
+
+/// The parts of a mail's value, with its record in some version.
+#[derive(Deserialize)]
+struct Parts<'a, R> {
+    record: R,
+    chunks: u32,
+    #[serde(borrow)]
+    body: &'a [u8],
 }
 
 /// [`MailValue`] for writing: the same bytes without a copy of the record.
@@ -121,8 +129,43 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(
     options().deserialize(payload).map_err(CodecError::Content)
 }
 
+/// Returns a mail from its value, whatever version of the record that holds.
+pub(super) fn decode_mail<'a>(key: &[u8], value: &'a [u8]) -> Result<MailValue<'a>, CodecError> {
+    let (version, payload) = open_versioned(Kind::Mail, key, value)?;
+    let mail = if version == 1 {
+        options()
+            .deserialize::<Parts<'a, MailRecordV1>>(payload)
+            .map(|parts| {
+                let id = key::numbers(key).map_or(0, |[_, id]| id);
+                MailValue {
+                    record: parts.record.of_now(id),
+                    chunks: parts.chunks,
+                    body: parts.body,
+                }
+            })
+    } else {
+        options()
+            .deserialize::<Parts<'a, MailRecord>>(payload)
+            .map(|parts| MailValue {
+                record: parts.record,
+                chunks: parts.chunks,
+                body: parts.body,
+            })
+    };
+    mail.map_err(CodecError::Content)
+}
+
 /// Checks the envelope and returns the payload.
 pub(super) fn open<'a>(kind: Kind, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], CodecError> {
+    open_versioned(kind, key, value).map(|(_, payload)| payload)
+}
+
+/// Checks the envelope and returns the version of the record with the payload.
+fn open_versioned<'a>(
+    kind: Kind,
+    key: &[u8],
+    value: &'a [u8],
+) -> Result<(u16, &'a [u8]), CodecError> {
     let (head, payload) = value
         .split_first_chunk::<ENVELOPE_BYTES>()
         .ok_or(CodecError::Short(value.len()))?;
@@ -141,17 +184,25 @@ pub(super) fn open<'a>(kind: Kind, key: &[u8], value: &'a [u8]) -> Result<&'a [u
     if found != kind.byte() {
         return Err(CodecError::Kind(found));
     }
+    let known = version_of(kind);
     match u16::from_be_bytes([v0, v1]) {
-        VERSION => Ok(payload),
-        found => Err(CodecError::Version {
-            found,
-            known: VERSION,
-        }),
+        version if (1..=known).contains(&version) => Ok((version, payload)),
+        found => Err(CodecError::Version { found, known }),
     }
 }
 
-/// The version written by this build; every kind still has its first.
-const VERSION: u16 = 1;
+/// Returns the bytes of that version in an envelope.
+pub(super) fn sealed_version(kind: Kind) -> [u8; 2] {
+    version_of(kind).to_be_bytes()
+}
+
+/// Returns the version of a kind's records that this build writes. It reads all up to that.
+fn version_of(kind: Kind) -> u16 {
+    match kind {
+        Kind::Mail => 2,
+        _ => 1,
+    }
+}
 
 fn chunks_of(body: &[u8]) -> u32 {
     u32::try_from(body.len().div_ceil(CHUNK_BYTES)).expect("a body is far below 16 TiB")
@@ -174,7 +225,7 @@ fn seal(kind: Kind, key: &[u8], out: &mut [u8]) {
     let len = u32::try_from(out.len() - ENVELOPE_BYTES).expect("the limit is far below 4 GiB");
     out[0] = MAGIC;
     out[1] = kind.byte();
-    out[2..4].copy_from_slice(&VERSION.to_be_bytes());
+    out[2..4].copy_from_slice(&sealed_version(kind));
     out[4..8].copy_from_slice(&len.to_be_bytes());
     let sum = checksum(key, &out[..8], &out[ENVELOPE_BYTES..]);
     out[8..ENVELOPE_BYTES].copy_from_slice(&sum.to_be_bytes());
@@ -190,14 +241,46 @@ fn as_bytes<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::conformance::envelope;
-    use super::super::{CompletionRecord, RecordedOutcome, key};
+    use super::super::{Answers, CompletionRecord, RecordedOutcome, key};
     use super::*;
     use crate::limits::{
         CONTENT_TYPE_BYTES_MAX, NAME_BYTES_MAX, RECIPIENTS_MAX, SUBJECT_BYTES_MAX,
     };
     use crate::protocol::codes::Code;
+
+    /// Returns a mail's value as the first version of its record was written: with an inline body.
+    pub(in crate::store) fn mail_of_before(key: &[u8], value: &[u8]) -> Vec<u8> {
+        let mail = decode_mail(key, value).unwrap();
+        assert_eq!(mail.chunks, 0);
+        let fields = options().serialize(&mail.record).unwrap();
+        let answers = options().serialize(&mail.record.answers).unwrap();
+        let mut older = vec![0; ENVELOPE_BYTES];
+        older.extend(&fields[..fields.len() - answers.len() - 8]);
+        older.extend(options().serialize(&(0_u32, mail.body)).unwrap());
+        seal(Kind::Mail, key, &mut older);
+        older[2..4].copy_from_slice(&1_u16.to_be_bytes());
+        let sum = checksum(key, &older[..8], &older[ENVELOPE_BYTES..]);
+        older[8..ENVELOPE_BYTES].copy_from_slice(&sum.to_be_bytes());
+        older
+    }
+
+    #[test]
+    fn a_mail_of_the_first_version_is_its_own_message() {
+        let record = envelope(1, 2, 3, 4);
+        let key = key::mail(1, 2);
+        let mut value = Vec::new();
+        encode_mail(&key, &record, b"body", &mut value).unwrap();
+        let older = mail_of_before(&key, &value);
+        let read = decode_mail(&key, &older).unwrap();
+        let expect = MailRecord {
+            message: 2,
+            answers: None,
+            ..record
+        };
+        assert_eq!((read.record, read.body), (expect, &b"body"[..]));
+    }
 
     fn counters() -> ([u8; 1], Vec<u8>) {
         let key = key::mail_counters();
@@ -220,6 +303,10 @@ mod tests {
             subject: "s".repeat(SUBJECT_BYTES_MAX),
             content_type: "c".repeat(CONTENT_TYPE_BYTES_MAX),
             expires_at_ms: Some(1),
+            answers: Some(Answers {
+                in_reply_to: 1,
+                thread: 1,
+            }),
             ..envelope(1, 2, 3, 4)
         };
         let mut value = Vec::new();
@@ -283,7 +370,7 @@ mod tests {
         let key = key::mail(1, 2);
         let mut value = Vec::new();
         encode_raw(Kind::Mail, &key, &[0xff; 200], &mut value);
-        let error = decode::<MailValue<'_>>(Kind::Mail, &key, &value).unwrap_err();
+        let error = decode_mail(&key, &value).unwrap_err();
         assert!(matches!(error, CodecError::Content(_)));
         let (key, mut value) = counters();
         let long = [&value[ENVELOPE_BYTES..], &[0]].concat();

@@ -109,6 +109,11 @@ pub(super) fn envelope(prev: MailId, count: u64, bytes: u64, size: usize) -> Mai
         expires_at_ms: None,
         running_s: 60,
         size: size as u64,
+        message: prev + 10,
+        answers: (prev > 0).then_some(Answers {
+            in_reply_to: prev,
+            thread: 10,
+        }),
     }
 }
 

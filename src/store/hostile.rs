@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{self, MailValue};
+use super::codec;
 use super::key::{self, Kind};
 use super::memory::Memory;
 use super::record::{
@@ -67,11 +67,12 @@ fn again<T: DeserializeOwned + Serialize>(
     Ok(again)
 }
 
-/// A body in chunks is not here to be written again: such a value comes back as it was read.
+/// A body in chunks is not here to be written again, and a record of an older version is not written any more: such
+/// values come back as they were read.
 fn mail(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
-    let mail: MailValue<'_> =
-        codec::decode(Kind::Mail, key, value).map_err(|error| error.to_string())?;
-    if mail.chunks > 0 {
+    let mail = codec::decode_mail(key, value).map_err(|error| error.to_string())?;
+    let is_of_now = value.get(2..4) == codec::sealed_version(Kind::Mail).get(..);
+    if mail.chunks > 0 || !is_of_now {
         return Ok(value.to_vec());
     }
     let mut again = Vec::new();

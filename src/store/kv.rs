@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::StoreError;
-use super::codec::{self, CodecError};
+use super::codec::{self, CodecError, MailValue};
 use super::key::{Kind, Tree};
 
 /// Key and value pairs in key order, from either end.
@@ -62,6 +62,15 @@ pub(super) fn decode<'a, K: Kv, T: Deserialize<'a>>(
     value: &'a [u8],
 ) -> Result<T, StoreError> {
     codec::decode(kind, key, value).map_err(|error| fault(kv, kind, key, &error))
+}
+
+/// Decodes a mail; the error names it.
+pub(super) fn decode_mail<'a, K: Kv>(
+    kv: &K,
+    key: &[u8],
+    value: &'a [u8],
+) -> Result<MailValue<'a>, StoreError> {
+    codec::decode_mail(key, value).map_err(|error| fault(kv, Kind::Mail, key, &error))
 }
 
 /// Says which record is wrong, and how.

@@ -8,6 +8,7 @@
 pub mod backup;
 mod codec;
 pub(crate) mod hostile;
+mod jump;
 mod key;
 mod kv;
 pub mod memory;
@@ -24,7 +25,10 @@ mod golden;
 
 use std::sync::Arc;
 
+#[cfg(test)]
+use crate::protocol::Answers;
 use crate::protocol::{LogNumber, MailId, PublicKey};
+pub(crate) use jump::Jump;
 pub use record::{
     AddressKind, AddressRecord, AddressState, BlockRecord, ChatSide, CodeRecord, CompletionRecord,
     DeviceRecord, DirectoryCounters, FullPolicy, InvitationRecord, InvitationState, LeaseRecord,
@@ -34,7 +38,7 @@ pub use record::{
 pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
-/// did not know whose it is, 3 had no journal.
+/// did not know whose it is, 3 did not know which mail answers which.
 pub const FORMAT: u32 = 4;
 
 /// One change to what lasts. A commit applies many; each touches one tree.

@@ -127,7 +127,7 @@ pub(super) fn parse<'a, K: Kv>(
     value: &'a [u8],
 ) -> Result<(MailId, MailValue<'a>), StoreError> {
     let [_, id] = key::numbers(key).ok_or_else(|| misplaced(kv, Kind::Mail, key))?;
-    Ok((id, kv::decode(kv, Kind::Mail, key, value)?))
+    Ok((id, kv::decode_mail(kv, key, value)?))
 }
 
 /// Takes mails off `rows` until there are `mails` of them or the next body does not fit `budget`;

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::codes::Code;
-use crate::protocol::{LogNumber, MailId, PublicKey};
+use crate::protocol::{Answers, LogNumber, MailId, PublicKey};
 
 /// A place in a log: a mail's id with the count and bytes of the log up to and including it. Depths
 /// are differences of marks, never scans.
@@ -289,6 +289,49 @@ pub struct MailRecord {
     pub running_s: u64,
     /// Bytes of the body.
     pub size: u64,
+    /// The number that all copies of one send share: the first copy's id.
+    pub message: MailId,
+    /// The mail that it answers, if it does.
+    pub answers: Option<Answers>,
+}
+
+/// [`MailRecord`] in its first version, which knew neither copies nor answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MailRecordV1 {
+    prev: MailId,
+    count: u64,
+    bytes: u64,
+    state: MailState,
+    from: String,
+    to: Vec<String>,
+    subject: String,
+    content_type: String,
+    sent_at_ms: i64,
+    expires_at_ms: Option<i64>,
+    running_s: u64,
+    size: u64,
+}
+
+impl MailRecordV1 {
+    /// Returns it as it is read now. Which other mail is a copy of it is not known: it is its own message.
+    pub(super) fn of_now(self, id: MailId) -> MailRecord {
+        MailRecord {
+            prev: self.prev,
+            count: self.count,
+            bytes: self.bytes,
+            state: self.state,
+            from: self.from,
+            to: self.to,
+            subject: self.subject,
+            content_type: self.content_type,
+            sent_at_ms: self.sent_at_ms,
+            expires_at_ms: self.expires_at_ms,
+            running_s: self.running_s,
+            size: self.size,
+            message: id,
+            answers: None,
+        }
+    }
 }
 
 impl MailRecord {

@@ -169,7 +169,7 @@ impl<K: Kv> Check<'_, K> {
             return Err(self.wrong(Kind::Mail, key, "its key has the wrong length"));
         };
         self.enter(log)?;
-        let mail: MailValue<'_> = kv::decode(self.kv, Kind::Mail, key, value)?;
+        let mail = kv::decode_mail(self.kv, key, value)?;
         self.report.body_bytes = self.report.body_bytes.saturating_add(mail.record.size);
         let linked = self.link(key, id, &mail);
         self.admit(linked)?;
@@ -296,8 +296,7 @@ impl<K: Kv> Check<'_, K> {
         let key = key::mail(log, id);
         let value = self.kv.get(Kind::Mail.tree(), &key)?;
         let chunks = value.map_or(0, |value| {
-            codec::decode(Kind::Mail, &key, value.as_ref())
-                .map_or(0, |mail: MailValue<'_>| mail.chunks)
+            codec::decode_mail(&key, value.as_ref()).map_or(0, |mail| mail.chunks)
         });
         self.body_of = Some((log, id, chunks));
         Ok(chunks)

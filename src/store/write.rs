@@ -223,8 +223,7 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
         let Some(value) = self.kv.get(Kind::Mail.tree(), &key)? else {
             return Ok(None);
         };
-        let MailValue { record, chunks, .. } =
-            kv::decode(self.kv, Kind::Mail, &key, value.as_ref())?;
+        let MailValue { record, chunks, .. } = kv::decode_mail(self.kv, &key, value.as_ref())?;
         Ok(Some(Placed { record, chunks }))
     }
 }
@@ -238,12 +237,12 @@ fn tombstone(record: &MailRecord) -> MailRecord {
         subject: String::new(),
         content_type: String::new(),
         size: 0,
+        answers: None,
         ..*record
     }
 }
 
-/// Returns the mails that changes expire or remove: planning asks the engine for them.
-pub(super) fn leaving(changes: &[Change]) -> HashSet<Place> {
+fn leaving(changes: &[Change]) -> HashSet<Place> {
     let places = changes.iter().filter_map(|change| match change {
         Change::ExpireMail { log, id } | Change::RemoveMail { log, id } => Some((*log, *id)),
         _ => None,

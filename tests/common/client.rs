@@ -370,6 +370,8 @@ impl RawClient {
             content_type: request::default_content_type(),
             ttl_s: None,
             parts: None,
+            in_reply_to: None,
+            thread: None,
         }
     }
 

@@ -227,6 +227,8 @@ impl Person {
             content_type: request::default_content_type(),
             ttl_s: number.is_multiple_of(3).then_some(3_600),
             parts: in_parts.then(|| u32::try_from(parts).expect("few")),
+            in_reply_to: None,
+            thread: None,
         });
         let reply = talk.raw(&request, (!in_parts).then_some(body))?;
         let sent: reply::Sent = reply.decode().expect("a send is answered");
@@ -465,6 +467,8 @@ impl Story {
                 content_type: request::default_content_type(),
                 ttl_s,
                 parts: None,
+                in_reply_to: None,
+                thread: None,
             });
             self.ana.number += 1;
             let reply = talk.raw(&request, Some(&[b'x'; 5_000]))?;

@@ -12,6 +12,7 @@ mod chat;
 mod client;
 mod config;
 mod lines;
+mod mailbox;
 mod shell;
 mod shown;
 mod store;
@@ -116,6 +117,18 @@ pub const PARSERS: &[Parser] = &[
         shown::attachments,
         &["src/client/attachments.rs:pack,parts,whole,unpack,text_of,attachment"],
     ),
+    ("mbox", mailbox::mbox_file, &["src/client/mbox.rs"]),
+    ("message", mailbox::message, &["src/client/message.rs"]),
+    (
+        "search_query",
+        mailbox::search_query,
+        &["src/client/search/query.rs", "src/client/search/fold.rs"],
+    ),
+    (
+        "json_lines",
+        mailbox::json_lines,
+        &["src/client/exchange.rs:json_line,all_flags,mail"],
+    ),
     (
         "shell_line",
         shell::line,
@@ -133,7 +146,10 @@ pub const PARSERS: &[Parser] = &[
     (
         "arguments",
         shell::arguments,
-        &["src/cli/args.rs:parse_timeout,parse_wait,parse_ttl,parse_from,bare"],
+        &[
+            "src/cli/args.rs:parse_timeout,parse_wait,parse_from,bare",
+            "src/cli/args/writing.rs:parse_ttl,parse_undo",
+        ],
     ),
     (
         "config_file",

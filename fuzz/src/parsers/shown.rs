@@ -76,6 +76,7 @@ pub(super) fn mail(bytes: &[u8]) {
         content_type: field(),
         size: 3,
         frames: 1,
+        ..Envelope::default()
     };
     let body = rest;
     let (mut ui, out) = captured(false);

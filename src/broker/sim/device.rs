@@ -516,6 +516,8 @@ impl Device {
             content_type: request::default_content_type(),
             ttl_s: said.ttl_s,
             parts: said.parts(),
+            in_reply_to: said.answers().map(|answers| answers.in_reply_to),
+            thread: said.answers().map(|answers| answers.thread),
         }
     }
 

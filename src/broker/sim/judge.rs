@@ -358,6 +358,11 @@ impl Model {
         assert_eq!(envelope.from, fact.said.from, "P4: {envelope:?}");
         assert!(fact.said.to.contains(&envelope.address), "P5: {envelope:?}");
         assert_eq!(envelope.size, fact.size, "P3: {envelope:?}");
+        let (answered, begun) = fact.said.answers().map_or((None, None), |answers| {
+            (Some(answers.in_reply_to), Some(answers.thread))
+        });
+        let thread = (envelope.message, envelope.in_reply_to, envelope.thread);
+        assert_eq!(thread, (fact.message, answered, begun), "{envelope:?}");
         let users = self.users_of(key);
         let may = self.may_see(users, fact.log);
         assert!(may, "P5: {users:?} was shown {envelope:?}");

@@ -105,6 +105,13 @@ impl Model {
         }
     }
 
+    /// Returns the id of the first copy of a send that was carried out.
+    fn message_of(&self, said: &Said) -> Option<MailId> {
+        let name = said.name();
+        let copies = self.carried_out.range((name, 0)..=(name, LogNumber::MAX));
+        copies.map(|(_, id)| *id).min()
+    }
+
     fn permit_append(&mut self, (log, id): (LogNumber, MailId), record: &MailRecord, body: &[u8]) {
         let said = Said::read(body);
         let (last, n) = self.decided.head(log);
@@ -133,6 +140,9 @@ impl Model {
         if address.is_user {
             self.check_room(log);
         }
+        let message = self.message_of(&said).unwrap_or(id);
+        assert_eq!(record.message, message, "{said:?} has copies apart");
+        assert_eq!(record.answers, said.answers(), "{said:?} answers another");
         let again = self.carried_out.insert((said.name(), log), id);
         assert_eq!(again, None, "P3: {said:?} was carried out again as {id}");
         let expires = |ttl_s: u64| self.time.wall_ms + i64::try_from(1_000 * ttl_s).expect("small");
@@ -141,6 +151,7 @@ impl Model {
             size: body.len() as u64,
             expires_at_ms: said.ttl_s.map(expires),
             taken_ms: self.time.ms,
+            message,
             readers: self.decided.readers(log),
             said,
         };

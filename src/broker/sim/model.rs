@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use super::ports::Sessions;
 use crate::protocol::reply::Outcome;
 use crate::protocol::request::Request;
-use crate::protocol::{LogNumber, MailId, PublicKey};
+use crate::protocol::{Answers, LogNumber, MailId, PublicKey};
 use crate::store::Change;
 
 /// Bytes of a body that does not fit a frame.
@@ -32,6 +32,15 @@ impl Said {
     /// Tells this send from every other.
     pub(super) fn name(&self) -> (usize, u64) {
         (self.device, self.serial)
+    }
+
+    /// Says which mail it answers: any number at all, since the server knows no more of it than that.
+    pub(super) fn answers(&self) -> Option<Answers> {
+        let answers = Answers {
+            in_reply_to: 1 + self.serial,
+            thread: 1 + self.serial / 2,
+        };
+        (self.serial % 3 == 1).then_some(answers)
     }
 
     /// Says in how many parts its body goes up.
@@ -80,6 +89,8 @@ impl Said {
 pub(super) struct Fact {
     pub(super) log: LogNumber,
     pub(super) said: Said,
+    /// The id of the send's first copy.
+    pub(super) message: MailId,
     pub(super) size: u64,
     pub(super) expires_at_ms: Option<i64>,
     pub(super) taken_ms: u64,

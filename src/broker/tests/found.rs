@@ -2,6 +2,7 @@
 //! fall otherwise.
 
 use super::*;
+use crate::broker::io::Input;
 use crate::protocol::LogNumber;
 
 fn fetch_of(device: &Device, log: LogNumber) -> Request {
@@ -79,21 +80,50 @@ fn p08_a_join_under_way_of_a_topic_that_was_removed_moves_no_cursor() {
 }
 
 #[test]
-fn p10_a_new_log_is_told_again_when_the_reply_went_to_a_broken_connection() {
+fn p10_a_new_log_is_told_until_it_was_heard_of() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let watch = Device::login(&mut world, "ana", &[]);
+    ana.join(&mut world, "news", From::Now).unwrap();
+    // A reply is dropped as a copy, or goes to a connection that broke: the next one says the same.
+    for _ in 0..2 {
+        let told = watch.beat(&mut world, watch.login.through).unwrap();
+        assert_eq!(told.behind.len(), 1, "{told:?}");
+        assert_eq!(told.behind[0].address, "news");
+    }
+    let through = watch.beat(&mut world, watch.login.through).unwrap().through;
+    let told = watch.beat(&mut world, through).unwrap();
+    assert!(told.behind.is_empty(), "now it was heard of: {told:?}");
+}
+
+#[test]
+fn p10_a_new_key_is_told_until_it_was_heard_of() {
     let mut world = World::new();
     let ana = Device::register(&mut world, "ana");
     ana.join(&mut world, "news", From::Now).unwrap();
-    let beat = Request::Heartbeat(request::Heartbeat {
-        session: ana.session.clone(),
-        known: MailId::MAX,
-    });
-    let mut rows_on = |routing: &str| {
-        let beat: reply::Heartbeat = world.call_by(routing, "ana", &beat).unwrap();
-        beat.behind.len()
-    };
-    // The first asked long ago, and came late.
-    assert_eq!(
-        [rows_on("broken"), rows_on("ana"), rows_on("ana")],
-        [1, 1, 0]
-    );
+    let known = ana.beat(&mut world, 0).unwrap().through;
+    let before = ana.log(&mut world, "news");
+    world.handle(Input::Doubt(NoticeKey::from_hex(&before.key).unwrap()));
+    for _ in 0..2 {
+        let told = ana.beat(&mut world, known).unwrap();
+        assert_eq!(told.behind.len(), 1, "{told:?}");
+        assert_ne!(told.behind[0].key, before.key);
+    }
+}
+
+#[test]
+fn p10_logs_of_a_prefix_are_told_page_by_page_to_the_users_other_sessions() {
+    let mut world = World::new();
+    let bob = Device::register(&mut world, "bob");
+    for n in 0..limits::ROWS_MAX + 5 {
+        bob.join(&mut world, &format!("lab/t{n}"), From::Now)
+            .unwrap();
+    }
+    let ana = Device::register(&mut world, "ana");
+    let watch = Device::login(&mut world, "ana", &[]);
+    ana.join(&mut world, "lab/*", From::Now).unwrap();
+    let first = watch.beat(&mut world, watch.login.through).unwrap();
+    assert_eq!((first.behind.len(), first.more), (limits::ROWS_MAX, true));
+    let rest = watch.beat(&mut world, first.through).unwrap();
+    assert_eq!((rest.behind.len(), rest.more), (5, false));
 }

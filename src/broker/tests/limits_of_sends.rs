@@ -356,3 +356,22 @@ fn many_users_are_told_of_none_that_is_far_away() {
     let outcomes = ana.send(&mut world, &["zoe"], "x");
     assert_eq!(text_of(&outcomes[0]), "no user or topic \"zoe\"");
 }
+
+#[test]
+fn an_answer_names_numbers_and_nothing_more_is_asked_of_it() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let mut told = |answered: Option<u64>, begun: Option<u64>| {
+        let answer = |send: &mut request::Send| {
+            (send.in_reply_to, send.thread) = (answered, begun);
+        };
+        send_as(&mut world, &mut ana, Some(b"x"), answer).err()
+    };
+    let bad = Some(Code::BadRequest);
+    assert_eq!(told(None, Some(1)), bad, "a thread without an answer");
+    assert_eq!(told(Some(0), None), bad);
+    assert_eq!(told(Some(1), Some(0)), bad);
+    assert_eq!(told(Some(limits::ID_MAX + 1), None), bad);
+    assert_eq!(told(Some(limits::ID_MAX), None), None, "as good as trimmed");
+    assert_eq!(told(Some(7), Some(9)), None);
+}

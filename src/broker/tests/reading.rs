@@ -199,12 +199,12 @@ fn acknowledgements_have_a_limit_and_pass_over_what_is_not_read() {
     let mut world = World::new();
     let mut ana = Device::register(&mut world, "ana");
     ana.join(&mut world, "news", From::Now).unwrap();
-    ana.send(&mut world, &["ana", "news"], "x");
+    let id = id_of(&ana.send(&mut world, &["ana", "news"], "x")[0]);
     let logs: Vec<LogNumber> = ana.logs(&mut world).iter().map(|log| log.log).collect();
     let ack = |logs: Vec<(LogNumber, MailId)>| {
         move |session| Request::Ack(request::Ack { session, logs })
     };
-    let too_many = vec![(logs[0], 1); 257];
+    let too_many = vec![(logs[0], id); 257];
     let refused = ana.ask::<reply::Done>(&mut world, ack(too_many.clone()));
     assert_eq!(refused.err(), Some(Code::TooLarge));
     assert_eq!(ana.log(&mut world, "ana").waiting, 1);
@@ -257,12 +257,7 @@ fn heartbeats_say_what_is_new_and_keep_the_session() {
     let mut world = World::new();
     let mut ana = Device::register(&mut world, "ana");
     ana.join(&mut world, "news", From::Now).unwrap();
-    let beat = |world: &mut World, ana: &Device, known: MailId| {
-        ana.ask::<reply::Heartbeat>(world, |session| {
-            Request::Heartbeat(request::Heartbeat { session, known })
-        })
-    };
-    drop(beat(&mut world, &ana, 0).unwrap());
+    let beat = |world: &mut World, ana: &Device, known| ana.beat(world, known);
     let first = id_of(&ana.send(&mut world, &["news"], "x")[0]);
     let second = id_of(&ana.send(&mut world, &["ana"], "y")[0]);
     let told = beat(&mut world, &ana, 0).unwrap();

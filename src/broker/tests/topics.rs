@@ -22,12 +22,11 @@ fn a_topic_tells_how_it_stands() {
     let bob = Device::register(&mut world, "bob");
     ana.join(&mut world, "news", From::Now).unwrap();
     bob.join(&mut world, "news", From::Now).unwrap();
-    for body in ["1", "22", "333", "4444"] {
-        ana.send(&mut world, &["news"], body);
-    }
+    let ids =
+        ["1", "22", "333", "4444"].map(|body| id_of(&ana.send(&mut world, &["news"], body)[0]));
     world.pass(2_000);
     let news = told(&mut world, &ana, "news").unwrap();
-    assert_eq!((news.mails, news.bytes, news.head), (3, 9, 4));
+    assert_eq!((news.mails, news.bytes, news.head), (3, 9, ids[3]));
     assert_eq!(
         (news.subscribers, news.subscribed, news.waiting),
         (2, true, 4)
@@ -89,13 +88,12 @@ fn a_rewind_stops_at_what_was_trimmed() {
     let mut world = World::with(|settings| settings.log_mails_max = 2);
     let mut ana = Device::register(&mut world, "ana");
     ana.join(&mut world, "news", From::Now).unwrap();
-    for _ in 0..5 {
-        ana.send(&mut world, &["news"], "x");
-    }
+    let ids = [(); 5].map(|()| id_of(&ana.send(&mut world, &["news"], "x")[0]));
     world.pass(2_000);
     let bob = Device::register(&mut world, "bob");
     let joined = bob.join(&mut world, "news", From::Start).unwrap();
-    assert_eq!((joined.logs[0].cursor, joined.logs[0].waiting), (3, 2));
+    let joined = &joined.logs[0];
+    assert_eq!((joined.cursor, joined.waiting), (ids[2], 2));
 }
 
 #[test]
@@ -221,18 +219,15 @@ fn p05_a_join_tells_the_users_other_sessions() {
     let bob = Device::register(&mut world, "bob");
     let other = Device::login(&mut world, "ana", &[]);
     ana.join(&mut world, "news", From::Now).unwrap();
-    let beat = |world: &mut World, device: &Device| {
-        let known = u64::MAX;
-        let told: reply::Heartbeat = device
-            .ask(world, |session| {
-                Request::Heartbeat(request::Heartbeat { session, known })
-            })
-            .unwrap();
-        told.behind.len()
+    let known = other.login.through;
+    let mut beat = |device: &Device, known| {
+        let told = device.beat(&mut world, known).unwrap();
+        (told.behind.len(), told.through)
     };
-    assert_eq!(beat(&mut world, &other), 1, "a log that is new to it");
-    assert_eq!(beat(&mut world, &other), 0, "once");
-    assert_eq!(beat(&mut world, &bob), 0, "not his");
+    let (many, through) = beat(&other, known);
+    assert_eq!(many, 1, "a log that is new to it");
+    assert_eq!(beat(&other, through).0, 0, "once");
+    assert_eq!(beat(&bob, known).0, 0, "not his");
 }
 
 #[test]

@@ -184,13 +184,8 @@ impl World {
     }
 
     pub(super) fn raw(&mut self, who: &str, frames: Vec<Vec<u8>>) {
-        self.raw_by(who, who, frames);
-    }
-
-    /// On a connection of its own.
-    pub(super) fn raw_by(&mut self, routing: &str, who: &str, frames: Vec<Vec<u8>>) {
         let peer = Peer {
-            routing: routing.into(),
+            routing: who.into(),
             key: key_of(who),
             address: self
                 .addresses
@@ -219,20 +214,7 @@ impl World {
         body: Option<&[u8]>,
     ) -> Result<T, Code> {
         self.ask(who, request, body);
-        self.answer()
-    }
 
-    pub(super) fn call_by<T: for<'a> serde::Deserialize<'a>>(
-        &mut self,
-        routing: &str,
-        who: &str,
-        request: &Request,
-    ) -> Result<T, Code> {
-        self.raw_by(routing, who, vec![b"1".to_vec(), request.encode()]);
-        self.answer()
-    }
-
-    fn answer<T: for<'a> serde::Deserialize<'a>>(&mut self) -> Result<T, Code> {
         match reply::decode(&self.told()[1]) {
             Ok(reply) => Ok(reply),
             Err(reply::DecodeError::Refused(error)) => Err(error.code),
@@ -327,6 +309,8 @@ impl Device {
             content_type: request::default_content_type(),
             ttl_s: None,
             parts: None,
+            in_reply_to: None,
+            thread: None,
         }
     }
 
@@ -365,6 +349,12 @@ impl Device {
             from,
         };
         world.call(self.key, &Request::Join(join), None)
+    }
+
+    pub(super) fn beat(&self, world: &mut World, known: MailId) -> Result<reply::Heartbeat, Code> {
+        self.ask(world, |session| {
+            Request::Heartbeat(request::Heartbeat { session, known })
+        })
     }
 
     pub(super) fn leave(&self, world: &mut World, topic: &str) {

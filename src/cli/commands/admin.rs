@@ -11,6 +11,7 @@ use crate::cli::args::{
     Admin as Verb, AdminLease, AdminQueue, AdminSession, AdminTopic, AdminUser, Peek, bare,
 };
 use crate::cli::error::CliError;
+use crate::cli::i18n::{text, tr, tr_later};
 use crate::cli::json::object;
 use crate::cli::show::{self, Column, cell};
 use crate::cli::untrusted::visible;
@@ -19,49 +20,74 @@ use crate::client::session;
 use crate::protocol::request::AdminWhat;
 
 const USERS: &[Column] = &[
-    ("User", "user"),
-    (">Devices", "devices"),
-    ("Role", "role"),
-    ("State", "state"),
-    ("Created", "created_at"),
+    (tr_later!("User"), "user"),
+    (tr_later!(">Devices"), "devices"),
+    (tr_later!("Role"), "role"),
+    (tr_later!("State"), "state"),
+    (tr_later!("Created"), "created_at"),
 ];
 const TOPICS: &[Column] = &[
-    ("Topic", "topic"),
-    (">Readers", "subscribers"),
-    (">Mails", "mails"),
-    (">Bytes", "bytes"),
-    ("Created", "created_at"),
+    (tr_later!("Topic"), "topic"),
+    (tr_later!(">Readers"), "subscribers"),
+    (tr_later!(">Mails"), "mails"),
+    (tr_later!(">Bytes"), "bytes"),
+    (tr_later!("Created"), "created_at"),
 ];
 const QUEUES: &[Column] = &[
-    ("Address", "address"),
-    ("User", "user"),
-    (">Device", "device"),
-    (">Waiting", "waiting"),
-    (">Bytes", "bytes"),
-    ("Oldest", "oldest"),
+    (tr_later!("Address"), "address"),
+    (tr_later!("User"), "user"),
+    (tr_later!(">Device"), "device"),
+    (tr_later!(">Waiting"), "waiting"),
+    (tr_later!(">Bytes"), "bytes"),
+    (tr_later!("Oldest"), "oldest"),
 ];
 const ENVELOPES: &[Column] = &[
-    (">Id", "id"),
-    ("Sent", "sent_at"),
-    ("From", "from"),
-    ("To", "to"),
-    (">Bytes", "size"),
-    ("Subject", "subject"),
+    (tr_later!(">Id"), "id"),
+    (tr_later!("Sent"), "sent_at"),
+    (tr_later!("From"), "from"),
+    (tr_later!("To"), "to"),
+    (tr_later!(">Bytes"), "size"),
+    (tr_later!("Subject"), "subject"),
 ];
 const LEASES: &[Column] = &[
-    (">Port", "port"),
-    ("State", "state"),
-    ("User", "user"),
-    (">Device", "device"),
-    (">Epoch", "epoch"),
-    ("Expires", "expires_at"),
+    (tr_later!(">Port"), "port"),
+    (tr_later!("State"), "state"),
+    (tr_later!("User"), "user"),
+    (tr_later!(">Device"), "device"),
+    (tr_later!(">Epoch"), "epoch"),
+    (tr_later!("Expires"), "expires_at"),
 ];
 const SESSIONS: &[Column] = &[
-    ("User", "user"),
-    (">Device", "device"),
-    ("Since", "since"),
-    ("Last seen", "last_seen"),
-    (">Port", "port"),
+    (tr_later!("User"), "user"),
+    (tr_later!(">Device"), "device"),
+    (tr_later!("Since"), "since"),
+    (tr_later!("Last seen"), "last_seen"),
+    (tr_later!(">Port"), "port"),
+];
+
+/// What a server counts, as people read it.
+const COUNTERS: &[(&str, &str)] = &[
+    ("users", tr_later!("users")),
+    ("topics", tr_later!("topics")),
+    ("devices", tr_later!("devices")),
+    ("sessions", tr_later!("sessions")),
+    ("leases_held", tr_later!("leases held")),
+    ("invitations_open", tr_later!("invitations open")),
+    ("blocks", tr_later!("blocks")),
+    ("mails_kept", tr_later!("mails kept")),
+    ("bytes_kept", tr_later!("bytes kept")),
+    ("last_id", tr_later!("last id")),
+    ("accepted", tr_later!("accepted")),
+    ("duplicates", tr_later!("duplicates")),
+    ("refused", tr_later!("refused")),
+    ("acknowledged", tr_later!("acknowledged")),
+    ("expired", tr_later!("expired")),
+    ("trimmed_unread", tr_later!("trimmed unread")),
+    ("denied_subscriptions", tr_later!("denied subscriptions")),
+    ("dropped_requests", tr_later!("dropped requests")),
+    ("running_s", tr_later!("running s")),
+    ("incarnation", tr_later!("incarnation")),
+    ("disk_low", tr_later!("disk low")),
 ];
 
 /// Runs the verb.
@@ -98,7 +124,7 @@ fn list(
 ) -> Result<(), CliError> {
     let rows = rows(context, what, address, false)?;
     if rows.is_empty() {
-        context.ui.note("none");
+        context.ui.note(tr!("none"));
     }
     if rows.is_empty() && !context.ui.is_json() {
         return Ok(());
@@ -128,9 +154,7 @@ fn peek(context: &mut Context<'_>, args: &Peek) -> Result<(), CliError> {
         args.body,
     )?;
     if rows.is_empty() {
-        context
-            .ui
-            .note(format_args!("nothing waits at {}", args.address));
+        context.ui.note(tr!("nothing waits at {}", args.address));
     }
     if rows.is_empty() && !context.ui.is_json() {
         return Ok(());
@@ -146,7 +170,12 @@ fn stats(context: &mut Context<'_>) -> Result<(), CliError> {
             continue;
         }
         for (name, value) in row.as_object().into_iter().flatten() {
-            let (name, value) = (visible(name).replace('_', " "), visible(&cell(name, value)));
+            let known = COUNTERS.iter().find(|counter| *counter.0 == *name);
+            let shown = known.map_or_else(
+                || visible(name).replace('_', " "),
+                |known| text(known.1).to_owned(),
+            );
+            let (name, value) = (shown, visible(&cell(name, value)));
             context.ui.line(format_args!("{name:<22}{value}"))?;
         }
     }
@@ -162,7 +191,12 @@ fn deed(
 ) -> Result<(), CliError> {
     for mut row in rows(context, what, Some(name), false)? {
         row["done"] = done.into();
-        let human = format!("{done} {}", visible(&cell("address", &row["address"])));
+        let name = visible(&cell("address", &row["address"]));
+        let human = match done {
+            "created" => tr!("created {}", name),
+            "freed" => tr!("freed {}", name),
+            _ => tr!("removed {}", name),
+        };
         context.ui.result(&object(row), human)?;
     }
     Ok(())

@@ -27,6 +27,7 @@ use crate::chat::file::Policy;
 use crate::chat::{Chat, ChatError, Options};
 use crate::cli::args::{self, ChatDecline, ChatDeed, Undelivered};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::{self, object};
 use crate::cli::shell::chat::alone::{self, Alone};
 use crate::cli::shell::news::News;
@@ -52,8 +53,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: &args::Chat) -> Result<(), Cl
             accept(context, from.as_ref(), &talk)
         }
         (None, Some(ChatDeed::Decline(args))) => decline(context, args),
-        _ => Err(CliError::usage("chat with whom?")
-            .hint("mailctl chat USER, or mailctl chat requests|accept|decline [USER]")),
+        _ => Err(CliError::usage(tr!("chat with whom?")).hint(tr!(
+            "mailctl chat USER, or mailctl chat requests|accept|decline [USER]"
+        ))),
     }
 }
 
@@ -72,10 +74,10 @@ fn requests(context: &mut Context<'_>) -> Result<(), CliError> {
             .try_for_each(|row| context.ui.object(&json::invitation(row)));
     }
     if open.is_empty() {
-        context.ui.note("nobody asks for a chat");
+        context.ui.note(tr!("nobody asks for a chat"));
         return Ok(());
     }
-    let mut table = Table::new(&["From", "Asked", "Until"]);
+    let mut table = Table::new(&[tr!("From"), tr!("Asked"), tr!("Until")]);
     for row in &open {
         let (asked, until) = (times::human(&row.asked_at), times::hour(&row.expires_at));
         table.row(&[&row.from, &asked, &until]);
@@ -95,7 +97,11 @@ fn decline(context: &mut Context<'_>, args: &ChatDecline) -> Result<(), CliError
     let word = if args.busy { "busy" } else { "declined" };
     context.ui.result(
         &object(json!({"chat": row.chat, "from": row.from, "answer": word})),
-        format_args!("answered {}: {word}", visible(&row.from)),
+        if args.busy {
+            tr!("answered {}: busy", visible(&row.from))
+        } else {
+            tr!("answered {}: declined", visible(&row.from))
+        },
     )
 }
 
@@ -115,11 +121,13 @@ pub(crate) fn invitation(
 
 fn no_invitation(from: Option<&UserName>) -> CliError {
     let text = match from {
-        Some(user) => format!("no invitation of {user} stands"),
-        None => "no invitation stands".to_owned(),
+        Some(user) => tr!("no invitation of {} stands", user),
+        None => tr!("no invitation stands").to_owned(),
     };
     let told = CliError::new("no_invitation", exit::NO_USER, text);
-    told.hint("who asks: mailctl chat requests; to ask: mailctl chat USER")
+    told.hint(tr!(
+        "who asks: mailctl chat requests; to ask: mailctl chat USER"
+    ))
 }
 
 fn ask(context: &mut Context<'_>, user: &UserName, args: &args::Talk) -> Result<(), CliError> {
@@ -185,7 +193,7 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
         // In this order: the first time the flag is still down when it is looked at.
         flag::register_conditional_shutdown(signal, status, Arc::clone(&stop))
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .map_err(|e| CliError::io("listen for signals", &e))?;
+            .map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
     }
     Ok(stop)
 }

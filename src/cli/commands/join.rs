@@ -4,7 +4,8 @@ use std::io::BufRead;
 
 use super::{Context, login, user_name};
 use crate::cli::args::Join;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, url_text};
+use crate::cli::i18n::tr;
 use crate::client::home::Place;
 use crate::protocol::url::ServerUrl;
 
@@ -43,7 +44,7 @@ fn read_line() -> Result<String, CliError> {
     std::io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|e| CliError::io("read stdin", &e))?;
+        .map_err(|e| CliError::io(tr!("read stdin"), &e))?;
     Ok(line)
 }
 
@@ -55,10 +56,10 @@ fn parse(text: &str) -> Result<Invitation, CliError> {
             user: None,
         });
     }
-    let mut url = ServerUrl::parse(text).map_err(|e| CliError::usage(e.to_string()))?;
+    let mut url = ServerUrl::parse(text).map_err(|e| CliError::usage(url_text(&e)))?;
     let code = url.code.take().ok_or_else(|| {
-        CliError::usage("that is a server's address without a code")
-            .hint("with open registration: mailctl login USER")
+        CliError::usage(tr!("that is a server's address without a code"))
+            .hint(tr!("with open registration: mailctl login USER"))
     })?;
     let query = text.split_once('?').map_or("", |(_, query)| query);
     let user = query.split('&').find_map(|pair| pair.strip_prefix("user="));

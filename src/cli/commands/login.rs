@@ -5,8 +5,9 @@ use serde_json::json;
 use super::{Context, close, topic, user_name};
 use crate::cli::args::Login;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
-use crate::cli::show::counted;
+use crate::cli::show::mails;
 use crate::client::ClientError;
 use crate::client::home::{Account, Home, Place};
 use crate::client::session::{self, Options, Session};
@@ -121,11 +122,18 @@ fn tell(
         .filter(|log| log.kind == "topic")
         .map(|log| log.address.as_str())
         .collect();
-    let mut human = format!("logged in as {user} at {}", url.endpoint(url.port));
-    if waiting > 0 {
-        let mails = counted(waiting, "mail");
-        human.extend(["; ", &mails, " waiting: mailctl refresh"]);
-    }
+    let endpoint = url.endpoint(url.port);
+    let human = if waiting > 0 {
+        let mails = mails(waiting);
+        tr!(
+            "logged in as {} at {}; {} waiting: mailctl refresh",
+            user,
+            endpoint,
+            mails
+        )
+    } else {
+        tr!("logged in as {} at {}", user, endpoint)
+    };
     context.ui.result(
         &object(json!({
             "user": user.as_str(),
@@ -153,9 +161,11 @@ fn tell_how_to_be(context: &mut Context<'_>, home: &Home, user: &UserName) -> Re
         return Ok(());
     }
     if let Some(default) = home.default_account()? {
-        context.ui.note(format_args!(
-            "without more you are still {} here; to be {user}: --as {user}, MAILCTL_USER={user}, or for good: mailctl use {user}",
-            default.user()
+        context.ui.note(tr!(
+            "without more you are still {default} here; to be {user}: --as {user}, MAILCTL_USER={user}, or for good: \
+             mailctl use {user}",
+            default = default.user(),
+            user = user
         ));
     }
     Ok(())

@@ -5,8 +5,9 @@ use serde_json::json;
 use super::Context;
 use crate::cli::args::Logout;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
-use crate::cli::show::counted;
+use crate::cli::show::mails;
 use crate::client::ClientError;
 use crate::client::home::Account;
 use crate::client::session::{Options, Session};
@@ -36,11 +37,12 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Logout) -> Result<(), CliErr
     }
     let user = account.user();
     let human = if args.forget {
-        format!(
-            "{user} is forgotten on this device; to come back: a code from another device, or an administrator"
+        tr!(
+            "{} is forgotten on this device; to come back: a code from another device, or an administrator",
+            user
         )
     } else {
-        format!("logged out {user}; key, topics and waiting mail stay")
+        tr!("logged out {}; key, topics and waiting mail stay", user)
     };
     context.ui.result(
         &object(json!({"user": user.as_str(), "forgotten": args.forget})),
@@ -52,27 +54,29 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Logout) -> Result<(), CliErr
 fn agree(context: &mut Context<'_>, account: &Account, yes: bool) -> Result<(), CliError> {
     let open = account.outbox()?.list()?.len() as u64;
     let unseen = account.mailbox()?.unseen()?.len() as u64;
-    let loss = format!(
+    let loss = tr!(
         "this removes {}: the key of {} at this device, all mail received here ({} not shown yet), and {} in the outbox",
         account.folder().display(),
         account.user(),
-        counted(unseen, "mail"),
-        counted(open, "mail"),
+        mails(unseen),
+        mails(open),
     );
     context.ui.note(&loss);
     if yes {
         return Ok(());
     }
     if !context.ui.may_ask() {
-        return Err(CliError::usage("nothing was removed: this needs a yes")
-            .hint("mailctl logout --forget --yes"));
+        return Err(
+            CliError::usage(tr!("nothing was removed: this needs a yes"))
+                .hint("mailctl logout --forget --yes"),
+        );
     }
-    if context.ui.confirm("Remove it?") {
+    if context.ui.confirm(tr!("Remove it?")) {
         return Ok(());
     }
     Err(CliError::new(
         "cancelled",
         exit::USAGE,
-        "nothing was removed",
+        tr!("nothing was removed"),
     ))
 }

@@ -3,6 +3,7 @@
 
 use crate::cli::args::{self, Globals, Verb, bare};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
@@ -15,20 +16,28 @@ use crate::protocol::names::UserName;
 mod admin;
 mod block;
 pub(super) mod chat;
+mod draft;
+mod export;
 mod history;
 pub(super) mod invitations;
 mod invite;
 mod join;
+pub(super) mod later;
 mod login;
 mod logout;
 mod outbox;
 mod read;
+mod receipts;
 pub(super) mod refresh;
+mod reply;
 mod rm;
 mod save;
+mod search;
 pub(super) mod send;
+mod sendmail;
+mod status;
 pub(super) mod topic;
-mod undo;
+pub(super) mod undo;
 mod use_account;
 mod watch;
 mod whoami;
@@ -53,13 +62,21 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Join(args) => join::run(context, args),
         Verb::Send(args) => send::run(context, args),
         Verb::Outbox { verb } => outbox::run(context, verb.unwrap_or(args::Outbox::Ls)),
+        Verb::Draft { verb } => draft::run(context, verb.unwrap_or(args::Draft::Ls)),
         Verb::Refresh(args) => refresh::run(context, *args),
+        Verb::Status(args) => status::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),
         Verb::History(args) => history::run(context, args),
-        Verb::Read(args) => read::run(context, *args),
+        Verb::Read(args) => read::run(context, args),
+        Verb::Receipts(args) => receipts::run(context, *args),
+        Verb::Reply(args) => reply::run(context, args),
         Verb::Save(args) => save::run(context, args),
         Verb::Rm(args) => rm::run(context, args),
         Verb::Undo => undo::run(context),
+        Verb::Search(args) => search::run(context, args),
+        Verb::Export(args) => export::export(context, args),
+        Verb::Import(args) => export::import(context, args),
+        Verb::Sendmail(args) => sendmail::run(context, args),
         Verb::Topic { verb } => topic::run(context, verb.as_ref().unwrap_or(&args::Topic::Ls)),
         Verb::Chat(args) => chat::run(context, args),
         Verb::Block(args) => block::block(context, args),
@@ -189,6 +206,41 @@ pub fn settle(ui: &mut Ui, session: &mut Session) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// What a standing program does for the outbox: it sends what waits for a time that has come, and when the server is
+/// back what is queued or in doubt.
+#[derive(Debug, Default)]
+pub struct Flush {
+    looked: Option<std::time::Instant>,
+}
+
+impl Flush {
+    /// How often a time that has come may go unnoticed.
+    const EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+    /// Does what is to be done by now; `is_back` says that the server is there again. Returns what became of it, for
+    /// people.
+    pub fn look(
+        &mut self,
+        session: &mut Session,
+        is_back: bool,
+    ) -> Result<Vec<String>, ClientError> {
+        let now = times::deadline(std::time::Duration::ZERO);
+        let is_early = self.looked.is_some_and(|looked| now < looked + Self::EVERY);
+        if !session.is_connected() || (is_early && !is_back) {
+            return Ok(Vec::new());
+        }
+        self.looked = Some(now);
+        let retried = if is_back {
+            session.retry_outbox(Which::Pending)?
+        } else if session.has_due()? {
+            session.retry_outbox(Which::Due)?
+        } else {
+            Vec::new()
+        };
+        Ok(retried.iter().map(send::report).collect())
+    }
+}
+
 /// Says, once, that the server went back in time.
 pub fn tell_going_back(ui: &mut Ui, session: &Session) -> Result<(), ClientError> {
     let Some(back) = session.mailbox().going_back()? else {
@@ -196,13 +248,17 @@ pub fn tell_going_back(ui: &mut Ui, session: &Session) -> Result<(), ClientError
     };
     ui.warn(match back {
         Back::Restored => {
-            "the server was put back from a backup or went on after a loss, so mail that it took before that may be gone \
-             there; what was received here stays"
+            tr!(
+                "the server was put back from a backup or went on after a loss, so mail that it took before that may be \
+                 gone there; what was received here stays"
+            )
         }
         Back::Older => {
-            "the server went back to an older copy of its data, so mail that it took since then is gone there; what was \
-             received here stays, and what comes is shown as new. Its administrator should know: only mailserver \
-             restore keeps ids from being given out twice"
+            tr!(
+                "the server went back to an older copy of its data, so mail that it took since then is gone there; what \
+                 was received here stays, and what comes is shown as new. Its administrator should know: only \
+                 mailserver restore keeps ids from being given out twice"
+            )
         }
     });
     Ok(session.mailbox().told_going_back()?)

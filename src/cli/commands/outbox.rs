@@ -5,8 +5,10 @@ use serde_json::json;
 use super::{Context, close, send};
 use crate::cli::args::{Entry, Outbox as Verb};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
-use crate::cli::ui::Table;
+use crate::cli::times;
+use crate::cli::ui::{Table, Ui};
 use crate::client::outbox::{Listed, Standing};
 use crate::client::session::{Retried, Which};
 use crate::protocol::codes::exit;
@@ -27,30 +29,48 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
         return rows.map(object).try_for_each(|row| context.ui.object(&row));
     }
     if entries.is_empty() {
-        context.ui.note("the outbox is empty");
+        context.ui.note(tr!("the outbox is empty"));
         return Ok(());
     }
-    let mut table = Table::new(&[">N", "State", "To", ">Bytes", "Subject"]);
-    for entry in &entries {
-        let to = entry.to.join(", ");
-        table.row(&[
-            &entry.entry,
-            &state(entry),
-            &to,
-            &entry.size,
-            &entry.subject,
-        ]);
-    }
-    table.print(context.ui)
+    print(context.ui, &entries)
 }
 
-fn row(entry: &Listed) -> serde_json::Value {
+/// Prints entries as a table. When one is to be sent has a column where some wait for a time.
+pub(super) fn print(ui: &mut Ui, entries: &[Listed]) -> Result<(), CliError> {
+    let has_times = entries
+        .iter()
+        .any(|entry| entry.standing.due_ms().is_some());
+    let mut headings = vec![">N", "State", "To", ">Bytes", "Subject"];
+    if has_times {
+        headings.insert(2, "At");
+    }
+    let mut table = Table::new(&headings);
+    for entry in entries {
+        let to = entry.to.join(", ");
+        let at = entry
+            .standing
+            .due_ms()
+            .map(|at| times::human(&times::json_of(at)));
+        let (at, state) = (at.unwrap_or_default(), state(entry));
+        let mut cells: Vec<&dyn std::fmt::Display> =
+            vec![&entry.entry, &state, &to, &entry.size, &entry.subject];
+        if has_times {
+            cells.insert(2, &at);
+        }
+        table.row(&cells);
+    }
+    table.print(ui)
+}
+
+/// Returns the fields of an entry. `at` is when it is to be sent, null where it waits for no time.
+pub(super) fn row(entry: &Listed) -> serde_json::Value {
     json!({
         "entry": entry.entry,
         "state": state(entry),
         "to": entry.to,
         "subject": entry.subject,
         "size": entry.size,
+        "at": entry.standing.due_ms().map(times::json_of),
     })
 }
 
@@ -60,13 +80,15 @@ fn state(entry: &Listed) -> &'static str {
         _ if entry.busy => "sending",
         Standing::Draft => "draft",
         Standing::Queued => "queued",
+        Standing::Scheduled(_) => "scheduled",
+        Standing::Held { .. } => "held",
         Standing::InDoubt(_) => "in_doubt",
         Standing::Lost { .. } => "lost",
     }
 }
 
 /// Sends what waits: one entry, or all in their order.
-fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
+pub(super) fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
     let account = context.account()?;
     if let Some(number) = entry.number {
         let listed = account.outbox()?.list()?;
@@ -81,7 +103,7 @@ fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
     };
     close(session);
     if retried.is_empty() {
-        context.ui.note("there is nothing to send");
+        context.ui.note(tr!("there is nothing to send"));
     }
     let mut first = Ok(());
     for retried in retried {
@@ -94,18 +116,16 @@ fn show(context: &mut Context<'_>, retried: Retried) -> Result<(), CliError> {
     match retried.result {
         Ok(sent) => send::show(context.ui, &sent.outcomes),
         Err(error) => {
-            let told = CliError::from(error).about(&format!(
-                "{} to {}",
-                retried.entry,
-                retried.to.join(", ")
-            ));
+            let told =
+                CliError::from(error).about(&tr!("{} to {}", retried.entry, retried.to.join(", ")));
             context.ui.error(&told);
             Err(CliError::silent(told.exit))
         }
     }
 }
 
-fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliError> {
+/// Throws one entry away.
+pub(super) fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliError> {
     let outbox = context.account()?.outbox()?;
     let listed = outbox.list()?;
     let found = listed
@@ -116,25 +136,23 @@ fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliError> {
         return Err(CliError::new(
             "busy",
             exit::TEMPORARY,
-            format!("{entry} is being sent right now"),
+            tr!("{} is being sent right now", entry),
         ));
     }
     if matches!(found.standing, Standing::InDoubt(_) | Standing::Lost { .. }) {
         context
             .ui
-            .report("it had been tried: it may have arrived all the same");
+            .report(tr!("it had been tried: it may have arrived all the same"));
     }
     let fields = json!({"entry": entry, "removed": true});
-    context
-        .ui
-        .result(&object(fields), format_args!("removed {entry}"))
+    context.ui.result(&object(fields), tr!("removed {}", entry))
 }
 
 fn no_entry(entry: u64) -> CliError {
     CliError::new(
         "no_such_entry",
         exit::DATA,
-        format!("there is no {entry} in the outbox"),
+        tr!("there is no {} in the outbox", entry),
     )
-    .hint("list it with: mailctl outbox ls")
+    .hint(tr!("list it with: mailctl outbox ls"))
 }

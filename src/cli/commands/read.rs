@@ -1,36 +1,66 @@
-//! `mailctl read ID`: one mail of this device's mailbox, shown before or not. Asks no server.
+//! `mailctl read ID`: one mail of this device's mailbox, shown before or not, or the thread that it is in. Asks no
+//! server.
 
 use super::Context;
 use crate::cli::args::Read;
 use crate::cli::error::CliError;
 use crate::cli::show;
-use crate::client::mailbox::{Mail, Mailbox};
+use crate::client::mailbox::{Called, Flags, Held, Mail, Mailbox};
 use crate::protocol::MailId;
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
-pub(crate) fn run(context: &mut Context<'_>, args: Read) -> Result<(), CliError> {
-    let mail = the_mail(context, args.id)?;
-    show::mail(context.ui, &mail.envelope, &mail.body)
+pub(crate) fn run(context: &mut Context<'_>, args: &Read) -> Result<(), CliError> {
+    let mailbox = context.account()?.mailbox()?;
+    let held = held_mail(&mailbox, &args.id)?;
+    let mail = mailbox.read(&held)?;
+    if !args.thread || held.is_imported() {
+        return show::held(context.ui, &held, &mail.envelope, &mail.body);
+    }
+    let thread = mailbox.thread_of(&mail.envelope)?;
+    for (at, mail) in thread.iter().enumerate() {
+        if at > 0 && !context.ui.is_json() {
+            context.ui.line("")?;
+        }
+        show::mail(context.ui, &mail.envelope, &mail.body)?;
+    }
+    Ok(())
 }
 
-/// Returns a mail of this device's mailbox.
+/// Returns a received mail of this device's mailbox.
 pub(super) fn the_mail(context: &Context<'_>, id: MailId) -> Result<Mail, CliError> {
     let mailbox = context.account()?.mailbox()?;
-    match mailbox.get(id)? {
-        Some(mail) => Ok(mail),
-        None => Err(no_such_mail(&mailbox, id)?),
+    let held = held_mail(&mailbox, &Called::Number(id))?;
+    Ok(mailbox.read(&held)?)
+}
+
+/// Returns a mail of this device's mailbox that is not in the trash.
+pub(super) fn held_mail(mailbox: &Mailbox, called: &Called) -> Result<Held, CliError> {
+    let held = any_mail(mailbox, called)?;
+    if held.flags().has(Flags::TRASHED) {
+        let told = no_such_mail(format!("mail {called} is in the trash"));
+        return Err(told.hint("take back what was removed last with: mailctl undo"));
+    }
+    Ok(held)
+}
+
+/// Returns a mail of this device's mailbox, in the trash or not.
+pub(super) fn any_mail(mailbox: &Mailbox, called: &Called) -> Result<Held, CliError> {
+    let mut found = mailbox.those_called(called)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(held), true) => Ok(held),
+        (Some(_), false) => Err(
+            no_such_mail(format!("more than one mail is called {called}"))
+                .hint("give more of its digits: mailctl search in:imported lists them"),
+        ),
+        (None, _) => Err(
+            no_such_mail(format!("there is no mail {called} here")).hint(
+                "fetch what is new with: mailctl refresh; what a topic keeps: mailctl history T",
+            ),
+        ),
     }
 }
 
-/// Makes the error of a mail that is not here, or that is in the trash.
-pub(super) fn no_such_mail(mailbox: &Mailbox, id: MailId) -> Result<CliError, CliError> {
-    let error = |text| CliError::new("no_such_mail", exit::DATA, text);
-    Ok(if mailbox.trashed()?.contains(&id) {
-        error(format!("mail {id} is in the trash"))
-            .hint("take back what was removed last with: mailctl undo")
-    } else {
-        error(format!("there is no mail {id} here"))
-            .hint("fetch what is new with: mailctl refresh; what a topic keeps: mailctl history T")
-    })
+fn no_such_mail(text: String) -> CliError {
+    CliError::new("no_such_mail", exit::DATA, text)
 }

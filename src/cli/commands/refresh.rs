@@ -1,18 +1,18 @@
 //! `mailctl refresh`: what is unseen, in id order, then invitations to chats. Each mail is claimed,
 //! printed, flushed and only then marked, so it is shown again only if this process died while showing
-//! it. A mail that is a line of a chat which this device has shown is marked and not shown.
+//! it. A mail that is a line of a chat which this device has shown is marked and not shown, and one that came by
+//! several addresses is shown once.
 
 use super::invitations::Waiting;
-use super::{Context, close};
+use super::{Context, close, receipts};
 use crate::cli::args::Refresh;
 use crate::cli::error::CliError;
 use crate::cli::show::{self, Answer, counted};
 use crate::cli::ui::Ui;
 use crate::client::home::Account;
-use crate::client::mailbox::{Mailbox, TrimmedNotice};
+use crate::client::mailbox::{Mailbox, Place, ShownBefore, TrimmedNotice, are_copies};
 use crate::client::session::{Arrival, Options, Session};
-use crate::protocol::reply::Trimmed;
-use crate::protocol::{LogNumber, MailId};
+use crate::protocol::reply::{Envelope, Trimmed};
 
 /// Mails shown between two syncs of the marks: what a power cut may show again.
 const SYNC_EVERY: usize = 64;
@@ -32,8 +32,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
     }
     // What is here already is shown even if the server is not there.
     let fetched = fetch(context, &account, options);
-    let shown = show_unseen(context.ui, &account, args.limit)?;
+    let (shown, receipts) = show_and_answer(context.ui, &account, args.limit)?;
     let (waiting, session) = fetched?;
+    receipts::send_alone(context, &account, &receipts);
     show_waiting(context.ui, &waiting, Answer::Verb, shown)?;
     if let Some(mut session) = session {
         waiting.seen(&mut session)?;
@@ -46,8 +47,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
 /// Refreshes within the shell's session.
 pub(crate) fn in_session(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
     let fetched = session.refresh().and_then(|_| Waiting::of(session));
-    let shown = show_unseen(ui, session.account(), None)?;
+    let (shown, receipts) = show_and_answer(ui, session.account(), None)?;
     let waiting = fetched?;
+    receipts::send(ui, session, &receipts);
     show_waiting(ui, &waiting, Answer::Prompt, shown)?;
     waiting.seen(session)?;
     tell_nothing(ui, session.account(), shown + waiting.len());
@@ -96,27 +98,76 @@ pub(crate) fn show_unseen(
     account: &Account,
     limit: Option<usize>,
 ) -> Result<usize, CliError> {
+    show_and_answer(ui, account, limit).map(|(shown, _)| shown)
+}
+
+/// As [`show_unseen`]; returns also which receipts wait in the outbox since.
+fn show_and_answer(
+    ui: &mut Ui,
+    account: &Account,
+    limit: Option<usize>,
+) -> Result<(usize, Vec<u64>), CliError> {
+    let mut read = Vec::new();
+    let shown = show_all(ui, account, limit, &mut read)?;
+    // After the marks: a receipt that a crash forgets is better than one given twice.
+    let receipts = receipts::give(ui, account, &read)?;
+    Ok((shown, receipts))
+}
+
+fn show_all(
+    ui: &mut Ui,
+    account: &Account,
+    limit: Option<usize>,
+    read: &mut Vec<Envelope>,
+) -> Result<usize, CliError> {
     let mailbox = account.mailbox()?;
     file_lines(ui, account, &mailbox)?;
-    let unseen = mailbox.unseen()?;
+    let unseen = grouped(ui, &mailbox, &mailbox.unseen()?)?;
     let total = unseen.len();
     let shown = limit.unwrap_or(total).min(total);
     heading(ui, account, shown, total)?;
     let told = tell_trimmed(ui, &mailbox, total > 0)?;
-    let mut done = 0;
-    for (id, log) in unseen {
+    let (mut done, mut again) = (0, 0);
+    let mut before = ShownBefore::default();
+    for copies in unseen {
         if done == shown {
             break;
         }
-        if show_one(ui, &mailbox, id, log)? {
-            done += 1;
-            if done % SYNC_EVERY == 0 {
-                mailbox.sync_shown()?;
-            }
+        match show_one(ui, &mailbox, &copies, &mut before, read)? {
+            Fate::Shown => done += 1,
+            Fate::Filed => again += 1,
+            Fate::Taken => {}
+        }
+        if (done + again) % SYNC_EVERY == 0 {
+            mailbox.sync_shown()?;
         }
     }
     mailbox.sync_shown()?;
+    if again > 0 {
+        ui.note(format_args!(
+            "{} came by another address too; shown before, not shown again",
+            counted(again as u64, "mail")
+        ));
+    }
     Ok(told + done)
+}
+
+/// What became of a mail that was to be shown.
+enum Fate {
+    /// This process has shown it.
+    Shown,
+    /// Another copy of it was shown before.
+    Filed,
+    /// Another process shows it.
+    Taken,
+}
+
+/// Puts together the copies of one mail, where people read.
+fn grouped(ui: &Ui, mailbox: &Mailbox, unseen: &[Place]) -> Result<Vec<Vec<Place>>, CliError> {
+    if ui.is_json() {
+        return Ok(unseen.iter().map(|place| vec![*place]).collect());
+    }
+    Ok(mailbox.together(unseen)?)
 }
 
 /// Marks as shown what this device has shown already, as lines of a chat.
@@ -145,16 +196,40 @@ fn file_lines(ui: &mut Ui, account: &Account, mailbox: &Mailbox) -> Result<(), C
     Ok(())
 }
 
-/// Claims, prints, flushes, marks. Returns whether it was this process that showed the mail.
-fn show_one(ui: &mut Ui, mailbox: &Mailbox, id: MailId, log: LogNumber) -> Result<bool, CliError> {
-    let Some(claim) = mailbox.claim(id, log)? else {
-        return Ok(false); // another process shows it
+/// Claims, prints, flushes, marks: one mail with all its copies. A copy that another process has claimed is shown
+/// by that one.
+fn show_one(
+    ui: &mut Ui,
+    mailbox: &Mailbox,
+    copies: &[Place],
+    before: &mut ShownBefore,
+    read: &mut Vec<Envelope>,
+) -> Result<Fate, CliError> {
+    let mut claims = Vec::with_capacity(copies.len());
+    for (id, log) in copies {
+        claims.extend(mailbox.claim(*id, *log)?);
+    }
+    let Some(first) = claims.first() else {
+        return Ok(Fate::Taken);
     };
-    let mail = claim.read()?;
-    separate(ui)?;
-    show::mail(ui, &mail.envelope, &mail.body)?;
-    mailbox.mark_shown(&claim)?;
-    Ok(true)
+    let mail = first.read()?;
+    let mut addresses = vec![mail.envelope.address.clone()];
+    let mut shown = vec![mail.envelope.clone()];
+    for claim in &claims[1..] {
+        let copy = claim.read()?.envelope;
+        addresses.push(copy.address.clone());
+        shown.push(copy);
+    }
+    let is_shown = !ui.is_json() && mailbox.was_shown(&mail, before)?;
+    if !is_shown {
+        separate(ui)?;
+        show::mail_by(ui, &mail.envelope, &addresses, &mail.body)?;
+    }
+    for claim in &claims {
+        mailbox.mark_shown(claim)?;
+    }
+    read.extend(shown);
+    Ok(if is_shown { Fate::Filed } else { Fate::Shown })
 }
 
 fn heading(ui: &mut Ui, account: &Account, shown: usize, total: usize) -> Result<(), CliError> {
@@ -205,16 +280,34 @@ fn look(ui: &mut Ui, session: &mut Session, limit: Option<usize>) -> Result<(), 
     let mut look = session.look()?;
     let mut left = limit.unwrap_or(usize::MAX);
     let mut any = false;
+    let mut ahead = None;
     while left > 0 {
-        match look.next(session)? {
-            None => break,
-            Some(Arrival::Trimmed(notice)) => trimmed(ui, &notice)?,
-            Some(Arrival::Mail(mail)) if lines.covers(&mail.envelope) => continue,
-            Some(Arrival::Mail(mail)) => {
+        let arrival = match ahead.take() {
+            Some(arrival) => arrival,
+            None => match look.next(session)? {
+                Some(arrival) => arrival,
+                None => break,
+            },
+        };
+        match arrival {
+            Arrival::Trimmed(notice) => trimmed(ui, &notice)?,
+            Arrival::Mail(mail) if lines.covers(&mail.envelope) => continue,
+            Arrival::Mail(mail) => {
                 if any {
                     separate(ui)?;
                 }
-                show::mail(ui, &mail.envelope, &mail.body)?;
+                let mut addresses = vec![mail.envelope.address.clone()];
+                // Copies follow one another.
+                while !ui.is_json() && mail.envelope.to.len() > 1 && ahead.is_none() {
+                    match look.next(session)? {
+                        Some(Arrival::Mail(copy)) if are_copies(&mail, &copy) => {
+                            addresses.push(copy.envelope.address);
+                        }
+                        None => break,
+                        other => ahead = other,
+                    }
+                }
+                show::mail_by(ui, &mail.envelope, &addresses, &mail.body)?;
                 left -= 1;
             }
         }

@@ -3,14 +3,13 @@
 use serde_json::json;
 
 use super::Context;
-use super::read::no_such_mail;
+use super::read::{any_mail, held_mail};
 use crate::cli::args::Rm;
 use crate::cli::error::CliError;
-use crate::cli::json::object;
+use crate::cli::json::{self, object};
 use crate::cli::show::counted;
 use crate::cli::times;
-use crate::client::mailbox::Mailbox;
-use crate::protocol::MailId;
+use crate::client::mailbox::{Called, Held, Mailbox};
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
@@ -19,50 +18,61 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Rm) -> Result<(), CliError> 
     if args.purge {
         return purge(context, &mailbox, args);
     }
-    let ids = once(&args.ids);
-    all_here(&mailbox, &mailbox.trash(&ids, &times::stamp())?)?;
-    tell(context, &ids, false)?;
+    let mails = all(&args.ids, |called| held_mail(&mailbox, called))?;
+    mailbox.trash(&mails, &times::stamp())?;
+    tell(context, &mails, false)?;
     context.ui.note("take it back: mailctl undo");
     Ok(())
 }
 
 /// Removes the mails that were named, or all that are in the trash.
 fn purge(context: &mut Context<'_>, mailbox: &Mailbox, args: &Rm) -> Result<(), CliError> {
-    let ids = if args.ids.is_empty() {
+    let mails = if args.ids.is_empty() {
         mailbox.trashed()?
     } else {
-        once(&args.ids)
+        all(&args.ids, |called| any_mail(mailbox, called))?
     };
-    if ids.is_empty() {
+    if mails.is_empty() {
         context.ui.note("the trash is empty");
         return Ok(());
     }
-    agree(context, ids.len(), args)?;
-    all_here(mailbox, &mailbox.purge(&ids)?)?;
-    tell(context, &ids, true)
+    agree(context, mails.len(), args)?;
+    mailbox.purge(&mails)?;
+    tell(context, &mails, true)
 }
 
-fn tell(context: &mut Context<'_>, ids: &[MailId], purged: bool) -> Result<(), CliError> {
-    if context.ui.is_json() {
-        let row = |id: &MailId| object(json!({"id": id, "removed": true, "purged": purged}));
-        return ids.iter().try_for_each(|id| context.ui.object(&row(id)));
+/// Returns the mails that were named, each once; nothing when one of them is not there.
+fn all(
+    named: &[Called],
+    one: impl Fn(&Called) -> Result<Held, CliError>,
+) -> Result<Vec<Held>, CliError> {
+    let mut mails: Vec<Held> = Vec::new();
+    for called in named {
+        let held = one(called).map_err(|error| error.hint("nothing was removed"))?;
+        if !mails.iter().any(|known| known.called() == held.called()) {
+            mails.push(held);
+        }
     }
-    let mails = match ids {
-        [id] => format!("mail {id}"),
-        ids => counted(ids.len() as u64, "mail"),
+    Ok(mails)
+}
+
+fn tell(context: &mut Context<'_>, mails: &[Held], purged: bool) -> Result<(), CliError> {
+    if context.ui.is_json() {
+        let row =
+            |held: &Held| json!({"id": json::id(held.called()), "removed": true, "purged": purged});
+        return mails
+            .iter()
+            .try_for_each(|held| context.ui.object(&object(row(held))));
+    }
+    let named = match mails {
+        [held] => format!("mail {}", held.called()),
+        mails => counted(mails.len() as u64, "mail"),
     };
     context.ui.line(if purged {
-        format!("removed {mails} for good")
+        format!("removed {named} for good")
     } else {
-        format!("moved {mails} to the trash")
+        format!("moved {named} to the trash")
     })
-}
-
-fn all_here(mailbox: &Mailbox, missing: &[MailId]) -> Result<(), CliError> {
-    match missing {
-        [] => Ok(()),
-        [id, ..] => Err(no_such_mail(mailbox, *id)?.hint("nothing was removed")),
-    }
 }
 
 fn agree(context: &mut Context<'_>, count: usize, args: &Rm) -> Result<(), CliError> {
@@ -83,14 +93,4 @@ fn agree(context: &mut Context<'_>, count: usize, args: &Rm) -> Result<(), CliEr
         exit::USAGE,
         "nothing was removed",
     ))
-}
-
-fn once(named: &[MailId]) -> Vec<MailId> {
-    let mut ids = Vec::new();
-    for id in named {
-        if !ids.contains(id) {
-            ids.push(*id);
-        }
-    }
-    ids
 }

@@ -3,27 +3,31 @@
 use serde_json::json;
 
 use super::Context;
-use super::read::the_mail;
+use super::read::held_mail;
 use crate::chat::file::Folder;
 use crate::cli::args::Save;
-use crate::cli::error::CliError;
-use crate::cli::json::object;
+use crate::cli::error::{CliError, folder_text};
+use crate::cli::i18n::tr;
+use crate::cli::json::{self, object};
 use crate::cli::show::{counted, size};
 use crate::cli::untrusted::visible;
 use crate::client::attachments::{self, Attachment};
+use crate::client::mailbox::Called;
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Save) -> Result<(), CliError> {
-    let mail = the_mail(context, args.id)?;
-    let parts = attachments::parts(args.id, &mail.envelope.content_type, &mail.body);
+    let mailbox = context.account()?.mailbox()?;
+    let mail = mailbox.read(&held_mail(&mailbox, &args.id)?)?;
+    let envelope = &mail.envelope;
+    let parts = attachments::parts(envelope.id, &envelope.content_type, &mail.body);
     let chosen = chosen(args, &parts.attachments)?;
     let folder = Folder::open(&args.dir)
-        .map_err(|error| CliError::new("io", exit::CANT_CREATE, error.to_string()))?;
+        .map_err(|error| CliError::new("io", exit::CANT_CREATE, folder_text(&error)))?;
     for number in chosen {
         keep(
             context,
-            args.id,
+            &args.id,
             number,
             &parts.attachments[number - 1],
             &folder,
@@ -36,7 +40,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Save) -> Result<(), CliError
 fn chosen(args: &Save, attached: &[Attachment]) -> Result<Vec<usize>, CliError> {
     let none = |text: String| CliError::new("no_such_attachment", exit::DATA, text);
     if attached.is_empty() {
-        return Err(none(format!("nothing is attached to mail {}", args.id)));
+        return Err(none(tr!("nothing is attached to mail {}", args.id)));
     }
     if let Some(missing) = args
         .numbers
@@ -45,8 +49,9 @@ fn chosen(args: &Save, attached: &[Attachment]) -> Result<Vec<usize>, CliError> 
     {
         let have = counted(attached.len() as u64, "attachment");
         return Err(
-            none(format!("mail {} has no attachment {missing}", args.id)).hint(format!(
-                "it has {have}; mailctl read {} lists them",
+            none(tr!("mail {} has no attachment {}", args.id, missing)).hint(tr!(
+                "it has {}; mailctl read {} lists them",
+                have,
                 args.id
             )),
         );
@@ -59,17 +64,17 @@ fn chosen(args: &Save, attached: &[Attachment]) -> Result<Vec<usize>, CliError> 
 
 fn keep(
     context: &mut Context<'_>,
-    id: u64,
+    called: &Called,
     number: usize,
     attached: &Attachment,
     folder: &Folder,
 ) -> Result<(), CliError> {
     let path = folder
         .keep(&attached.name, &attached.bytes)
-        .map_err(|error| CliError::io(&format!("save into {}", folder.path().display()), &error))?;
+        .map_err(|error| CliError::io(&tr!("save into {}", folder.path().display()), &error))?;
     let path = path.display().to_string();
     let bytes = attached.bytes.len() as u64;
-    let fields = json!({"id": id, "n": number, "name": attached.name, "path": path, "size": bytes});
+    let fields = json!({"id": json::id(called), "n": number, "name": attached.name, "path": path, "size": bytes});
     let human = format!(
         "saved {} ({}) as {}",
         visible(&attached.name),

@@ -3,39 +3,116 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Context, close};
-use crate::cli::args::{Send, bare};
-use crate::cli::error::CliError;
+use super::read::the_mail;
+use super::{Context, close, later};
+use crate::cli::args::{Content, Send, bare};
+use crate::cli::error::{CliError, client_text};
+use crate::cli::i18n::tr;
 use crate::cli::json;
 use crate::cli::ui::Ui;
-use crate::client::ClientError;
 use crate::client::attachments::{self, Attachment};
+use crate::client::home::Account;
+use crate::client::mailbox::Mail;
 use crate::client::outbox::Draft;
 use crate::client::session::{Retried, Session};
+use crate::client::{ClientError, answer, receipt};
 use crate::limits::BODY_BYTES_CEILING;
 use crate::protocol::codes::{WireError, exit};
 use crate::protocol::reply::Outcome;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError> {
-    let draft = draft(args)?;
+    let (to, from_stdin) = targets(&args.targets)?;
+    let draft = with_body(
+        &args.content,
+        from_stdin,
+        Draft {
+            to,
+            subject: args.subject.clone(),
+            ..Draft::default()
+        },
+    )?;
+    let Some(id) = args.reply_to else {
+        let account = context.account()?;
+        return dispatch(context, &account, draft, &args.content);
+    };
+    let answered = the_mail(context, id)?;
+    let subject = match draft.subject.as_str() {
+        "" => answer::subject(&answered.envelope.subject),
+        _ => draft.subject.clone(),
+    };
+    let draft = Draft {
+        subject,
+        answers: Some(answer::to(&answered.envelope)),
+        ..draft
+    };
+    dispatch_answer(context, &answered, draft, &args.content)
+}
+
+/// Sends an answer, and notes in the mailbox that the mail was answered.
+pub(crate) fn dispatch_answer(
+    context: &mut Context<'_>,
+    answered: &Mail,
+    draft: Draft,
+    how: &Content,
+) -> Result<(), CliError> {
     let account = context.account()?;
+    let (queued, is_kept) = (how.queue, how.draft);
+    let sent = dispatch(context, &account, draft, how);
+    if is_kept {
+        return sent;
+    }
+    let is_on_its_way =
+        |error: &CliError| error.code == "in_doubt" || (queued && error.exit == exit::UNAVAILABLE);
+    if sent.as_ref().err().is_none_or(is_on_its_way) {
+        account.mailbox()?.mark_replied(answered)?;
+    }
+    sent
+}
+
+/// Sends a mail now, or lets it wait in the outbox as the command line says.
+pub(crate) fn dispatch(
+    context: &mut Context<'_>,
+    account: &Account,
+    draft: Draft,
+    how: &Content,
+) -> Result<(), CliError> {
+    if how.draft {
+        return later::keep(context.ui, account, &draft);
+    }
+    if let Some(at) = how.at {
+        return later::schedule(context.ui, account, &draft, at);
+    }
+    match how.undo {
+        Some(time) if !time.is_zero() => later::hold(context, account, &draft, time),
+        _ => send_now(context, account, draft, how.queue),
+    }
+}
+
+/// Sends a mail in a session of its own. When the server is not there it is kept in the outbox: as a draft, or
+/// `queued` to go out by itself.
+fn send_now(
+    context: &mut Context<'_>,
+    account: &Account,
+    draft: Draft,
+    queued: bool,
+) -> Result<(), CliError> {
     let options = context.one_shot();
-    let mut session = match context.open(&account, options) {
+    let mut session = match context.open(account, options) {
         Ok(session) => session,
         Err(cause) if cause.is_transport() => {
-            let entry = account.outbox()?.keep(&draft, args.queue)?;
+            let entry = account.outbox()?.keep(&draft, queued)?;
             let cause = Box::new(cause);
             return Err(ClientError::NotSent {
                 entry,
-                queued: args.queue,
+                queued,
                 cause,
             }
             .into());
         }
         Err(error) => return Err(error.into()),
     };
-    let sent = session.send_or_queue(draft, args.queue);
+    let sent = session.send_or_queue(draft, queued);
     close(session);
     show(context.ui, &sent?.outcomes)
 }
@@ -45,6 +122,16 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
 pub(crate) fn deliver(ui: &mut Ui, session: &mut Session, draft: Draft) -> Result<(), CliError> {
     let sent = session.send(draft)?;
     show(ui, &sent.outcomes)
+}
+
+/// Tells each recipient's refusal, and returns the first as the error.
+pub(crate) fn refusals(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
+    let refused: Vec<Outcome> = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Outcome::Refused { .. }))
+        .cloned()
+        .collect();
+    show(ui, &refused)
 }
 
 /// Shows each recipient's outcome, and returns the first refusal as the error.
@@ -80,11 +167,11 @@ fn line(outcome: &Outcome) -> String {
             id,
             duplicate: false,
             ..
-        } => format!("sent to {address}: {id}"),
+        } => tr!("sent to {}: {}", address, id),
         Outcome::Sent { address, id, .. } => {
-            format!("sent to {address}: {id} (an earlier try had arrived)")
+            tr!("sent to {}: {} (an earlier try had arrived)", address, id)
         }
-        Outcome::Refused { address, error } => format!("not sent to {address}: {}", error.text),
+        Outcome::Refused { address, error } => tr!("not sent to {}: {}", address, error.text),
     }
 }
 
@@ -94,28 +181,42 @@ pub(crate) fn report(retried: &Retried) -> String {
     match &retried.result {
         Ok(sent) => {
             let outcomes: Vec<String> = sent.outcomes.iter().map(line).collect();
-            format!("outbox {entry}: {}", outcomes.join("; "))
+            tr!("outbox {}: {}", entry, outcomes.join("; "))
         }
-        Err(error) => format!("outbox {entry}, to {}: {error}", retried.to.join(", ")),
+        Err(error) => tr!(
+            "outbox {}, to {}: {}",
+            entry,
+            retried.to.join(", "),
+            client_text(error)
+        ),
     }
 }
 
-/// Makes a draft of what the command line says.
-fn draft(args: &Send) -> Result<Draft, CliError> {
-    let (to, from_stdin) = targets(&args.targets)?;
-    let body = body(args, from_stdin)?;
+/// Puts what the command line says to send into a draft, below what its body holds already.
+pub(crate) fn with_body(args: &Content, from_stdin: bool, draft: Draft) -> Result<Draft, CliError> {
+    let given = body(args, from_stdin)?;
+    filled(args, given, draft)
+}
+
+/// Puts a body and what goes along into a draft.
+pub(crate) fn filled(args: &Content, given: Vec<u8>, draft: Draft) -> Result<Draft, CliError> {
+    let body = [draft.body, given].concat();
     let (content_type, body) = if args.attach.is_empty() {
         let guessed = || content_type_of(&body);
         (args.content_type.clone().unwrap_or_else(guessed), body)
     } else {
         with_attachments(body, &args.attach)?
     };
+    let content_type = if args.receipt {
+        receipt::asking(&content_type)
+    } else {
+        content_type
+    };
     Ok(Draft {
-        to,
-        subject: args.subject.clone(),
         content_type,
         ttl_s: args.ttl,
         body,
+        ..draft
     })
 }
 
@@ -128,9 +229,9 @@ pub(crate) fn with_attachments(
         CliError::new(
             "bad_text",
             exit::DATA,
-            "the text beside attachments must be UTF-8".to_owned(),
+            tr!("the text beside attachments must be UTF-8").to_owned(),
         )
-        .hint("attach the file instead: -a FILE")
+        .hint(tr!("attach the file instead: -a FILE"))
     })?;
     let files = paths.iter().map(|path| attachment(path));
     let (content_type, body) = attachments::pack(&text, files.collect::<Result<_, _>>()?)
@@ -154,8 +255,9 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
     for word in words.iter().filter(|word| *word != "-") {
         if let Some(mark) = word.chars().next().filter(|first| "!#".contains(*first)) {
             return Err(
-                CliError::usage(format!("{word:?} is no address")).hint(format!(
-                    "{mark} is a word of the shell; send takes names: mailctl send {}",
+                CliError::usage(tr!("{} is no address", format!("{:?}", word))).hint(tr!(
+                    "{} is a word of the shell; send takes names: mailctl send {}",
+                    mark,
                     &word[1..]
                 )),
             );
@@ -166,27 +268,30 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
         }
     }
     if to.is_empty() {
-        return Err(CliError::usage("send to whom?").hint("mailctl send bob -b TEXT"));
+        return Err(CliError::usage(tr!("send to whom?")).hint(tr!("mailctl send bob -b TEXT")));
     }
     Ok((to, words.iter().any(|word| word == "-")))
 }
 
-fn body(args: &Send, from_stdin: bool) -> Result<Vec<u8>, CliError> {
+fn body(args: &Content, from_stdin: bool) -> Result<Vec<u8>, CliError> {
     match (&args.body, &args.file, from_stdin) {
         (Some(text), None, false) => Ok(text.clone().into_bytes()),
         (None, Some(path), false) if path != Path::new("-") => read_file(path),
         (None, None, true) | (None, Some(_), false) => read_all(std::io::stdin(), "stdin"),
         (None, None, false) if !args.attach.is_empty() => Ok(Vec::new()),
-        (None, None, false) => Err(CliError::usage("send what?")
-            .hint("give the body with -b TEXT or -f FILE, or `-` to read it from stdin")),
-        _ => Err(CliError::usage("one body only: -b TEXT, -f FILE or `-`")),
+        (None, None, false) => Err(CliError::usage(tr!("send what?")).hint(tr!(
+            "give the body with -b TEXT or -f FILE, or `-` to read it from stdin"
+        ))),
+        _ => Err(CliError::usage(tr!(
+            "one body only: -b TEXT, -f FILE or `-`"
+        ))),
     }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     let name = path.display().to_string();
     let file = std::fs::File::open(path)
-        .map_err(|e| CliError::new("io", exit::IO, format!("cannot read {name}: {e}")))?;
+        .map_err(|e| CliError::new("io", exit::IO, tr!("cannot read {}: {}", name, e)))?;
     read_all(file, &name)
 }
 
@@ -195,16 +300,17 @@ fn read_all(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
     let mut body = Vec::new();
     from.take(BODY_BYTES_CEILING + 1)
         .read_to_end(&mut body)
-        .map_err(|e| CliError::io(&format!("read {name}"), &e))?;
+        .map_err(|e| CliError::io(&tr!("read {}", name), &e))?;
     within_any_limit(body, name)
 }
 
-fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
+/// Refuses a body that no server takes.
+pub(super) fn within_any_limit(body: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
     if body.len() as u64 > BODY_BYTES_CEILING {
         return Err(CliError::new(
             "too_large",
             exit::DATA,
-            format!("{name} is larger than any server takes (25 MiB)"),
+            tr!("{} is larger than any server takes (25 MiB)", name),
         ));
     }
     Ok(body)

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Context, user_name};
 use crate::cli::args::Use;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 
 /// Runs the verb.
@@ -17,6 +18,6 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Use) -> Result<(), CliError>
     let url = &account.place().url;
     context.ui.result(
         &object(json!({"user": user.as_str(), "server": url.to_string()})),
-        format_args!("you are {user} now, at {}", url.endpoint(url.port)),
+        tr!("you are {} now, at {}", user, url.endpoint(url.port)),
     )
 }

@@ -1,6 +1,7 @@
 //! `mailctl watch`: what arrives while it runs, until stopped. Marks nothing as shown.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +10,25 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::invitations::Live;
-use super::{Context, refresh, tell_going_back};
-use crate::cli::args::Watch;
+use super::{Context, Flush, refresh, tell_going_back};
+use crate::cli::args::{OnError, Watch};
 use crate::cli::error::CliError;
+use crate::cli::once::{self, Once};
 use crate::cli::show::{self, Answer};
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::mailbox::Mail;
-use crate::client::session::{Event, Options};
+use crate::client::session::{Event, Options, Session};
 use crate::client::shown::Shown;
+use crate::protocol::codes::exit;
+
+/// Pauses before a command that failed is run again.
+const PAUSES: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
 
 /// How long a stop may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -38,20 +49,32 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
     ));
     let mut teller = Teller {
         exec: args.exec.as_deref(),
+        on_error: args.on_error,
+        stop: Arc::clone(&stop),
         shown: account.shown(),
+        once: Once::default(),
         invitations: Live::new(&session, Answer::Verb),
     };
     let mut watched = Ok(());
+    let mut flush = Flush::default();
     while watched.is_ok() && !stop.load(Ordering::Relaxed) {
-        watched = match session.next_event(LOOK_EVERY) {
+        let event = session.next_event(LOOK_EVERY);
+        let is_back = event
+            .as_ref()
+            .is_ok_and(|event| *event == Event::Reconnected);
+        watched = match event {
             Ok(event) => {
                 if event == Event::Reconnected {
                     tell_going_back(context.ui, &session)?;
                 }
-                teller.tell(context.ui, event)
+                teller.tell(context.ui, &mut session, event)
             }
             Err(error) => Err(error.into()),
         };
+        // A failure shows in the next event, if it lasts.
+        for told in flush.look(&mut session, is_back).unwrap_or_default() {
+            context.ui.report(told);
+        }
     }
     // Gives the port back. That the server may not be there to hear it harms nothing.
     drop(session.stop_watch());
@@ -71,19 +94,26 @@ fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
 /// Shows what happens.
 struct Teller<'a> {
     exec: Option<&'a str>,
+    on_error: OnError,
+    stop: Arc<AtomicBool>,
     shown: Shown,
+    once: Once,
     invitations: Live,
 }
 
 impl Teller<'_> {
-    fn tell(&mut self, ui: &mut Ui, event: Event) -> Result<(), CliError> {
+    fn tell(&mut self, ui: &mut Ui, session: &mut Session, event: Event) -> Result<(), CliError> {
         match event {
             // The next refresh files it.
             Event::Mail(mail) if self.shown.covers(&mail.envelope) => {}
             Event::Mail(mail) => {
-                show::mail(ui, &mail.envelope, &mail.body)?;
+                if ui.is_json() || !self.once.is_again(&mail.envelope) {
+                    let reads = session.logs().map(|log| log.address.as_str());
+                    let by = once::addresses(&mail.envelope, reads);
+                    show::mail_by(ui, &mail.envelope, &by, &mail.body)?;
+                }
                 if let Some(command) = self.exec {
-                    execute(ui, command, &mail);
+                    self.execute(ui, session, command, &mail)?;
                 }
             }
             Event::Trimmed(notice) => refresh::trimmed(ui, &notice)?,
@@ -96,27 +126,86 @@ impl Teller<'_> {
     }
 }
 
-/// Runs the user's command for a mail. A command that fails is told about and ends nothing.
-fn execute(ui: &mut Ui, command: &str, mail: &Mail) {
-    match run_command(command, mail) {
-        Ok(status) if status.success() => {}
-        Ok(status) => ui.warn(format_args!(
-            "mail {}: the command ended with {status}",
-            mail.envelope.id
-        )),
-        Err(error) => ui.warn(format_args!(
-            "mail {}: the command failed: {error}",
-            mail.envelope.id
-        )),
+impl Teller<'_> {
+    /// Runs the user's command for a mail; what a failure means was said with `--on-error`.
+    fn execute(
+        &self,
+        ui: &mut Ui,
+        session: &mut Session,
+        command: &str,
+        mail: &Mail,
+    ) -> Result<(), CliError> {
+        let mut pauses = match self.on_error {
+            OnError::Retry => PAUSES.iter(),
+            OnError::Continue | OnError::Stop => [].iter(),
+        };
+        loop {
+            let Err(failure) = run_command(command, mail) else {
+                return Ok(());
+            };
+            let told = format!("mail {}: the command {}", mail.envelope.id, failure.text);
+            match pauses.next() {
+                Some(pause) if !self.stop.load(Ordering::Relaxed) => {
+                    ui.warn(format_args!("{told}; again in {} s", pause.as_secs()));
+                    self.rest(session, *pause)?;
+                }
+                _ => {
+                    ui.warn(told);
+                    return match self.on_error {
+                        OnError::Stop => Err(CliError::silent(failure.exit)),
+                        OnError::Continue | OnError::Retry => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Keeps the session for a while, unless the process is asked to stop.
+    fn rest(&self, session: &mut Session, pause: Duration) -> Result<(), CliError> {
+        let mut left = pause;
+        while !left.is_zero() && !self.stop.load(Ordering::Relaxed) {
+            let now = left.min(LOOK_EVERY);
+            session.keep(now)?;
+            left -= now;
+        }
+        Ok(())
     }
 }
 
-fn run_command(command: &str, mail: &Mail) -> std::io::Result<std::process::ExitStatus> {
+/// How a command failed.
+struct Failure {
+    text: String,
+    /// The exit code of a `watch` that ends on it: the command's, or 128 and the signal's number, as in shells.
+    exit: u8,
+}
+
+fn run_command(command: &str, mail: &Mail) -> Result<(), Failure> {
+    let status = status_of(command, mail).map_err(|error| Failure {
+        text: format!("failed: {error}"),
+        exit: exit::IO,
+    })?;
+    if status.success() {
+        return Ok(());
+    }
+    let signal = status.signal().map(|signal| signal + 128);
+    let code = status
+        .code()
+        .or(signal)
+        .and_then(|code| u8::try_from(code).ok());
+    Err(Failure {
+        text: format!("ended with {status}"),
+        exit: code.unwrap_or(exit::SOFTWARE),
+    })
+}
+
+fn status_of(command: &str, mail: &Mail) -> std::io::Result<std::process::ExitStatus> {
     let envelope = &mail.envelope;
     // What others wrote reaches a shell only as values, and without characters that act.
     let mut child = Command::new("sh")
         .args(["-c", command])
         .env("MAIL_ID", envelope.id.to_string())
+        .env("MAIL_MESSAGE", envelope.message().to_string())
+        .env("MAIL_THREAD", envelope.thread().to_string())
         .env("MAIL_ADDRESS", visible(&envelope.address))
         .env("MAIL_FROM", visible(&envelope.from))
         .env("MAIL_TO", visible(&envelope.to.join(",")))

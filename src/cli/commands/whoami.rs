@@ -4,7 +4,8 @@
 use serde_json::json;
 
 use super::{Context, close};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, client_text};
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::protocol::codes::Code;
 
@@ -19,13 +20,13 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<(), CliError> {
             Some(device)
         }
         Err(error) if error.retryable() || error.is_refused(Code::NotRegistered) => {
-            context.ui.warn(&error);
+            context.ui.warn(client_text(&error));
             None
         }
         Err(error) => return Err(error.into()),
     };
     let (user, url) = (account.user(), &account.place().url);
-    let number = device.map_or_else(|| "unknown".to_owned(), |device| device.to_string());
+    let number = device.map_or_else(|| tr!("unknown").to_owned(), |device| device.to_string());
     context.ui.result(
         &object(json!({
             "user": user.as_str(),
@@ -34,8 +35,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<(), CliError> {
             "key": hex::encode(account.keys().public),
             "home": account.folder(),
         })),
-        format_args!(
-            "{user} (device {number}) at {}\nkey and mail in {}",
+        tr!(
+            "{} (device {}) at {}\nkey and mail in {}",
+            user,
+            number,
             url.endpoint(url.port),
             account.folder().display()
         ),

@@ -10,6 +10,9 @@ pub const PORTUGUESE: &str = include_str!("../../../locale/pt_BR.po");
 /// The `msgctxt` of texts that a server says.
 const SERVER: &str = "server";
 
+/// The `msgctxt` of sentences that a layer below says with its values in them.
+const BELOW: &str = "below";
+
 /// One text and its translation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -21,6 +24,8 @@ pub struct Entry {
     pub forms: Vec<Cow<'static, str>>,
     /// The server says it.
     pub is_servers: bool,
+    /// A layer below says it with its values put in.
+    pub is_below: bool,
     /// The comments above it.
     pub comments: Vec<&'static str>,
 }
@@ -63,6 +68,7 @@ pub fn entries(po: &'static str) -> Vec<Entry> {
             Field::Comment => continue,
             Field::Context => {
                 entry.is_servers = quoted == SERVER;
+                entry.is_below = quoted == BELOW;
                 continue;
             }
             Field::Key => Some(&mut entry.key),
@@ -145,6 +151,32 @@ pub fn pieces(template: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
+/// Returns what stands in the places of a template that was filled in to give `text`, with their names; none when
+/// it cannot have been. Where several ways fit, each value is as short as can be.
+pub fn values<'a>(template: &'a str, text: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+    let mut values = Vec::new();
+    let mut open = None;
+    let mut rest = text;
+    for piece in pieces(template) {
+        match (piece, open.take()) {
+            (Piece::Place(name), None) => open = Some(name),
+            (Piece::Place(_), Some(_)) => return None,
+            (Piece::Text(fixed), None) => rest = rest.strip_prefix(fixed)?,
+            (Piece::Text(fixed), Some(name)) => {
+                let (value, after) = rest.split_once(fixed)?;
+                values.push((name, value));
+                rest = after;
+            }
+        }
+    }
+    match open {
+        Some(name) => values.push((name, rest)),
+        None if !rest.is_empty() => return None,
+        None => {}
+    }
+    Some(values)
+}
+
 /// Returns the places of a template, in order of their names; `{}` are counted.
 pub fn places(template: &str) -> Vec<String> {
     let mut next = 0;
@@ -181,6 +213,19 @@ mod tests {
         assert!(read[0].is_servers && read[0].comments == ["#. a note"]);
         assert_eq!(read[1].many.as_deref(), Some("{n} mails"));
         assert_eq!(read[1].forms, ["{n} mensagem", "{n} mensagens"]);
+    }
+
+    #[test]
+    fn what_was_put_in_is_found_again() {
+        let template = "{} of {size} bytes";
+        assert_eq!(
+            values(template, "3 of 5 bytes"),
+            Some(vec![("", "3"), ("size", "5")])
+        );
+        assert_eq!(values("no {}", "no  way"), Some(vec![("", " way")]));
+        for text in ["3 of 5", "3 of 5 bytes!", ""] {
+            assert_eq!(values(template, text), None, "{text}");
+        }
     }
 
     #[test]

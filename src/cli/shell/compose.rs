@@ -4,6 +4,7 @@
 //! Pure: what a command needs of the world goes through [`Desk`]. Whatever goes wrong is told, and the text
 //! stays.
 
+use crate::cli::i18n::tr;
 use std::path::PathBuf;
 
 use super::words::{self, Row, Shape};
@@ -154,6 +155,16 @@ pub fn compose(desk: &mut dyn Desk) -> Written {
     letter.written(desk)
 }
 
+/// Asks for the text of a mail that was begun: its subject stands, and its text, if there is one.
+pub fn go_on(desk: &mut dyn Desk, begun: Composed) -> Written {
+    let letter = Letter {
+        lines: begun.text.lines().map(str::to_owned).collect(),
+        mail: begun,
+    };
+    letter.print(desk);
+    letter.written(desk)
+}
+
 /// A mail that is being written.
 struct Letter {
     mail: Composed,
@@ -170,7 +181,7 @@ impl Letter {
                 Typed::Interrupt if interrupted || self.is_empty() => return Written::Dropped,
                 Typed::Interrupt => {
                     interrupted = true;
-                    desk.tell("Ctrl-C once more drops it, ~x keeps it as a draft");
+                    desk.tell(tr!("Ctrl-C once more drops it, ~x keeps it as a draft"));
                     continue;
                 }
                 // The terminal went away with somebody's text on it.
@@ -209,14 +220,15 @@ impl Letter {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
         let Some(row) = words::find(ROWS, word) else {
-            desk.tell(&format!(
-                "no such command; ~? lists them, and a line that begins with ~ is typed ~{line}"
+            desk.tell(&tr!(
+                "no such command; ~? lists them, and a line that begins with ~ is typed ~{}",
+                line
             ));
             return None;
         };
         let takes_word = row.usage.contains(' ');
         if takes_word == rest.is_empty() {
-            desk.tell(&format!("it is written {}", row.usage));
+            desk.tell(&tr!("it is written {}", row.shown()));
             return None;
         }
         if let Err(why) = self.act(row.deed, rest, desk) {
@@ -231,7 +243,7 @@ impl Letter {
                 let edited = desk.edit(&self.lines.join("\n"))?;
                 self.lines = edited.lines().map(str::to_owned).collect();
                 let lines = counted(self.lines.len() as u64, "line");
-                desk.tell(&format!("{lines}; go on, or end with ."));
+                desk.tell(&tr!("{}; go on, or end with .", lines));
             }
             Deed::Print => self.print(desk),
             Deed::Read => {
@@ -239,12 +251,12 @@ impl Letter {
                 let before = self.lines.len();
                 self.lines.extend(text.lines().map(str::to_owned));
                 let read = counted((self.lines.len() - before) as u64, "line");
-                desk.tell(&format!("{read} of {rest}"));
+                desk.tell(&tr!("{} of {}", read, rest));
             }
             Deed::Attach => {
                 let (path, what) = desk.attachable(rest)?;
                 self.mail.attached.push(path);
-                desk.tell(&format!("attached: {what}"));
+                desk.tell(&tr!("attached: {}", what));
             }
             Deed::Subject => rest.clone_into(&mut self.mail.subject),
             Deed::Help => desk.tell(&words::help(ROWS, None)),
@@ -255,13 +267,13 @@ impl Letter {
 
     fn print(&self, desk: &mut dyn Desk) {
         if !self.mail.subject.is_empty() {
-            desk.tell(&format!("Subject: {}", self.mail.subject));
+            desk.tell(&tr!("Subject: {}", self.mail.subject));
         }
         self.lines
             .iter()
             .for_each(|line| desk.tell(&format!("| {line}")));
         for path in &self.mail.attached {
-            desk.tell(&format!("attached: {}", path.display()));
+            desk.tell(&tr!("attached: {}", path.display()));
         }
     }
 }
@@ -393,6 +405,19 @@ pub(crate) mod tests {
         | ~tilde
         attached: x.png
         ");
+    }
+
+    #[test]
+    fn a_mail_that_was_begun_is_shown_and_goes_on() {
+        let begun = mail("Re: lunch", "ana wrote:\n> 12:30?");
+        let mut desk = script(&["yes", "."]);
+        let sent = Written::Send(mail("Re: lunch", "ana wrote:\n> 12:30?\nyes"));
+        assert_eq!(go_on(&mut desk, begun.clone()), sent);
+        assert_eq!(
+            desk.told,
+            ["Subject: Re: lunch", "| ana wrote:", "| > 12:30?"]
+        );
+        assert_eq!(go_on(&mut script(&["~q"]), begun), Written::Dropped);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The desk at which a mail is written: this terminal, the editor of who sits at it, and his files.
 
+use crate::cli::i18n::tr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Shell;
@@ -32,30 +32,45 @@ impl Desk for Shell<'_, '_> {
     }
 
     fn edit(&mut self, text: &str) -> Result<String, String> {
-        edited(
-            &self.account.folder().join("letter"),
-            text,
-            &self.interruptible,
-        )
+        edit(self.account.folder(), text, &self.interruptible)
     }
 
     fn text_of(&mut self, path: &str) -> Result<String, String> {
-        let path = expanded(path);
-        let length = readable(&path)?;
-        if length > BODY_BYTES_CEILING {
-            return Err(format!("{} is larger than a mail may be", path.display()));
-        }
-        let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
-        String::from_utf8(bytes)
-            .map_err(|_| format!("{} is no text; attach it: ~a FILE", path.display()))
+        text_of(path)
     }
 
     fn attachable(&mut self, path: &str) -> Result<(PathBuf, String), String> {
-        let path = expanded(path);
-        let length = readable(&path)?;
-        let what = format!("{}, {}", path.display(), size(length));
-        Ok((path, what))
+        attachable(path)
     }
+}
+
+/// Has a text edited by who sits at this terminal; `account` is the folder where it lies meanwhile.
+pub(crate) fn edit(
+    account: &Path,
+    text: &str,
+    interruptible: &AtomicBool,
+) -> Result<String, String> {
+    edited(&account.join("letter"), text, interruptible)
+}
+
+/// Returns the text in a file.
+pub(super) fn text_of(path: &str) -> Result<String, String> {
+    let path = expanded(path);
+    let length = readable(&path)?;
+    if length > BODY_BYTES_CEILING {
+        return Err(format!("{} is larger than a mail may be", path.display()));
+    }
+    let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
+    String::from_utf8(bytes)
+        .map_err(|_| format!("{} is no text; attach it: ~a FILE", path.display()))
+}
+
+/// Makes sure that a file can be attached.
+pub(super) fn attachable(path: &str) -> Result<(PathBuf, String), String> {
+    let path = expanded(path);
+    let length = readable(&path)?;
+    let what = format!("{}, {}", path.display(), size(length));
+    Ok((path, what))
 }
 
 /// Puts the home's folder in place of a leading `~/`, as shells do.
@@ -77,11 +92,11 @@ fn readable(path: &Path) -> Result<u64, String> {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
+    tr!("cannot read {}: {}", path.display(), error)
 }
 
 /// Has a text edited in a file beside `place`, which only its owner can read and which goes afterwards.
-fn edited(place: &Path, text: &str, interruptible: &Arc<AtomicBool>) -> Result<String, String> {
+fn edited(place: &Path, text: &str, interruptible: &AtomicBool) -> Result<String, String> {
     let path = place.with_extension(format!("{}.txt", std::process::id()));
     let written = write_private(&path, text);
     let edited = written.map_err(|error| format!("cannot write {}: {error}", path.display()));
@@ -121,9 +136,11 @@ fn run_editor(path: &Path, interruptible: &AtomicBool) -> Result<String, String>
         Ok(status) if status.success() => {
             fs::read_to_string(path).map_err(|error| cannot_read(path, &error))
         }
-        Ok(status) => Err(format!(
-            "{editor} ended with {status}; the text is as it was"
+        Ok(status) => Err(tr!(
+            "{} ended with {}; the text is as it was",
+            editor,
+            status
         )),
-        Err(error) => Err(format!("cannot run {editor}: {error}")),
+        Err(error) => Err(tr!("cannot run {}: {}", editor, error)),
     }
 }

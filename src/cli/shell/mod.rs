@@ -8,14 +8,16 @@
 
 pub mod chat;
 pub mod compose;
-mod desk;
+pub(super) mod desk;
 pub mod editor;
+pub(super) mod letter;
 pub mod news;
 pub mod parse;
 pub mod table;
 mod talk;
 pub mod words;
 
+use crate::cli::i18n::tr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,11 +29,11 @@ use self::compose::{Composed, Typed, Written, compose};
 use self::editor::{Completion, Terminal};
 use self::news::News;
 use self::parse::{Command, Mistake};
-use super::commands::{self, Context, refresh, send, tell_going_back, topic};
+use super::commands::{self, Context, Flush, later, refresh, send, tell_going_back, topic, undo};
 use super::error::CliError;
 use super::show::{Answer, counted};
 use super::ui::Ui;
-use crate::cli::args::bare;
+use crate::cli::args::{bare, parse_undo};
 use crate::client::home::Account;
 use crate::client::outbox::Draft;
 use crate::client::session::{Event, Options, Session};
@@ -48,9 +50,13 @@ const REOPEN_EVERY: u32 = 8;
 /// Events taken in before their announcement.
 const EVENTS_MAX: usize = 1_024;
 
+/// Says how long the shell holds a send back.
+const UNDO: &str = "MAILCTL_UNDO";
+
 /// Runs the shell until it is left.
 pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
     let (stop, interruptible) = flags()?;
+    let undo = undo()?;
     let account = context.account()?;
     let session = context.open(&account, standing(context))?;
     let terminal = Terminal::open(Some(&context.home()?.file("history")))?;
@@ -65,11 +71,24 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
         interruptible,
         reopens: false,
         tries: 0,
+        outbox: Flush::default(),
+        undo,
     };
     shell.take_session(session);
     let left = shell.converse();
     shell.close();
     left
+}
+
+/// Returns how long this user wants sends to be held back: not at all, unless he says so.
+fn undo() -> Result<Duration, CliError> {
+    let said = std::env::var(UNDO).unwrap_or_default();
+    if said.is_empty() {
+        return Ok(Duration::ZERO);
+    }
+    parse_undo(&said).map_err(|why| {
+        CliError::usage(format!("{UNDO} is {said:?}: {why}")).hint(format!("{UNDO}=10s mailctl"))
+    })
 }
 
 fn standing(context: &Context<'_>) -> Options {
@@ -124,6 +143,9 @@ struct Shell<'a, 'c> {
     /// The server did not answer: it is tried again without being asked.
     reopens: bool,
     tries: u32,
+    outbox: Flush,
+    /// How long a send is held back, so that `undo` can take it back.
+    undo: Duration,
 }
 
 impl Shell<'_, '_> {
@@ -137,7 +159,7 @@ impl Shell<'_, '_> {
                 Typed::End => return Ok(()),
                 Typed::Failed(cause) => {
                     let cause = std::io::Error::other(cause);
-                    return Err(CliError::io("read the terminal", &cause));
+                    return Err(CliError::io(tr!("read the terminal"), &cause));
                 }
             };
             match parse::parse(&line) {
@@ -182,6 +204,7 @@ impl Shell<'_, '_> {
                 topic::list(ui, session)
             }
             Command::Refresh => self.refresh(),
+            Command::Undo => undo::take_back(self.context.ui, &self.account),
             Command::Help(word) => self.context.ui.line(table::help(word.as_deref())),
             Command::Chat(user) => self.ask(&user),
             Command::Accept(user) => self.accept(user.as_deref()),
@@ -201,6 +224,9 @@ impl Shell<'_, '_> {
         match written {
             Written::Send(mail) => {
                 let draft = draft(mail)?;
+                if !self.undo.is_zero() {
+                    return later::hold_in_shell(self.context.ui, &self.account, &draft, self.undo);
+                }
                 let (ui, session) = self.parts()?;
                 send::deliver(ui, session, draft)
             }
@@ -211,7 +237,7 @@ impl Shell<'_, '_> {
                 Ok(())
             }
             Written::Dropped => {
-                self.context.ui.note("nothing was sent");
+                self.context.ui.note(tr!("nothing was sent"));
                 Ok(())
             }
         }
@@ -249,7 +275,20 @@ impl Shell<'_, '_> {
                 return Typed::End;
             }
             let events = self.events(LOOK_EVERY);
+            let is_back = events.contains(&Event::Reconnected);
             self.announce(events, |_| false);
+            self.flush(is_back);
+        }
+    }
+
+    /// Sends what waited in the outbox for its time, or for the server.
+    fn flush(&mut self, is_back: bool) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        // A failure shows in the next event, if it lasts.
+        for told in self.outbox.look(session, is_back).unwrap_or_default() {
+            self.terminal.above().note(told);
         }
     }
 
@@ -348,7 +387,11 @@ impl Shell<'_, '_> {
     fn close(self) {
         self.terminal.leave(self.context.ui);
         // Gives the port back. That the server may not be there to hear it harms nothing.
-        if let Some(session) = self.session {
+        if let Some(mut session) = self.session {
+            // Who leaves takes nothing back any more.
+            for retried in session.send_all_held().unwrap_or_default() {
+                self.context.ui.report(send::report(&retried));
+            }
             drop(session.stop_watch());
         }
     }
@@ -366,8 +409,8 @@ fn draft(targets: &[String], mail: Composed) -> Result<Draft, CliError> {
         to: targets.iter().map(|name| bare(name).to_owned()).collect(),
         subject: mail.subject,
         content_type,
-        ttl_s: None,
         body,
+        ..Draft::default()
     })
 }
 

@@ -1,13 +1,16 @@
 //! What a standing shell hears meanwhile, in one line each, printed above what is being typed.
 
+use crate::cli::i18n::tr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::Known;
 use crate::cli::commands::invitations::Live;
+use crate::cli::once::{self, Once};
 use crate::cli::show::{Answer, counted};
 use crate::cli::ui::{Ui, terminal_width};
 use crate::cli::untrusted::{clipped, columns, visible};
 use crate::client::mailbox::Mail;
+use crate::client::receipt;
 use crate::client::session::{Event, Session};
 use crate::client::shown::Shown;
 use crate::protocol::MailId;
@@ -31,6 +34,9 @@ pub(crate) struct News {
 
 #[derive(Debug, Default)]
 struct Heard {
+    once: Once,
+    /// The addresses that this user reads.
+    reads: Vec<String>,
     people: BTreeSet<String>,
     asking: BTreeMap<ChatId, String>,
     down: bool,
@@ -42,7 +48,10 @@ impl News {
         Self {
             invitations: Live::new(session, answer),
             lines: session.account().shown(),
-            heard: Heard::default(),
+            heard: Heard {
+                reads: session.logs().map(|log| log.address.clone()).collect(),
+                ..Heard::default()
+            },
         }
     }
 
@@ -95,7 +104,8 @@ impl News {
     }
 
     /// Returns the names to complete.
-    pub(crate) fn known(&self, addresses: Vec<String>) -> Known {
+    pub(crate) fn known(&mut self, addresses: Vec<String>) -> Known {
+        self.heard.reads.clone_from(&addresses);
         Known {
             addresses,
             people: self.heard.people.iter().cloned().collect(),
@@ -117,8 +127,9 @@ impl Heard {
         for event in events {
             match event {
                 Event::Mail(mail) if is_known(&mail.envelope) => {}
+                Event::Mail(mail) if self.once.is_again(&mail.envelope) => {}
                 Event::Mail(mail) => mails.push(self.from(mail)),
-                Event::Trimmed(gone) => said.push(format!(
+                Event::Trimmed(gone) => said.push(tr!(
                     "{} to {} went unread: expired or trimmed",
                     counted(gone.count, "mail"),
                     visible(&gone.address)
@@ -128,7 +139,7 @@ impl Heard {
                 _ => {}
             }
         }
-        said.extend(announce(&mails, width));
+        said.extend(announce(&mails, &self.reads, width));
         said
     }
 
@@ -155,23 +166,23 @@ impl Heard {
     /// Notes that the server is gone; says so once.
     fn lost_server(&mut self) -> Option<String> {
         let told = std::mem::replace(&mut self.down, true);
-        (!told).then(|| "the server does not answer; trying again".to_owned())
+        (!told).then(|| tr!("the server does not answer; trying again").to_owned())
     }
 
     /// Notes that the server is back; says so if it was missed.
     fn found_server(&mut self) -> Option<String> {
         let was_down = std::mem::replace(&mut self.down, false);
-        was_down.then(|| "the server is back".to_owned())
+        was_down.then(|| tr!("the server is back").to_owned())
     }
 }
 
-fn announce(mails: &[Envelope], width: usize) -> Vec<String> {
+fn announce(mails: &[Envelope], reads: &[String], width: usize) -> Vec<String> {
     if mails.len() <= SINGLE_MAILS {
-        return mails.iter().map(|mail| one(mail, width)).collect();
+        return mails.iter().map(|mail| one(mail, reads, width)).collect();
     }
     let to: BTreeSet<String> = mails.iter().map(|mail| visible(&mail.address)).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).take(SINGLE_MAILS).collect();
-    vec![format!(
+    vec![tr!(
         "{} to {} - refresh shows them",
         counted(mails.len() as u64, "mail"),
         to.join(", ")
@@ -180,8 +191,20 @@ fn announce(mails: &[Envelope], width: usize) -> Vec<String> {
 
 /// `@news from ana: lunch - refresh shows it`. A subject is cut where the terminal would wrap it: at the
 /// left edge stand only words of ours.
-fn one(mail: &Envelope, width: usize) -> String {
-    let head = format!("@{} from {}", visible(&mail.address), visible(&mail.from));
+fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
+    if receipt::is_receipt(mail) {
+        let of = mail
+            .in_reply_to
+            .map(|id| format!(" {id}"))
+            .unwrap_or_default();
+        return format!("{} has read your mail{of}", visible(&mail.from));
+    }
+    let by = once::addresses(mail, reads.iter().map(String::as_str));
+    let by: Vec<String> = by
+        .iter()
+        .map(|name| format!("@{}", visible(name)))
+        .collect();
+    let head = format!("{} from {}", by.join(" "), visible(&mail.from));
     let tail = " - refresh shows it";
     let subject = match mail.subject.as_str() {
         "" => String::new(),
@@ -213,6 +236,7 @@ mod tests {
                 content_type: "text/plain".into(),
                 size: 0,
                 frames: 1,
+                ..Envelope::default()
             },
             body: Vec::new(),
         })
@@ -245,6 +269,25 @@ mod tests {
             ["5 mails to news - refresh shows them"]
         );
         assert_eq!(Vec::from_iter(heard.people), ["ana"]);
+    }
+
+    #[test]
+    fn a_mail_by_two_addresses_is_one_line_that_names_both() {
+        let copy = |id, address: &str| {
+            let Event::Mail(mut mail) = mail(id, address, "lunch") else {
+                panic!("no mail");
+            };
+            mail.envelope.message = 1;
+            mail.envelope.to = vec!["bob".into(), "news".into(), "carol".into()];
+            Event::Mail(mail)
+        };
+        let mut heard = Heard {
+            reads: vec!["bob".into(), "news".into()],
+            ..Heard::default()
+        };
+        let said = hear(&mut heard, vec![copy(1, "bob")]);
+        assert_eq!(said, ["@bob @news from ana: lunch - refresh shows it"]);
+        assert!(hear(&mut heard, vec![copy(2, "news")]).is_empty());
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum Command {
     Decline(Option<String>),
     /// Show what arrived.
     Refresh,
+    /// Take back what was done last.
+    Undo,
     /// Explain all words, or one.
     Help(Option<String>),
     /// Leave the shell.
@@ -73,6 +75,7 @@ pub fn parse(line: &str) -> Result<Command, Mistake> {
         Deed::Accept => one_name(line, rest, row).map(Command::Accept),
         Deed::Decline => one_name(line, rest, row).map(Command::Decline),
         Deed::Refresh => alone(line, rest, row, Command::Refresh),
+        Deed::Undo => alone(line, rest, row, Command::Undo),
         Deed::Quit => alone(line, rest, row, Command::Quit),
         Deed::Help => Ok(Command::Help((!rest.is_empty()).then(|| rest.to_owned()))),
     }
@@ -177,6 +180,7 @@ mod tests {
             ("yes @ana ", Command::Accept(Some("ana".into()))),
             ("n #ana", Command::Decline(Some("ana".into()))),
             ("refresh", Command::Refresh),
+            ("undo", Command::Undo),
             ("help @", Command::Help(Some("@".into()))),
             ("/quit", Command::Quit),
         ] {

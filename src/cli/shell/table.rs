@@ -19,6 +19,8 @@ pub enum Deed {
     Decline,
     /// Show what arrived.
     Refresh,
+    /// Take back what was done last.
+    Undo,
     /// Explain the words.
     Help,
     /// Leave the shell.
@@ -81,6 +83,14 @@ pub const ROWS: &[Row<Deed>] = &[
         usage: "refresh",
         short: "show what arrived since the last time",
         long: "Shows every mail that you have not seen, oldest first, and marks it as seen.",
+    },
+    Row {
+        shape: Shape::Word(&["undo"]),
+        deed: Deed::Undo,
+        usage: "undo",
+        short: "take back what was done last",
+        long: "Takes back the last `mailctl rm`, or a mail that is held back: with MAILCTL_UNDO=10s in the environment the \
+               shell holds each one for ten seconds, and `undo` makes a draft of it. What was sent stays sent.",
     },
     Row {
         shape: Shape::Word(&["help", "?"]),
@@ -208,6 +218,7 @@ mod tests {
           y [user]      accept a request for a chat
           n [user]      decline a request for a chat
           refresh       show what arrived since the last time
+          undo          take back what was done last
           help [word]   explain the words
           quit          leave the shell (also Ctrl-D)
         ");

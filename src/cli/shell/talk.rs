@@ -14,6 +14,7 @@ use crate::cli::commands::chat::talk::Party;
 use crate::cli::commands::chat::undelivered::Left;
 use crate::cli::commands::invitations::Waiting;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::show::Answer;
 use crate::cli::untrusted::visible;
 use crate::client::session::Session;
@@ -45,7 +46,7 @@ impl Shell<'_, '_> {
         };
         let (ui, session) = self.parts()?;
         session.chat_decline(&row.chat, false)?;
-        ui.note(format_args!("declined {}", visible(&row.from)));
+        ui.note(tr!("declined {}", visible(&row.from)));
         self.news.answered(&row.chat);
         Ok(())
     }
@@ -61,10 +62,12 @@ impl Shell<'_, '_> {
         }
         let askers: BTreeSet<String> = open.iter().map(|row| visible(&row.from)).collect();
         match (askers.len(), user) {
-            (0, None) => ui.note("nobody asks for a chat; #user asks for one"),
+            (0, None) => ui.note(tr!("nobody asks for a chat; #user asks for one")),
             (0, Some(user)) => {
-                ui.note(format_args!(
-                    "{user} does not ask for a chat; #{user} asks for one"
+                ui.note(tr!(
+                    "{} does not ask for a chat; #{} asks for one",
+                    user,
+                    user
                 ));
             }
             // The newest: an older one is of a program that is no more, or the first of two.
@@ -72,7 +75,7 @@ impl Shell<'_, '_> {
             _ => {
                 let words: Vec<String> =
                     askers.iter().map(|from| format!("{word} {from}")).collect();
-                ui.note(format_args!("several ask; say which: {}", words.join(", ")));
+                ui.note(tr!("several ask; say which: {}", words.join(", ")));
             }
         }
         Ok(None)
@@ -114,11 +117,14 @@ impl Shell<'_, '_> {
             return;
         }
         let peer = visible(&party.peer);
-        self.terminal.above().note("Enter goes back to the shell");
+        self.terminal
+            .above()
+            .note(tr!("Enter goes back to the shell"));
         let typed = self.read_line("", Completion::Text);
         if matches!(typed, Typed::Line(line) if !line.trim().is_empty()) {
-            self.context.ui.note(format_args!(
-                "not sent: the chat with {peer} was over when you typed that"
+            self.context.ui.note(tr!(
+                "not sent: the chat with {} was over when you typed that",
+                peer
             ));
         }
     }

@@ -2,6 +2,9 @@
 //! ([`super::table`]), the chat has one ([`super::chat::table`]); each feeds parsing, help and
 //! completion.
 
+use crate::cli::i18n::{text, tr};
+use crate::cli::untrusted::columns;
+
 /// How a word is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -32,6 +35,15 @@ impl<D> Row<D> {
         match self.shape {
             Shape::Mark(mark) => Some(mark),
             Shape::Word(_) => None,
+        }
+    }
+
+    /// How it is written, in the language of this process: a word by itself is that word.
+    pub fn shown(&self) -> &'static str {
+        if self.word() == Some(self.usage) {
+            self.usage
+        } else {
+            text(self.usage)
         }
     }
 
@@ -77,20 +89,28 @@ pub fn beginning<D>(rows: &'static [Row<D>], typed: &str) -> Vec<String> {
 /// Returns the help of one word, or of all.
 pub fn help<D>(rows: &'static [Row<D>], word: Option<&str>) -> String {
     match word.map(|word| (word, find(rows, word))) {
-        Some((_, Some(row))) => format!("{}  {}\n  {}", row.usage, row.short, row.long),
+        Some((_, Some(row))) => {
+            let (usage, short, long) = (row.shown(), text(row.short), text(row.long));
+            format!("{usage}  {short}\n  {long}")
+        }
         Some((word, None)) => match nearest(rows, word) {
-            Some(near) => format!("no such word; did you mean `help {near}`?"),
-            None => format!("no word {word:?}\n{}", overview(rows)),
+            Some(near) => tr!("no such word; did you mean `help {}`?", near),
+            None => format!(
+                "{}\n{}",
+                tr!("no word {}", format!("{word:?}")),
+                overview(rows)
+            ),
         },
         None => overview(rows),
     }
 }
 
 fn overview<D>(rows: &'static [Row<D>]) -> String {
-    let widest = rows.iter().map(|row| row.usage.len()).max().unwrap_or(0);
+    let usages = rows.iter().map(Row::shown);
+    let widest = usages.map(columns).max().unwrap_or(0);
     let lines: Vec<String> = rows
         .iter()
-        .map(|row| format!("  {:<widest$}  {}", row.usage, row.short))
+        .map(|row| format!("  {:<widest$}  {}", row.shown(), text(row.short)))
         .collect();
     lines.join("\n")
 }

@@ -43,6 +43,7 @@ fn mail(n: u64) -> Mail {
             content_type: "text/plain".to_owned(),
             size: body.len() as u64,
             frames: 1,
+            ..Envelope::default()
         },
         body,
     }
@@ -465,7 +466,7 @@ fn p02_flags_and_removals_of_others_are_no_proof_against_the_server() {
     mailbox.rewind(LOG, mark(0)).unwrap();
     mailbox.store_page(&piece(0, 4, &again)).unwrap();
     assert_eq!(show(&mailbox), [3, 4]);
-    assert_eq!(mailbox.trashed().unwrap(), [20]);
+    assert_eq!(trashed(&mailbox), [20]);
 }
 
 #[test]
@@ -485,6 +486,37 @@ fn a_renamed_mail_is_found_again() {
     assert_eq!(mailbox.get(10).unwrap(), Some(mail(1)));
 }
 
+fn held(mailbox: &Mailbox, ids: &[MailId]) -> Vec<Held> {
+    let one = |id: &MailId| {
+        mailbox
+            .those_called(&Called::Number(*id))
+            .unwrap()
+            .remove(0)
+    };
+    ids.iter().map(one).collect()
+}
+
+fn trash(mailbox: &Mailbox, ids: &[MailId], at: &str) {
+    mailbox.trash(&held(mailbox, ids), at).unwrap();
+}
+
+fn numbers(called: Vec<Called>) -> Vec<MailId> {
+    let number = |called| match called {
+        Called::Number(id) => id,
+        Called::Imported(..) => unreachable!("nothing was imported"),
+    };
+    called.into_iter().map(number).collect()
+}
+
+fn trashed(mailbox: &Mailbox) -> Vec<MailId> {
+    let trashed = mailbox.trashed().unwrap();
+    numbers(trashed.iter().map(|held| held.called().clone()).collect())
+}
+
+fn untrash(mailbox: &Mailbox) -> Vec<MailId> {
+    numbers(mailbox.untrash().unwrap())
+}
+
 #[test]
 fn the_trash_is_taken_back_deed_by_deed() {
     let (folder, mailbox) = mailbox();
@@ -492,24 +524,18 @@ fn the_trash_is_taken_back_deed_by_deed() {
     mailbox
         .shown(vec![mailbox.claim(10, LOG).unwrap().unwrap()])
         .unwrap();
-    assert_eq!(mailbox.trash(&[10, 99], "t0").unwrap(), [99]);
-    assert!(mailbox.get(10).unwrap().is_some(), "all or nothing");
-    assert!(mailbox.trash(&[10, 20], "t1").unwrap().is_empty());
-    assert!(mailbox.trash(&[30], "t2").unwrap().is_empty());
-    assert_eq!(
-        mailbox.trash(&[30], "t3").unwrap(),
-        [30],
-        "it is there already"
-    );
-    assert_eq!(mailbox.trashed().unwrap(), [10, 20, 30]);
+    trash(&mailbox, &[10, 20], "t1");
+    trash(&mailbox, &[30], "t2");
+    assert_eq!(trashed(&mailbox), [10, 20, 30]);
     assert!(mailbox.unseen().unwrap().is_empty());
+    assert_eq!(mailbox.get(10).unwrap(), None);
     assert_eq!(mailbox.last_trashed().unwrap().as_deref(), Some("t2"));
-    assert_eq!(mailbox.untrash().unwrap(), [30]);
-    assert_eq!(mailbox.untrash().unwrap(), [10, 20]);
-    assert!(mailbox.untrash().unwrap().is_empty());
+    assert_eq!(untrash(&mailbox), [30]);
+    assert_eq!(untrash(&mailbox), [10, 20]);
+    assert!(untrash(&mailbox).is_empty());
     assert_eq!(show(&mailbox), [2, 3], "10 was read before");
     // What another program took out of the trash, or removed, is left alone.
-    mailbox.trash(&[10, 20], "t4").unwrap();
+    trash(&mailbox, &[10, 20], "t4");
     let base = name_of(name(1));
     let cur = folder.path().join("mail/cur");
     fs::rename(
@@ -517,17 +543,17 @@ fn the_trash_is_taken_back_deed_by_deed() {
         cur.join(format!("{base}:2,S")),
     )
     .unwrap();
-    assert_eq!(mailbox.untrash().unwrap(), [20]);
+    assert_eq!(untrash(&mailbox), [20]);
 }
 
 #[test]
 fn what_is_purged_is_gone() {
     let (folder, mailbox) = mailbox();
     mailbox.store_live(&[mail(1), mail(2)]).unwrap();
-    mailbox.trash(&[10], "t").unwrap();
-    assert_eq!(mailbox.purge(&[10, 30]).unwrap(), [30]);
-    assert!(mailbox.purge(&[10, 20]).unwrap().is_empty());
-    assert!(mailbox.untrash().unwrap().is_empty());
+    let both = held(&mailbox, &[10, 20]);
+    trash(&mailbox, &[10], "t");
+    mailbox.purge(&both).unwrap();
+    assert!(untrash(&mailbox).is_empty());
     assert!(names_in_cur(&folder).is_empty());
     // The server's marks know nothing of it.
     assert_eq!(mailbox.marks().unwrap()[&LOG], mark(2));
@@ -538,7 +564,7 @@ fn what_is_purged_is_gone() {
 fn a_crash_while_throwing_away_can_be_taken_back() {
     let (folder, mailbox) = mailbox();
     mailbox.store_live(&[mail(1), mail(2)]).unwrap();
-    mailbox.trash(&[10, 20], "t").unwrap();
+    trash(&mailbox, &[10, 20], "t");
     // The second was not flagged any more.
     let cur = folder.path().join("mail/cur");
     let base = name_of(name(2));
@@ -547,6 +573,6 @@ fn a_crash_while_throwing_away_can_be_taken_back() {
         folder.path().join("mail/new").join(&base),
     )
     .unwrap();
-    assert_eq!(mailbox.untrash().unwrap(), [10]);
+    assert_eq!(untrash(&mailbox), [10]);
     assert_eq!(show(&mailbox), [1, 2]);
 }

@@ -4,16 +4,15 @@
 //! `undo.json` holds what was thrown away together, newest last; it is written before a file is touched, so that
 //! a crash in the middle leaves nothing that cannot be taken back.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::flags::{Flags, flagged, parted};
-use super::{Kept, Mailbox, Name, RENAMES_MET_MAX, name_of, parse_name};
-use crate::client::files::{self, FileError, failed};
-use crate::protocol::MailId;
+use super::flags::Flags;
+use super::held::{Held, Key};
+use super::{Called, Mailbox};
+use crate::client::files::{self, FileError};
+use crate::client::search::kept;
 
 /// How many deeds can be taken back, one after the other.
 const STEPS_MAX: usize = 100;
@@ -33,28 +32,21 @@ struct Steps {
 }
 
 impl Mailbox {
-    /// Moves mails to the trash, which [`Mailbox::untrash`] takes back. Returns those that are not here (or in the trash
-    /// already): if there are any, nothing is done.
-    pub fn trash(&self, ids: &[MailId], at: &str) -> Result<Vec<MailId>, FileError> {
+    /// Moves mails to the trash, which [`Mailbox::untrash`] takes back; `at` is now.
+    pub fn trash(&self, mails: &[Held], at: &str) -> Result<(), FileError> {
         let _lock = self.lock()?;
-        let (found, missing) = self.chosen(ids, |kept| !kept.flags.has(Flags::TRASHED))?;
-        if !missing.is_empty() || found.is_empty() {
-            return Ok(missing);
-        }
-        let step = Step {
-            at: at.to_owned(),
-            mails: found.iter().map(|kept| name_of(kept.name)).collect(),
-        };
         let mut steps = self.read_steps()?;
-        steps.steps.push(step);
+        steps.steps.push(Step {
+            at: at.to_owned(),
+            mails: mails.iter().map(|held| held.key.text()).collect(),
+        });
         let old = steps.steps.len().saturating_sub(STEPS_MAX);
         steps.steps.drain(..old);
         self.write_steps(&steps)?;
-        for kept in &found {
-            self.flag(kept.name, |flags| flags.with(Flags::TRASHED))?;
+        for held in mails {
+            self.flag(&held.key, |flags| flags.with(Flags::TRASHED))?;
         }
-        self.sync_shown()?;
-        Ok(missing)
+        self.sync_shown()
     }
 
     /// Returns when the mails were thrown away that [`Mailbox::untrash`] would take back.
@@ -64,7 +56,7 @@ impl Mailbox {
 
     /// Takes the last mails that were thrown away out of the trash. Returns them; none when there is nothing
     /// to take back.
-    pub fn untrash(&self) -> Result<Vec<MailId>, FileError> {
+    pub fn untrash(&self) -> Result<Vec<Called>, FileError> {
         let _lock = self.lock()?;
         let mut steps = self.read_steps()?;
         let mut back = Vec::new();
@@ -72,12 +64,13 @@ impl Mailbox {
             let Some(step) = steps.steps.pop() else {
                 break;
             };
-            for name in step.mails.iter().filter_map(|name| parse_name(name)) {
-                let is_trashed = |kept: &Kept| kept.flags.has(Flags::TRASHED);
-                if self.find(name)?.is_some_and(|kept| is_trashed(&kept)) {
-                    self.flag(name, |flags| flags.without(Flags::TRASHED))?;
-                    back.push(name.id);
-                }
+            for key in step.mails.iter().filter_map(|text| Key::parse(text)) {
+                let held = self.find_key(&key)?;
+                let Some(held) = held.filter(|held| held.flags.has(Flags::TRASHED)) else {
+                    continue;
+                };
+                self.flag(&key, |flags| flags.without(Flags::TRASHED))?;
+                back.push(held.called().clone());
             }
         }
         self.sync_shown()?;
@@ -85,75 +78,25 @@ impl Mailbox {
         Ok(back)
     }
 
-    /// Removes mails for good, whether they are in the trash or not. Returns those that are not here: if
-    /// there are any, nothing is done.
-    pub fn purge(&self, ids: &[MailId]) -> Result<Vec<MailId>, FileError> {
+    /// Removes mails for good, whether they are in the trash or not.
+    pub fn purge(&self, mails: &[Held]) -> Result<(), FileError> {
         let _lock = self.lock()?;
-        let (found, missing) = self.chosen(ids, |_| true)?;
-        if missing.is_empty() {
-            self.remove(&found)?;
-        }
-        Ok(missing)
-    }
-
-    /// Returns the mails in the trash, by id.
-    pub fn trashed(&self) -> Result<Vec<MailId>, FileError> {
-        let marks = self.read_marks()?;
-        let mut here = self.files()?;
-        here.retain(|kept| kept.flags.has(Flags::TRASHED) && marks.counts(&kept.name));
-        here.sort_unstable_by_key(|kept| kept.name);
-        Ok(here.iter().map(|kept| kept.name.id).collect())
-    }
-
-    /// Changes the flags of a mail. One that other programs removed meanwhile stays so.
-    pub(super) fn flag(
-        &self,
-        name: Name,
-        change: impl Fn(Flags) -> Flags,
-    ) -> Result<(), FileError> {
-        for _ in 0..RENAMES_MET_MAX {
-            let Some(kept) = self.find(name)? else {
-                break;
-            };
-            let file = kept.path.file_name().unwrap_or_default().to_string_lossy();
-            let to = self
-                .mail
-                .join("cur")
-                .join(flagged(parted(&file).0, change(kept.flags)));
-            match fs::rename(&kept.path, &to) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                renamed => return renamed.map_err(failed("move", &kept.path)),
+        for held in mails {
+            // Its flags may be others by now.
+            if let Some(held) = self.find_key(&held.key)? {
+                files::remove(&held.path)?;
             }
         }
-        Ok(())
-    }
-
-    /// Returns the files of some mails, and those mails that have none. Of two with one id it is the later one, as
-    /// in [`Mailbox::get`].
-    fn chosen(
-        &self,
-        ids: &[MailId],
-        may_be: impl Fn(&Kept) -> bool,
-    ) -> Result<(Vec<Kept>, Vec<MailId>), FileError> {
-        let marks = self.read_marks()?;
-        let here = self.files()?;
-        let (mut found, mut missing) = (Vec::new(), Vec::new());
-        for id in ids {
-            let all = here.iter().filter(|kept| kept.name.id == *id);
-            let fit = all.filter(|kept| marks.counts(&kept.name) && may_be(kept));
-            match fit.max_by_key(|kept| kept.name) {
-                Some(kept) => found.push(kept.clone()),
-                None => missing.push(*id),
-            }
-        }
-        Ok((found, missing))
-    }
-
-    fn remove(&self, found: &[Kept]) -> Result<(), FileError> {
-        found
-            .iter()
-            .try_for_each(|kept| files::remove(&kept.path))?;
+        kept::forget(&self.search_folder());
         self.sync_shown()
+    }
+
+    /// Returns the mails in the trash.
+    pub fn trashed(&self) -> Result<Vec<Held>, FileError> {
+        let mut held = self.held()?;
+        held.retain(|held| held.flags.has(Flags::TRASHED));
+        held.sort_unstable_by(|a, b| a.called().cmp(b.called()));
+        Ok(held)
     }
 
     fn steps_path(&self) -> PathBuf {

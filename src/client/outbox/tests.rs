@@ -21,6 +21,10 @@ fn draft(body: &str) -> Draft {
         content_type: "text/plain".to_owned(),
         ttl_s: Some(5),
         body: body.as_bytes().to_vec(),
+        answers: Some(Answers {
+            in_reply_to: 30,
+            thread: 12,
+        }),
     }
 }
 
@@ -198,4 +202,93 @@ fn many_at_once_get_numbers_of_their_own() {
     let mut given = given.into_inner().unwrap();
     given.sort_unstable();
     assert_eq!(given, (1..=40).collect::<Vec<u64>>());
+}
+
+fn held(since_ms: i64, until_ms: i64) -> Standing {
+    Standing::Held { since_ms, until_ms }
+}
+
+#[test]
+fn what_waits_for_a_time_is_due_then_and_not_before() {
+    let (_folder, outbox) = with_stream(7);
+    let later = outbox
+        .keep_until(&draft("later"), Standing::Scheduled(2_000))
+        .unwrap();
+    let soon = outbox
+        .keep_until(&draft("soon"), Standing::Scheduled(1_000))
+        .unwrap();
+    let back = outbox.keep_until(&draft("back"), held(500, 1_500)).unwrap();
+    assert!(outbox.due(999).unwrap().is_empty());
+    assert_eq!(outbox.due(1_000).unwrap(), [soon]);
+    assert_eq!(outbox.due(2_000).unwrap(), [later, soon, back]);
+    assert!(outbox.drafts().unwrap().is_empty() && outbox.queued().unwrap().is_empty());
+    let listed = outbox.list().unwrap();
+    let standings: Vec<Standing> = listed.iter().map(|entry| entry.standing).collect();
+    assert_eq!(
+        standings,
+        [
+            Standing::Scheduled(2_000),
+            Standing::Scheduled(1_000),
+            held(500, 1_500)
+        ]
+    );
+    // Numbered like any other, under a name that says no time any more: it goes out once.
+    let claimed = outbox.claim(soon).unwrap().unwrap();
+    let claimed = outbox.promote(claimed).unwrap();
+    assert_eq!(claimed.number().unwrap().number, 1);
+    assert!(outbox.due(1_000).unwrap().is_empty());
+    drop(claimed); // killed
+    assert_eq!(outbox.pending_retries().unwrap(), [soon]);
+    assert!(outbox.remove(later).unwrap());
+    assert!(outbox.claim(later).unwrap().is_none());
+}
+
+#[test]
+fn the_last_one_held_is_taken_back_and_nothing_else() {
+    let (_folder, outbox) = with_stream(7);
+    assert_eq!(outbox.take_back(0).unwrap(), TakenBack::Nothing);
+    outbox
+        .keep_until(&draft("scheduled"), Standing::Scheduled(9_000))
+        .unwrap();
+    let first = outbox
+        .keep_until(&draft("first"), held(1_000, 5_000))
+        .unwrap();
+    let last = outbox
+        .keep_until(&draft("last"), held(1_100, 5_100))
+        .unwrap();
+    let to = draft("").to;
+    let back = TakenBack::Draft { entry: last, to };
+    assert_eq!(outbox.take_back(2_000).unwrap(), back);
+    assert_eq!(outbox.drafts().unwrap(), [last]);
+    assert_eq!(outbox.held(2_000).unwrap(), Some((first, 1_000)));
+    assert_eq!(
+        outbox.take_back(5_000).unwrap(),
+        TakenBack::Nothing,
+        "its time is over"
+    );
+    let sending = outbox.claim(first).unwrap().unwrap();
+    assert_eq!(
+        outbox.take_back(2_000).unwrap(),
+        TakenBack::TooLate { entry: first }
+    );
+    drop(outbox.promote(sending).unwrap());
+    assert_eq!(
+        outbox.take_back_entry(first).unwrap(),
+        TakenBack::TooLate { entry: first }
+    );
+    assert_eq!(outbox.pending_retries().unwrap(), [first]);
+}
+
+#[test]
+fn a_draft_is_replaced_as_a_whole() {
+    let (_folder, outbox) = with_stream(7);
+    let entry = outbox.keep(&draft("old"), false).unwrap();
+    let claimed = outbox.claim(entry).unwrap().unwrap();
+    assert_eq!(outbox.replace(claimed, &draft("new")).unwrap(), entry);
+    let claimed = outbox.claim(entry).unwrap().unwrap();
+    assert_eq!(
+        (claimed.draft, claimed.standing),
+        (draft("new"), Standing::Draft)
+    );
+    assert_eq!(outbox.list().unwrap().len(), 1);
 }

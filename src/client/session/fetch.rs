@@ -33,6 +33,10 @@ pub struct Refreshed {
 }
 
 /// Something to show.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are mails, and each is taken apart at once"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// A mail.
@@ -546,6 +550,7 @@ mod tests {
                 content_type: String::new(),
                 size: size as u64,
                 frames: 1,
+                ..Envelope::default()
             },
             body: vec![0; size],
         }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use super::Session;
 use crate::client::error::ClientError;
-use crate::protocol::codes::{Code, WireError};
+use crate::protocol::codes::{Code, refusal};
 use crate::protocol::reply::{self, LeaseInfo};
 use crate::protocol::request::{self, LeaseWord, Request};
 
@@ -191,9 +191,9 @@ fn listen(port: u16) -> std::io::Result<TcpListener> {
 }
 
 fn ports_busy() -> ClientError {
-    ClientError::Refused(WireError::new(
+    ClientError::Refused(refusal!(
         Code::NoPort,
         "other programs of this machine hold the ports the server lends; give the server other ones \
-         with --chat-ports",
+         with --chat-ports"
     ))
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Options, Session};
-use crate::client::connection::Failure;
+use crate::client::connection::{Failure, wall_ms};
 use crate::client::core::RequestNumber;
 use crate::client::error::ClientError;
 use crate::client::home::Account;
@@ -44,6 +44,8 @@ pub enum Which {
     Pending,
     /// Drafts too.
     All,
+    /// Only what waited for a time that has come.
+    Due,
 }
 
 /// What one try of a send came to.
@@ -118,11 +120,16 @@ impl Session {
     /// Takes up again what is in the outbox and nobody works on, oldest first. Each keeps its number;
     /// what the server no longer knows is reported as [`ClientError::Lost`] and never sent again.
     pub fn retry_outbox(&mut self, which: Which) -> Result<Vec<Retried>, ClientError> {
-        let mut entries = self.outbox.pending_retries()?;
+        let mut entries = match which {
+            Which::Due => Vec::new(),
+            _ => self.outbox.pending_retries()?,
+        };
         entries.extend(match which {
             Which::Pending => self.outbox.queued()?,
             Which::All => self.outbox.drafts()?,
+            Which::Due => Vec::new(),
         });
+        entries.extend(self.outbox.due(wall_ms())?);
         entries.sort_unstable();
         let mut retried = Vec::new();
         for entry in entries {
@@ -151,16 +158,45 @@ impl Session {
         let to = claimed.draft.to.clone();
         let result = match claimed.standing {
             Standing::Lost { .. } => Err(ClientError::Lost { entry }),
-            Standing::Draft | Standing::Queued => self.take_up_untried(claimed),
+            Standing::Draft | Standing::Queued | Standing::Scheduled(_) | Standing::Held { .. } => {
+                self.take_up_untried(claimed)
+            }
             Standing::InDoubt(_) => self.take_up(claimed),
         };
         Ok(Some(Retried { entry, to, result }))
     }
 
+    /// Sends what was held back once its time has come; nothing when somebody took it back, or sent it, before.
+    pub fn send_held(&mut self, entry: u64) -> Result<Option<Retried>, ClientError> {
+        let Some(claimed) = self.outbox.claim(entry)? else {
+            return Ok(None);
+        };
+        if !matches!(claimed.standing, Standing::Held { .. }) {
+            return Ok(None);
+        }
+        let to = claimed.draft.to.clone();
+        let result = self.take_up_untried(claimed);
+        Ok(Some(Retried { entry, to, result }))
+    }
+
+    /// Sends everything that is held back, at once: for who leaves.
+    pub fn send_all_held(&mut self) -> Result<Vec<Retried>, ClientError> {
+        let mut sent = Vec::new();
+        for entry in self.outbox.all_held()? {
+            sent.extend(self.send_held(entry)?);
+        }
+        Ok(sent)
+    }
+
+    /// Says whether something waits for a time that has come. Asks no server.
+    pub fn has_due(&self) -> Result<bool, ClientError> {
+        Ok(!self.outbox.due(wall_ms())?.is_empty())
+    }
+
     fn take_up_untried(&mut self, claimed: Claimed) -> Result<Sent, ClientError> {
         let before = Before {
             kept: true,
-            queued: claimed.standing == Standing::Queued,
+            queued: claimed.standing != Standing::Draft,
             ..Before::default()
         };
         let claimed = self.outbox.promote(claimed)?;
@@ -265,6 +301,8 @@ impl Session {
             content_type: draft.content_type.clone(),
             ttl_s: draft.ttl_s,
             parts,
+            in_reply_to: draft.answers.map(|answers| answers.in_reply_to),
+            thread: draft.answers.map(|answers| answers.thread),
         });
         let frame = (parts.is_none() && !body.is_empty()).then(|| body.clone());
         match self

@@ -83,7 +83,6 @@ impl SledStore {
         files: &[KeptFile],
         out: W,
     ) -> Result<(W, Totals), BackupError> {
-        self.applier.queue().wait_for_all()?;
         let meta = self.trees.meta()?.unwrap_or_default();
         let header = Header {
             made_at,

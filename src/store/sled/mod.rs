@@ -1,13 +1,11 @@
 //! The engine on disk: sled 0.34, with the sync it lacks.
 //!
-//! A commit ends with one `fdatasync` of the `journal`; `apply` takes it into sled behind that
-//! (`docs/storage.md`, "Why a commit is durable"). sled's `flush` does not reach the disk on Linux, so it is followed by
-//! an `fdatasync` on our own handle of its file. This file opens, commits and notices loss; what the bytes mean is `write`, `read` and `codec`. Read next: `journal`, `apply`, `trees`.
+//! sled's `flush` does not reach the disk on Linux, so each commit ends with `fdatasync` on our own
+//! handle of its file (`docs/storage.md`, "Why a commit is durable"). This file opens, applies, syncs
+//! and notices loss; what the bytes mean is `write`, `read` and `codec`. Read next: `trees`.
 
-mod apply;
 mod copy;
 mod disk;
-mod journal;
 mod poke;
 mod preflight;
 pub(crate) mod seal;
@@ -17,24 +15,21 @@ mod trees;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use self::apply::{Accepted, Applier, Queue};
 pub use self::copy::{Restored, is_restore, mark_restore};
 use self::disk::BALLAST_BYTES;
-use self::journal::{FRAME_BYTES_MAX, Fault, Found as Journaled, Frame, Journal, Place};
 use self::poke::Poker;
 use self::seal::{Found, Reach, Seal};
 use self::trees::{Batches, Trees, at, guarded, in_use};
 use super::key::{self, Kind};
 use super::kv::{self, Kv};
 use super::{
-    Answer, Change, DirectoryCounters, FORMAT, MailCounters, Meta, Query, Reader, Report, Snapshot,
-    Store, StoreError, read, verify, write,
+    Answer, Change, FORMAT, Jump, Meta, Query, Reader, Report, Snapshot, Store, StoreError, read,
+    verify, write,
 };
-use crate::limits::{ID_CLOCK_BEGINS_MS, ID_JUMP, ID_MAX, ID_PER_MS};
-use crate::protocol::{LogNumber, MailId, PublicKey};
+use crate::limits::ID_MAX;
+use crate::protocol::PublicKey;
 
 /// At most one seal in this time: a seal costs as much as a commit.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
@@ -45,8 +40,6 @@ pub struct SledStore {
     trees: Trees,
     /// Our own handle of sled's file, for the sync.
     file: File,
-    journal: Journal,
-    applier: Applier,
     seal: Seal,
     /// What is on disk.
     reach: Reach,
@@ -116,7 +109,6 @@ impl SledStore {
     /// # Errors
     /// What reading meets.
     pub fn server_key(&self) -> Result<Option<PublicKey>, StoreError> {
-        self.applier.queue().wait_for_all()?;
         let trees = &self.trees;
         guarded(&trees.path, || {
             kv::get(trees, Kind::ServerKey, &key::server_key())
@@ -139,36 +131,25 @@ impl SledStore {
     fn open_locked(paths: &Paths, lock: File, loss: Loss) -> Result<Self, StoreError> {
         let trees = Trees::open(&paths.store, lock)?;
         let file = File::open(paths.store.join("db")).map_err(at("open", &paths.store))?;
-        let mut journal =
-            Journal::open(&paths.store).map_err(at("open the journal in", &paths.store))?;
         disk::sync_dir(&paths.store).map_err(at("sync", &paths.store))?;
         let (seal, found) = Seal::open(&paths.seal).map_err(at("open", &paths.seal))?;
         disk::sync_dir(&paths.data).map_err(at("sync", &paths.data))?;
-        trees.meta()?;
-        let Replayed { place, is_strange } = replay(&trees, &file, &journal, (&seal, loss))?;
         let meta = trees.meta()?;
         let reach = trees.reach()?;
         if matches!(loss, Loss::Refused) {
             check(&trees, meta.is_none(), reach, found)?;
             check_sum(&trees, &seal)?;
         }
-        let begun = journal.begin(place, is_strange);
-        begun.map_err(at("write the journal in", &paths.store))?;
         // A seal is on disk before a store has an identity, whenever the power goes.
         let says_nothing = found == Found::Nothing && (seal.is_new() || reach != Reach::default());
         let was_unsealed = says_nothing && meta.is_some();
         let poker = trees
             .poker()
             .map_err(at("start a thread for", &paths.data))?;
-        let for_applier = file.try_clone().map_err(at("open", &paths.store))?;
-        let applier = Applier::start(trees.clone(), for_applier, place.number)
-            .map_err(at("start a thread for", &paths.data))?;
         let mut store = Self {
             _poker: poker,
             trees,
             file,
-            journal,
-            applier,
             seal,
             reach,
             sealed: found.reach(),
@@ -192,25 +173,15 @@ impl SledStore {
     /// the same backup earlier, of which nothing is known here but that it ran before now.
     fn jump(&mut self, meta: Option<Meta>) -> Result<(), StoreError> {
         let sealed = self.sealed;
-        let floor = floor_of_now();
-        let (directory, mail) = self.trees.counters()?;
-        let raised = |last: u64| {
-            let next = last.checked_add(ID_JUMP).filter(|next| *next <= ID_MAX);
-            let next = next.map(|next| next.max(floor));
-            next.ok_or_else(|| StoreError::Damaged {
-                path: self.trees.path(),
-                what: format!("its counters end at {last}, which no server reaches"),
-            })
-        };
-        let directory = DirectoryCounters {
-            address: raised(directory.address)?,
-            device: raised(directory.device)?,
-            epoch: raised(directory.epoch.max(sealed.epoch))?,
-        };
-        let mail = MailCounters {
-            mail: raised(mail.mail.max(sealed.mail))?,
-            stream: raised(mail.stream)?,
-        };
+        let (mut directory, mut mail) = self.trees.counters()?;
+        directory.epoch = directory.epoch.max(sealed.epoch);
+        mail.mail = mail.mail.max(sealed.mail);
+        let jump = Jump::new(unix_ms(), random()?);
+        let raised = jump.raised(directory, mail);
+        let (directory, mail) = raised.map_err(|last| StoreError::Damaged {
+            path: self.trees.path(),
+            what: format!("its counters end at {last}, which no server reaches"),
+        })?;
         self.commit(&[
             Change::PutMeta(new_meta(meta.map_or(0, |meta| meta.running_s))?),
             Change::PutDirectoryCounters(directory),
@@ -218,49 +189,11 @@ impl SledStore {
         ])
     }
 
-    /// Makes one frame of what a commit puts and removes.
-    fn plan(&mut self, changes: &[Change]) -> Result<Frame, StoreError> {
-        let raise = self.older.map(raised);
-        let Self { trees, scratch, .. } = self;
-        guarded(&trees.path, || {
-            let mut frame = Frame::new();
-            if let Some(raise) = &raise {
-                write::plan(std::slice::from_ref(raise), trees, &mut frame, scratch)?;
-            }
-            write::plan(changes, trees, &mut frame, scratch)?;
-            Ok(frame)
-        })
-    }
-
-    /// Writes a commit to the journal, from where it comes into sled by itself. `Ok` means that it is
-    /// on disk.
-    fn accept(&mut self, changes: &[Change], mut frame: Frame) -> Result<(), StoreError> {
-        let queue = self.applier.queue();
-        queue.wait_for_room()?;
-        if let Some(number) = self.journal.awaits(frame.len()) {
-            queue.wait_for_sync(number)?;
-            self.journal.turn();
-        }
-        let written = self.journal.append(&mut frame);
-        let place = written.map_err(at("write the journal in", &self.trees.path))?;
-        queue.push(Accepted {
-            place,
-            frame,
-            mails: mails_of(changes),
-        });
-        Ok(())
-    }
-
-    /// Puts a commit into sled itself and syncs that: the first ones of a store, since a server that
-    /// knows no journal must not take it for one of its own, and those that are large.
-    fn pass(&mut self, mut frame: Frame) -> Result<(), StoreError> {
-        self.applier.queue().wait_for_all()?;
-        let place = self.journal.place(&mut frame);
-        apply::carry_out_whole(&self.trees, &frame, place)?;
-        apply::sync(&self.trees, &self.file)?;
-        self.journal.skip(place);
-        self.applier.queue().pass(place.number);
-        Ok(())
+    /// Sends everything to the disk itself. `Ok` means it is there.
+    fn sync(&self) -> Result<(), StoreError> {
+        self.trees.flush()?;
+        let synced = self.file.sync_data();
+        synced.map_err(at("sync", &self.trees.path))
     }
 
     /// Notes what a commit that is on disk gave out.
@@ -310,8 +243,7 @@ impl SledStore {
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
-        self.applier.end()?;
-        apply::sync(&self.trees, &self.file)?;
+        self.sync()?;
         let is_sealed = self.reach == self.sealed && self.seal.sum().is_some();
         if is_sealed || self.failed || self.reach.is_below(self.sealed) {
             return Ok(());
@@ -330,7 +262,6 @@ impl Drop for SledStore {
 
 impl Store for SledStore {
     fn load(&mut self) -> Result<Snapshot, StoreError> {
-        self.applier.queue().wait_for_all()?;
         guarded(&self.trees.path, || {
             let snapshot = read::snapshot(&self.trees)?;
             self.trees.check_counters(&snapshot)?;
@@ -348,15 +279,17 @@ impl Store for SledStore {
         if self.seal.sum().is_some() {
             self.put_seal(self.sealed, None)?;
         }
-        let leaving = write::leaving(changes);
-        self.applier.queue().wait_for_mails(&leaving)?;
-        let frame = self.plan(changes)?;
-        let is_first = self.older.is_some() || self.journal.last() == Place::default();
-        if is_first || frame.len() > FRAME_BYTES_MAX {
-            self.pass(frame)?;
-        } else {
-            self.accept(changes, frame)?;
-        }
+        let raise = self.older.map(raised);
+        let Self { trees, scratch, .. } = self;
+        guarded(&trees.path, || {
+            let mut batches = Batches::default();
+            if let Some(raise) = &raise {
+                write::plan(std::slice::from_ref(raise), trees, &mut batches, scratch)?;
+            }
+            write::plan(changes, trees, &mut batches, scratch)?;
+            trees.apply(batches)
+        })?;
+        self.sync()?;
         self.older = None;
         self.note(changes);
         self.seal_now_and_then()?;
@@ -365,88 +298,16 @@ impl Store for SledStore {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        let queue = Arc::clone(self.applier.queue());
-        Box::new(SledReader(self.trees.clone(), queue))
+        Box::new(SledReader(self.trees.clone()))
     }
 }
 
-struct SledReader(Trees, Arc<Queue>);
+struct SledReader(Trees);
 
 impl Reader for SledReader {
     fn read(&self, query: &Query) -> Result<Answer, StoreError> {
-        self.1.wait_for_query(query)?;
         guarded(&self.0.path, || read::answer(&self.0, query))
     }
-}
-
-/// Returns the mails that changes say something of.
-fn mails_of(changes: &[Change]) -> Vec<(LogNumber, MailId)> {
-    let mails = changes.iter().filter_map(|change| match change {
-        Change::AppendMail { log, id, .. }
-        | Change::ExpireMail { log, id }
-        | Change::RemoveMail { log, id } => Some((*log, *id)),
-        _ => None,
-    });
-    mails.collect()
-}
-
-/// What a start made of a journal.
-struct Replayed {
-    /// The place up to which sled has everything, on disk.
-    place: Place,
-    /// Frames lie in the files that were not carried out, and never may be.
-    is_strange: bool,
-}
-
-/// Carries out what sled lacks of the journal.
-fn replay(
-    trees: &Trees,
-    file: &File,
-    journal: &Journal,
-    (seal, loss): (&Seal, Loss),
-) -> Result<Replayed, StoreError> {
-    let place = trees.noted()?;
-    let found = journal
-        .find(place)
-        .map_err(at("read the journal in", &trees.path))?;
-    if let Some(fault) = found.fault
-        && matches!(loss, Loss::Refused)
-        && is_loss(fault, place, seal)
-    {
-        return Err(StoreError::Damaged {
-            path: trees.path(),
-            what: fault.to_string(),
-        });
-    }
-    let Journaled {
-        frames,
-        last,
-        fault,
-    } = found;
-    // Closed with everything: what follows all the same is of another store.
-    let is_others = seal.sum().is_some() && !frames.is_empty();
-    let is_strange = is_others || fault.is_some();
-    if frames.is_empty() || is_others {
-        // What a killed server wrote may still be on its way to the disk.
-        apply::sync(trees, file)?;
-        return Ok(Replayed { place, is_strange });
-    }
-    tracing::info!(
-        commits = frames.len(),
-        "taking in what was on its way when the server ended"
-    );
-    apply::carry_out_all(trees, file, frames)?;
-    Ok(Replayed {
-        place: last,
-        is_strange,
-    })
-}
-
-/// Says whether something is missing: nothing is in a store that was closed, and before its first
-/// commit a store's journal may be half made.
-fn is_loss(fault: Fault, place: Place, seal: &Seal) -> bool {
-    let is_unmade = matches!(fault, Fault::Missing | Fault::Head) && place == Place::default();
-    !is_unmade && seal.sum().is_none()
 }
 
 /// What to do about numbers that were given out and are not there.
@@ -541,23 +402,14 @@ fn prepare(paths: &Paths) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// Returns a number above all that a server gave out whose numbers began with an earlier one of
-/// these: nobody gives out more than [`ID_PER_MS`] a millisecond. 0 by a clock that cannot be right.
+/// The wall clock, in milliseconds since 1970.
 #[expect(
     clippy::disallowed_methods,
     reason = "a clock that is wrong leaves the jump, which needs none"
 )]
-fn floor_of_now() -> u64 {
+fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ms = since.map_or(0, |since| since.as_millis().try_into().unwrap_or(0));
-    floor_at(ms)
-}
-
-fn floor_at(unix_ms: u64) -> u64 {
-    let floor = unix_ms
-        .checked_sub(ID_CLOCK_BEGINS_MS)
-        .and_then(|ms| ms.checked_mul(ID_PER_MS));
-    floor.filter(|floor| *floor <= ID_MAX / 2).unwrap_or(0)
+    since.map_or(0, |since| since.as_millis().try_into().unwrap_or(0))
 }
 
 /// The same identity, of this build's format.
@@ -570,12 +422,16 @@ fn raised(meta: Meta) -> Change {
 
 /// A new identity: random, not zero, exact in JSON.
 fn new_meta(running_s: u64) -> Result<Meta, StoreError> {
+    Ok(Meta {
+        format: FORMAT,
+        incarnation: random()? % ID_MAX + 1,
+        running_s,
+    })
+}
+
+fn random() -> Result<u64, StoreError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| StoreError::Engine(format!("no random numbers: {error}")))?;
-    Ok(Meta {
-        format: FORMAT,
-        incarnation: u64::from_be_bytes(random) % ID_MAX + 1,
-        running_s,
-    })
+    Ok(u64::from_be_bytes(random))
 }

@@ -7,7 +7,7 @@ use super::super::conformance::{body, envelope};
 use super::super::key::{self, Tree};
 use super::*;
 use crate::limits::ID_JUMP;
-use crate::store::{LogRecord, Mark};
+use crate::store::{DirectoryCounters, LogRecord, MailCounters, Mark};
 
 /// Commits mails 1 to `count` of log 3, one by one.
 fn fill(store: &mut SledStore, count: u64) {
@@ -182,6 +182,52 @@ fn an_older_format_opens_and_is_raised_by_the_first_commit() {
     let after = SledStore::open(dir.path()).unwrap().load().unwrap();
     assert_eq!(after.blocks, [block]);
     assert_eq!(after.meta.incarnation, meta.incarnation);
+}
+
+/// Writes the mails of log 3 as a server of the third format did: without their last two fields.
+fn make_mails_older(dir: &Path, ids: std::ops::RangeInclusive<u64>) {
+    let store = SledStore::open(dir).unwrap();
+    let tree = &store.trees.each()[Tree::Mail as usize];
+    for id in ids {
+        let key = key::mail(3, id);
+        let value = tree.get(key).unwrap().unwrap();
+        let older = crate::store::codec::tests::mail_of_before(&key, &value);
+        tree.insert(key, older).unwrap();
+    }
+    store.close().unwrap();
+}
+
+#[test]
+fn mails_of_an_older_format_are_read_beside_those_of_this_one() {
+    let dir = filled(3);
+    let mut store = SledStore::open(dir.path()).unwrap();
+    let query = Query::Page {
+        log: 3,
+        after: 0,
+        upto: 9,
+        mails: 9,
+        bytes: u64::MAX,
+    };
+    let Answer::Mails { mails: before, .. } = store.reader().read(&query).unwrap() else {
+        panic!("no page");
+    };
+    store.close().unwrap();
+    make_mails_older(dir.path(), 1..=2);
+    make_older(dir.path());
+    assert!(SledStore::verify(dir.path()).unwrap().is_whole());
+    store = SledStore::open(dir.path()).unwrap();
+    let Answer::Mails { mails, .. } = store.reader().read(&query).unwrap() else {
+        panic!("no page");
+    };
+    assert_eq!(mails.len(), 3);
+    assert_eq!(mails[2], before[2]);
+    for (now, then) in mails.iter().zip(&before).take(2) {
+        assert_eq!((now.record.message, now.record.answers), (now.id, None));
+        assert_eq!(
+            (now.record.mark(now.id), &now.body),
+            (then.record.mark(then.id), &then.body)
+        );
+    }
 }
 
 #[test]

@@ -14,7 +14,6 @@ use super::super::kv::{self, Kv, Rows, Sink};
 use super::super::{
     DirectoryCounters, FORMAT, MailCounters, Mark, Meta, Snapshot, StoreError, read,
 };
-use super::journal::Place;
 use super::poke::{Gauge, Poker};
 use super::seal::Reach;
 use crate::protocol::MailId;
@@ -24,11 +23,6 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Milliseconds between two rounds of sled's own thread. It also reclaims space, so it stays on.
 const FLUSH_EVERY_MS: u64 = 500;
-
-/// The tree that says how much of the journal sled has, and the key in it. No record lies there, and
-/// no backup has it.
-const PLACE_TREE: &str = "journal";
-const PLACE_KEY: &[u8] = b"place";
 
 /// sled's trees; clones share them, and the lock on the data directory with them.
 #[derive(Debug, Clone)]
@@ -42,22 +36,14 @@ pub(super) struct Trees {
 #[derive(Debug)]
 pub(super) struct Engine {
     /// There until it is dropped.
-    open: Option<Open>,
+    open: Option<(::sled::Db, [::sled::Tree; Tree::ALL.len()])>,
     path: Arc<Path>,
     /// Whether a flush is under way.
     pub(super) gauge: Gauge,
 }
 
-/// sled's handles.
-#[derive(Debug)]
-struct Open {
-    db: ::sled::Db,
-    each: [::sled::Tree; Tree::ALL.len()],
-    place: ::sled::Tree,
-}
-
 impl Engine {
-    fn open(&self) -> &Open {
+    fn open(&self) -> &(::sled::Db, [::sled::Tree; Tree::ALL.len()]) {
         let open = self.open.as_ref();
         open.expect("it is open until its last holder drops it")
     }
@@ -65,7 +51,7 @@ impl Engine {
     /// Hands everything to the operating system.
     fn flush(&self) -> Result<(), StoreError> {
         guarded(&self.path, || {
-            let flushed = self.open().db.flush();
+            let flushed = self.open().0.flush();
             flushed.map(drop).map_err(|error| failed(&self.path, error))
         })
     }
@@ -103,11 +89,9 @@ impl Trees {
             let [directory, mail, cursors] = Tree::ALL.map(tree);
             let each = || Ok([directory?, mail?, cursors?]);
             let each = each().map_err(|error| failed(path, error))?;
-            let place = db.open_tree(PLACE_TREE);
-            let place = place.map_err(|error| failed(path, error))?;
             let path: Arc<Path> = path.into();
             let engine = Engine {
-                open: Some(Open { db, each, place }),
+                open: Some((db, each)),
                 path: Arc::clone(&path),
                 gauge: Gauge::default(),
             };
@@ -120,7 +104,7 @@ impl Trees {
     }
 
     pub(super) fn each(&self) -> &[::sled::Tree; Tree::ALL.len()] {
-        &self.engine.open().each
+        &self.engine.open().1
     }
 
     /// Starts the thread that asks after a flush that takes long.
@@ -144,30 +128,6 @@ impl Trees {
             }
         }
         Ok(())
-    }
-
-    /// Writes down how much of the journal is applied; last of all that is.
-    pub(super) fn note(&self, place: Place) -> Result<(), StoreError> {
-        let noted = self
-            .engine
-            .open()
-            .place
-            .insert(PLACE_KEY, &place.to_bytes());
-        noted.map(drop).map_err(|error| failed(&self.path, error))
-    }
-
-    /// Returns how much of the journal sled has; the beginning when nothing was ever noted.
-    pub(super) fn noted(&self) -> Result<Place, StoreError> {
-        guarded(&self.path, || {
-            let found = self.engine.open().place.get(PLACE_KEY);
-            match found.map_err(|error| failed(&self.path, error))? {
-                None => Ok(Place::default()),
-                Some(bytes) => Place::of_bytes(&bytes).ok_or_else(|| StoreError::Damaged {
-                    path: self.path(),
-                    what: "its place in its journal cannot be read".to_owned(),
-                }),
-            }
-        })
     }
 
     pub(super) fn are_empty(&self) -> Result<bool, StoreError> {

@@ -627,6 +627,8 @@ impl Member {
             content_type: request::default_content_type(),
             ttl_s: None,
             parts: None,
+            in_reply_to: None,
+            thread: None,
         };
         let body = body_of(self.nth, self.number);
         self.post(What::Send, &Request::Send(send), Some(body));

@@ -122,6 +122,8 @@ impl Stream {
             content_type: "application/octet-stream".into(),
             ttl_s: None,
             parts: None,
+            in_reply_to: None,
+            thread: None,
         });
         let asked = self
             .polled

@@ -12,9 +12,10 @@ use super::talk::Party;
 use crate::chat::file::{Folder, Policy, Progress, Stage, State, Told};
 use crate::chat::frame::FileNumber;
 use crate::cli::args;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, folder_text, known};
+use crate::cli::i18n::tr;
 use crate::cli::json::V;
-use crate::cli::show::size;
+use crate::cli::show::{self, size};
 use crate::cli::times;
 use crate::cli::untrusted::visible;
 use crate::protocol::codes::exit;
@@ -59,17 +60,18 @@ impl Plan {
 /// Opens a folder that is to take files.
 pub(crate) fn folder(path: &Path) -> Result<Folder, CliError> {
     Folder::open(path).map_err(|error| {
-        let text = error.to_string();
-        CliError::new("no_folder", exit::CANT_CREATE, text).hint("it must exist and be a folder")
+        let text = folder_text(&error);
+        CliError::new("no_folder", exit::CANT_CREATE, text)
+            .hint(tr!("it must exist and be a folder"))
     })
 }
 
 /// Says before anybody is asked that a file cannot be sent.
 pub(crate) fn readable(path: &Path) -> Result<(), CliError> {
-    let failed = |error: io::Error| CliError::io(&format!("read {}", path.display()), &error);
+    let failed = |error: io::Error| CliError::io(&tr!("read {}", path.display()), &error);
     let told = std::fs::metadata(path).map_err(failed)?;
     if !told.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
+        return Err(failed(io::Error::other(tr!("it is not a regular file"))));
     }
     File::open(path).map(drop).map_err(failed)
 }
@@ -94,11 +96,16 @@ pub(crate) fn unsent(told: &Told, is_over: bool, party: &Party) -> Option<CliErr
         State::Refused { reason } => Some(CliError::new(
             "file_refused",
             exit::DENIED,
-            format!("{peer} does not have {name}: {}", visible(reason)),
+            tr!(
+                "{} does not have {}: {}",
+                peer,
+                name,
+                visible(&known(reason))
+            ),
         )),
         State::Failed { reason } => {
             let exit = if is_over { exit::UNAVAILABLE } else { exit::IO };
-            let text = format!("{peer} does not have {name}: {reason}");
+            let text = tr!("{} does not have {}: {}", peer, name, known(reason));
             Some(CliError::new("file_failed", exit, text))
         }
         _ => None,
@@ -174,31 +181,41 @@ pub(crate) fn words(party: &Party, told: &Told) -> String {
     let size = size(told.about.size);
     let number = told.about.file.unwrap_or_default();
     match (&told.state, told.about.incoming) {
-        (State::Offered, true) => format!("{peer} offers file {number}: {name}, {size}"),
-        (State::Offered, false) => format!("offered to {peer}: {name}, {size}"),
-        (State::Accepted { offset }, true) => format!("receiving {name}{}", going_on(*offset)),
+        (State::Offered, true) => tr!("{} offers file {}: {}, {}", peer, number, name, size),
+        (State::Offered, false) => tr!("offered to {}: {}, {}", peer, name, size),
+        (State::Accepted { offset: 0 }, true) => tr!("receiving {}", name),
+        (State::Accepted { offset }, true) => {
+            tr!("receiving {}, going on after {}", name, show::size(*offset))
+        }
+        (State::Accepted { offset: 0 }, false) => tr!("{} takes {}", peer, name),
         (State::Accepted { offset }, false) => {
-            format!("{peer} takes {name}{}", going_on(*offset))
-        }
-        (State::Refused { reason }, true) => format!("did not take {name}: {}", visible(reason)),
-        (State::Refused { reason }, false) => {
-            format!("{peer} does not take {name}: {}", visible(reason))
-        }
-        (State::Sent, _) => format!("{peer} has {name}, verified"),
-        (State::Received { path }, _) => {
-            format!(
-                "received {}, {size}, verified",
-                visible(&path.display().to_string())
+            tr!(
+                "{} takes {}, going on after {}",
+                peer,
+                name,
+                show::size(*offset)
             )
         }
-        (State::Failed { reason }, _) => format!("{name} did not arrive: {}", visible(reason)),
-    }
-}
-
-fn going_on(offset: u64) -> String {
-    match offset {
-        0 => String::new(),
-        offset => format!(", going on after {}", size(offset)),
+        (State::Refused { reason }, true) => {
+            tr!("did not take {}: {}", name, visible(&known(reason)))
+        }
+        (State::Refused { reason }, false) => {
+            tr!(
+                "{} does not take {}: {}",
+                peer,
+                name,
+                visible(&known(reason))
+            )
+        }
+        (State::Sent, _) => tr!("{} has {}, verified", peer, name),
+        (State::Received { path }, _) => tr!(
+            "received {}, {}, verified",
+            visible(&path.display().to_string()),
+            size
+        ),
+        (State::Failed { reason }, _) => {
+            tr!("{} did not arrive: {}", name, visible(&known(reason)))
+        }
     }
 }
 
@@ -208,17 +225,20 @@ pub(crate) fn gauge(progress: &Progress) -> String {
     let Progress {
         done, size: all, ..
     } = *progress;
-    let (verb, percent) = match (progress.stage, progress.incoming) {
-        (Stage::Hashing, _) => ("checking", percent(done, all)),
-        (Stage::Moving, true) => ("receiving", percent(done, all)),
-        (Stage::Moving, false) => ("sending", percent(done, all)),
-        (Stage::Closing, _) => return format!("writing {name} to the disk"),
-        (Stage::Waiting, _) => return format!("waiting for an answer about {name}"),
+    let (deed, percent) = match (progress.stage, progress.incoming) {
+        (Stage::Hashing, _) => (tr!("checking {}", name), percent(done, all)),
+        (Stage::Moving, true) => (tr!("receiving {}", name), percent(done, all)),
+        (Stage::Moving, false) => (tr!("sending {}", name), percent(done, all)),
+        (Stage::Closing, _) => return tr!("writing {} to the disk", name),
+        (Stage::Waiting, _) => return tr!("waiting for an answer about {}", name),
     };
-    format!(
-        "{} {percent:>3}% of {}  {verb} {name}",
+    let percent_wide = format!("{percent:>3}");
+    tr!(
+        "{} {}% of {}  {}",
         bar(percent),
-        size(all)
+        percent_wide,
+        size(all),
+        deed
     )
 }
 

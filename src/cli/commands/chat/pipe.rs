@@ -10,7 +10,8 @@ use super::files;
 use super::talk::{Listener, Mouth, News, NotSaid, Party};
 use crate::chat::file::{Progress, Told};
 use crate::chat::io::End;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, client_text};
+use crate::cli::i18n::tr;
 use crate::cli::json::{self, V};
 use crate::cli::times;
 use crate::cli::ui::Ui;
@@ -55,20 +56,19 @@ impl<'a> Pipe<'a> {
         let peer = visible(&self.party.peer);
         match news {
             News::Line { text, .. } => return self.ui.line(line(&peer, text)),
-            News::Waiting { expires_at } => self.ui.note(format_args!(
-                "asked {peer} for a chat, waiting until {}",
+            News::Waiting { expires_at } => self.ui.note(tr!(
+                "asked {} for a chat, waiting until {}",
+                peer,
                 times::hour(expires_at)
             )),
-            News::Open { fingerprint } => self.ui.note(format_args!(
-                "chat with {peer}; both see the words {fingerprint}"
+            News::Open { fingerprint } => self.ui.note(tr!(
+                "chat with {}; both see the words {}",
+                peer,
+                fingerprint
             )),
-            News::Broken => self
-                .ui
-                .note(format_args!("{peer} is not heard of; waiting")),
-            News::Mended => self.ui.note(format_args!("{peer} is back")),
-            News::Ended(End::Bye { by_peer: true }) => {
-                self.ui.note(format_args!("{peer} left"));
-            }
+            News::Broken => self.ui.note(tr!("{} is not heard of; waiting", peer)),
+            News::Mended => self.ui.note(tr!("{} is back", peer)),
+            News::Ended(End::Bye { by_peer: true }) => self.ui.note(tr!("{} left", peer)),
             // Every other end is the program's, which says so.
             News::Ended(_) | News::Delivered { .. } | News::Session(_) | News::Server(_) => {}
         }
@@ -80,13 +80,14 @@ impl Listener for Pipe<'_> {
     fn tell(&mut self, news: &News<'_>) -> Result<(), CliError> {
         match news {
             News::Session(session::Event::Disconnected) => {
-                self.ui
-                    .note("the server does not answer; the chat goes on without it");
+                self.ui.note(tr!(
+                    "the server does not answer; the chat goes on without it"
+                ));
                 Ok(())
             }
             News::Session(_) => Ok(()),
             News::Server(error) => {
-                self.ui.warn(error);
+                self.ui.warn(client_text(error));
                 Ok(())
             }
             news if self.ui.is_json() => self.object(news),
@@ -250,7 +251,7 @@ impl<R: BufRead> Lines<R> {
             Ok(_) => Some(self.checked(line)),
             Err(error) => {
                 self.over = true;
-                Some(Err(CliError::io("read stdin", &error)))
+                Some(Err(CliError::io(tr!("read stdin"), &error)))
             }
         }
     }
@@ -282,18 +283,29 @@ impl<R: BufRead> Lines<R> {
     fn checked(&self, mut line: Vec<u8>) -> Result<String, CliError> {
         line.pop_if(|last| *last == b'\r');
         if line.len() > LINE_BYTES_MAX {
-            return Err(self.bad(format_args!("is longer than {LINE_BYTES_MAX} bytes")));
+            return Err(bad(tr!(
+                "line {} of stdin is longer than {} bytes; it was not said",
+                self.number,
+                LINE_BYTES_MAX
+            )));
         }
         if line.contains(&b'\r') {
-            return Err(self.bad("has a carriage return in it"));
+            return Err(bad(tr!(
+                "line {} of stdin has a carriage return in it; it was not said",
+                self.number
+            )));
         }
-        String::from_utf8(line).map_err(|_| self.bad("is not UTF-8"))
+        String::from_utf8(line).map_err(|_| {
+            bad(tr!(
+                "line {} of stdin is not UTF-8; it was not said",
+                self.number
+            ))
+        })
     }
+}
 
-    fn bad(&self, what: impl std::fmt::Display) -> CliError {
-        let text = format!("line {} of stdin {what}; it was not said", self.number);
-        CliError::new("bad_line", exit::DATA, text)
-    }
+fn bad(text: String) -> CliError {
+    CliError::new("bad_line", exit::DATA, text)
 }
 
 #[cfg(test)]

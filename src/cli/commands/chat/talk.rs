@@ -14,6 +14,7 @@ use crate::chat::frame::Seq;
 use crate::chat::io::{End, Event};
 use crate::chat::{Chat, Told, Undelivered, Unsaid, Voice};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::untrusted::visible;
 use crate::client::ClientError;
 use crate::client::home::Account;
@@ -344,41 +345,49 @@ pub(crate) fn verdict(end: &End, party: &Party, tried: &str) -> Result<(), CliEr
         End::Bye { .. } => Ok(()),
         End::Unreachable { connected } => {
             let side = if *connected {
-                format!("this machine reaches that of {peer}, but not the other way round")
+                tr!(
+                    "this machine reaches that of {}, but not the other way round",
+                    peer
+                )
             } else {
-                format!("no way between this machine and that of {peer} was found")
+                tr!("no way between this machine and that of {} was found", peer)
             };
             Err(CliError::new("peer_unreachable", exit::UNAVAILABLE, side)
                 .hint(tried)
-                .hint("the two talk directly, so the server's chat ports must pass both firewalls")
-                .hint("behind a NAT: mailctl chat --advertise HOST"))
+                .hint(tr!(
+                    "the two talk directly, so the server's chat ports must pass both firewalls"
+                ))
+                .hint(tr!("behind a NAT: mailctl chat --advertise HOST")))
         }
-        End::Declined => ended("declined", exit::DENIED, format!("{peer} declined")),
+        End::Declined => ended("declined", exit::DENIED, tr!("{} declined", peer)),
         End::Busy => ended(
             Code::PeerBusy.word(),
             exit::TEMPORARY,
-            format!("{peer} is busy"),
+            tr!("{} is busy", peer),
         ),
         End::Withdrawn => ended(
             "withdrawn",
             exit::TEMPORARY,
-            "the invitation was taken back".to_owned(),
+            tr!("the invitation was taken back").to_owned(),
         ),
         End::Expired => ended(
             "expired",
             exit::TEMPORARY,
-            format!("{peer} did not answer in time"),
+            tr!("{} did not answer in time", peer),
         ),
         End::Flooded => ended(
             "flooded",
             exit::UNAVAILABLE,
-            format!("{peer} sent more than a chat may make this machine hold: it was ended"),
+            tr!(
+                "{} sent more than a chat may make this machine hold: it was ended",
+                peer
+            ),
         ),
         // Lost, and what a later version may add.
         _ => ended(
             "peer_lost",
             exit::UNAVAILABLE,
-            format!("lost {peer}: nothing is heard from there any more"),
+            tr!("lost {}: nothing is heard from there any more", peer),
         ),
     }
 }

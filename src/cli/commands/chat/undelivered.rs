@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::talk::Party;
 use crate::chat::Undelivered;
 use crate::cli::error::CliError;
+use crate::cli::i18n::{tr, tr_n};
 use crate::cli::json::object;
-use crate::cli::show::counted;
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::ClientError;
@@ -124,8 +124,8 @@ impl Left<'_> {
             to: vec![self.party.peer.clone()],
             subject: SUBJECT.to_owned(),
             content_type: line_type(&self.party.chat, line.seq),
-            ttl_s: None,
             body: line.text.clone().into_bytes(),
+            ..Draft::default()
         }
     }
 
@@ -162,15 +162,12 @@ impl Fate {
 
     /// Returns it in words.
     fn told(&self, peer: &str) -> String {
-        let refusal = self.refusal.as_deref().unwrap_or("no reason given");
+        let refusal = self.refusal.as_deref().unwrap_or(tr!("no reason given"));
         let parts = [
-            (self.sent, format!("sent to {peer} as mail")),
-            (
-                self.queued,
-                format!("kept in the outbox, for {peer} as mail"),
-            ),
-            (self.refused, format!("refused as mail: {refusal}")),
-            (self.dropped, "dropped".to_owned()),
+            (self.sent, tr!("sent to {} as mail", peer)),
+            (self.queued, tr!("kept in the outbox, for {} as mail", peer)),
+            (self.refused, tr!("refused as mail: {}", refusal)),
+            (self.dropped, tr!("dropped").to_owned()),
         ];
         let parts = parts.iter().filter(|(count, _)| *count > 0);
         let parts: Vec<String> = parts
@@ -182,9 +179,12 @@ impl Fate {
                 }
             })
             .collect();
-        let verb = if self.count == 1 { "was" } else { "were" };
-        let lines = counted(self.count as u64, "line");
-        format!("{lines} {verb} not delivered; {}", parts.join(", "))
+        tr_n!(
+            self.count as u64,
+            "{n} line was not delivered; {fate}",
+            "{n} lines were not delivered; {fate}",
+            fate = parts.join(", ")
+        )
     }
 }
 

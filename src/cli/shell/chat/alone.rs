@@ -10,6 +10,7 @@ use crate::chat::Chat;
 use crate::chat::file::Policy;
 use crate::cli::commands::chat::talk::{Over, Party};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::shell::compose::Typed;
 use crate::cli::shell::editor::{Completion, Terminal};
 use crate::cli::shell::news::News;
@@ -67,7 +68,7 @@ impl Alone<'_> {
             return self.mails.unwrap_or(true);
         }
         if terminal.is_reading() {
-            terminal.above().note("Enter goes on");
+            terminal.above().note(tr!("Enter goes on"));
             self.read(terminal, "");
         }
         is_yes(&self.read(terminal, &question(&party.peer, lines)))

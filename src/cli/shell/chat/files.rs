@@ -9,6 +9,7 @@ use crate::chat::io::Event;
 use crate::cli::commands::chat::files::{folder, gauge, path as path_of, readable, words};
 use crate::cli::commands::chat::talk::Party;
 use crate::cli::error::CliError;
+use crate::cli::i18n::{tr, tr_later};
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 
@@ -49,7 +50,7 @@ impl Desk {
         readable(&path)?;
         if self.files.is_sending() {
             let name = visible(&path.to_string_lossy());
-            ui.note(format_args!("{name} goes after the file before it"));
+            ui.note(tr!("{} goes after the file before it", name));
         }
         self.files.send(path);
         Ok(())
@@ -62,16 +63,16 @@ impl Desk {
         if self.files.accept(file, &folder) {
             Ok(())
         } else {
-            Err(CliError::usage("no such file is offered"))
+            Err(CliError::usage(tr!("no such file is offered")))
         }
     }
 
     /// Refuses an offered file, or stops one that is coming.
     pub(super) fn refuse(&mut self, file: Option<FileNumber>) -> Result<(), CliError> {
-        if self.files.refuse(file, "not wanted") {
+        if self.files.refuse(file, tr_later!("not wanted")) {
             Ok(())
         } else {
-            Err(CliError::usage("no such file is offered or coming"))
+            Err(CliError::usage(tr!("no such file is offered or coming")))
         }
     }
 
@@ -81,12 +82,12 @@ impl Desk {
             // How far it is comes a while after what begins it.
             self.gauged_ms = now_ms;
             let is_open = self.files.offers().any(|offer| offer == told.about);
-            let answer = if is_open && told.state == State::Offered {
-                " - /accept or /refuse"
+            let words = words(&self.party, &told);
+            ui.note(if is_open && told.state == State::Offered {
+                tr!("{} - /accept or /refuse", words)
             } else {
-                ""
-            };
-            ui.note(format_args!("{}{answer}", words(&self.party, &told)));
+                words
+            });
         }
         if now_ms >= self.gauged_ms + GAUGE_MS {
             self.gauged_ms = now_ms;

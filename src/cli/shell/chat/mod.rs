@@ -28,9 +28,9 @@ use crate::chat::{Chat, Options, Told, Undelivered, Unsaid, Voice};
 use crate::cli::args::ADVERTISE;
 use crate::cli::commands::chat::talk::{Over, Party, verdict};
 use crate::cli::error::CliError;
-use crate::cli::show::counted;
+use crate::cli::i18n::{tr, tr_n};
 use crate::cli::times;
-use crate::cli::ui::terminal_width;
+use crate::cli::ui::{self, terminal_width};
 use crate::cli::untrusted::visible;
 use crate::client::home::Account;
 use crate::client::session;
@@ -101,7 +101,7 @@ impl Stage<'_> {
             chat: chat.chat().clone(),
             peer: chat.user().to_owned(),
         };
-        let (waker, sleeper) = waker::pair().map_err(|e| CliError::io("make a pipe", &e))?;
+        let (waker, sleeper) = waker::pair().map_err(|e| CliError::io(tr!("make a pipe"), &e))?;
         let mark = self.account.shown().begin(&party.chat, &party.peer)?;
         chat.wake_with(waker.clone());
         self.terminal.keep_keys(true);
@@ -192,7 +192,8 @@ impl Play<'_, '_> {
                 Told::Session(event) => self.hear_session(event),
                 Told::Server(error) => {
                     self.server_down = true;
-                    let error = CliError::from(error).hint("the chat goes on without the server");
+                    let error =
+                        CliError::from(error).hint(tr!("the chat goes on without the server"));
                     self.stage.terminal.above().error(&error);
                 }
             }
@@ -349,18 +350,18 @@ impl Play<'_, '_> {
 
 /// Asks what becomes of lines that never arrived.
 pub(crate) fn question(peer: &str, lines: usize) -> String {
-    format!(
-        "{} did not arrive; send {} to {} as mail? [Y/n] ",
-        counted(lines as u64, "line"),
-        if lines == 1 { "it" } else { "them" },
-        visible(peer)
+    tr_n!(
+        lines as u64,
+        "{n} line did not arrive; send it to {peer} as mail? [Y/n] ",
+        "{n} lines did not arrive; send them to {peer} as mail? [Y/n] ",
+        peer = visible(peer)
     )
 }
 
 /// Says whether that was a yes: Enter is one, and so is the end, where nobody answers.
 pub(crate) fn is_yes(typed: &Typed) -> bool {
     match typed {
-        Typed::Line(line) => matches!(line.trim(), "" | "y" | "Y" | "yes"),
+        Typed::Line(line) => line.trim().is_empty() || ui::is_yes(line),
         Typed::Interrupt => false,
         Typed::End | Typed::Failed(_) => true,
     }

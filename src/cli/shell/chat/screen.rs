@@ -8,9 +8,9 @@ use rustyline::completion::unescape;
 use super::table::{self, Deed, Said};
 use crate::chat::frame::{FileNumber, Seq};
 use crate::chat::io::{End, Event};
+use crate::cli::i18n::{tr, tr_n};
 use crate::cli::shell::compose::Typed;
 use crate::cli::shell::parse::Mistake;
-use crate::cli::show::counted;
 use crate::cli::times;
 use crate::cli::untrusted::{Block, columns, visible, wrapped};
 use crate::limits::{LINE_BYTES_MAX, LINE_WINDOW};
@@ -118,12 +118,12 @@ impl Screen {
     /// Returns the first words: what is waited for. An invitation that was made ends at `expires_at`.
     pub fn begin(&self, expires_at: Option<&str>) -> Vec<Act> {
         note(match expires_at.filter(|_| self.asked) {
-            Some(expires_at) => format!(
+            Some(expires_at) => tr!(
                 "asked {} for a chat, until {}; Ctrl-C takes it back",
                 self.peer,
                 times::hour(expires_at)
             ),
-            None => format!("connecting to {}; Ctrl-C gives up", self.peer),
+            None => tr!("connecting to {}; Ctrl-C gives up", self.peer),
         })
     }
 
@@ -139,7 +139,7 @@ impl Screen {
 
     /// Returns the prompt: who speaks to whom.
     pub fn prompt(&self) -> String {
-        format!("{} to {}| ", self.user, self.peer)
+        tr!("{} to {}| ", self.user, self.peer)
     }
 
     /// Says whether lines are still typed to the other side.
@@ -183,8 +183,8 @@ impl Screen {
                 Vec::new()
             }
             Event::Delivered { through } => self.delivered(through, now_ms),
-            Event::Broken => note(format!("{} is not heard of; trying again", self.peer)),
-            Event::Mended => note(format!("{} is back; nothing was lost", self.peer)),
+            Event::Broken => note(tr!("{} is not heard of; trying again", self.peer)),
+            Event::Mended => note(tr!("{} is back; nothing was lost", self.peer)),
             Event::Ended(end) => self.end(&end),
             _ => Vec::new(),
         }
@@ -202,7 +202,7 @@ impl Screen {
                 Err(mistake) => vec![Act::Note(self.point(&mistake))],
             },
             Typed::Interrupt if self.phase == Phase::Open => {
-                note("/bye or Ctrl-D ends the chat".to_owned())
+                note(tr!("/bye or Ctrl-D ends the chat"))
             }
             Typed::Interrupt | Typed::End | Typed::Failed(_) => self.leave(now_ms),
         }
@@ -216,7 +216,11 @@ impl Screen {
             return Vec::new();
         }
         self.slow = true;
-        note(format!("{} not delivered yet", self.undelivered()))
+        note(tr_n!(
+            self.undelivered(),
+            "{n} line not delivered yet",
+            "{n} lines not delivered yet"
+        ))
     }
 
     fn open(&mut self, now_ms: u64) -> Vec<Act> {
@@ -224,14 +228,14 @@ impl Screen {
             return Vec::new();
         }
         self.phase = Phase::Open;
-        let words = match &self.words {
-            Some(words) => format!("; key words {words}, compare aloud"),
-            None => String::new(),
-        };
-        let mut acts = note(format!(
-            "direct line to {}{words}\n/bye ends it, /help has more",
-            self.peer
-        ));
+        let mut acts = note(match &self.words {
+            Some(words) => tr!(
+                "direct line to {}; key words {}, compare aloud\n/bye ends it, /help has more",
+                self.peer,
+                words
+            ),
+            None => tr!("direct line to {}\n/bye ends it, /help has more", self.peer),
+        });
         acts.extend(self.flow(now_ms));
         acts
     }
@@ -251,16 +255,21 @@ impl Screen {
         let mut acts = Vec::new();
         for line in lines {
             if line.len() > LINE_BYTES_MAX {
-                acts.extend(note(format!(
-                    "that line is longer than {LINE_BYTES_MAX} bytes and was not sent; /send sends files"
+                acts.extend(note(tr!(
+                    "that line is longer than {} bytes and was not sent; /send sends files",
+                    LINE_BYTES_MAX
                 )));
             } else {
                 self.kept.push_back(line);
             }
         }
         if self.phase == Phase::Waiting && !self.kept.is_empty() {
-            let kept = counted(self.kept.len() as u64, "line");
-            acts.extend(note(format!("{kept} kept until {} is here", self.peer)));
+            acts.extend(note(tr_n!(
+                self.kept.len() as u64,
+                "{n} line kept until {peer} is here",
+                "{n} lines kept until {peer} is here",
+                peer = self.peer
+            )));
         }
         acts.extend(self.flow(now_ms));
         acts
@@ -296,7 +305,7 @@ impl Screen {
         }
         let mut acts = Vec::new();
         if self.under_way.is_empty() && std::mem::take(&mut self.slow) {
-            acts.extend(note("all delivered now".to_owned()));
+            acts.extend(note(tr!("all delivered now")));
         }
         acts.extend(self.flow(now_ms));
         acts
@@ -308,7 +317,7 @@ impl Screen {
             Deed::Help => note(table::help(rest)),
             Deed::Status => vec![Act::Note(self.status()), Act::Gauge],
             Deed::Send | Deed::Accept | Deed::Refuse if self.phase != Phase::Open => {
-                note(format!("files go once {} is here", self.peer))
+                note(tr!("files go once {} is here", self.peer))
             }
             Deed::Send if rest.is_empty() => note("which file? /send FILE".to_owned()),
             Deed::Send => vec![Act::Send(unescaped(rest))],
@@ -318,11 +327,11 @@ impl Screen {
             }
             Deed::Refuse => match numbered(rest) {
                 (file, "") => vec![Act::Refuse(file)],
-                _ => note("that is no number of a file: /refuse [N]".to_owned()),
+                _ => note(tr!("that is no number of a file: /refuse [N]")),
             },
             Deed::Fingerprint => note(match &self.words {
-                Some(words) => format!("key words {words}: {} must see the same", self.peer),
-                None => format!("key words come when {} is here", self.peer),
+                Some(words) => tr!("key words {}: {} must see the same", words, self.peer),
+                None => tr!("key words come when {} is here", self.peer),
             }),
         }
     }
@@ -332,7 +341,9 @@ impl Screen {
         match self.phase {
             Phase::Open if self.files == Files::Busy => {
                 self.files = Files::Told;
-                note("a file is on its way, and stops when you leave; /bye again leaves".to_owned())
+                note(tr!(
+                    "a file is on its way, and stops when you leave; /bye again leaves"
+                ))
             }
             Phase::Open => {
                 self.phase = Phase::Leaving;
@@ -356,44 +367,46 @@ impl Screen {
         self.phase = Phase::Over;
         let peer = &self.peer;
         note(match end {
-            End::Bye { by_peer: true } if !own => format!("{peer} left"),
-            End::Bye { .. } => format!("the chat with {peer} is over"),
-            End::Lost => format!("{peer} is lost: no sign of life any more"),
-            End::Flooded => format!("{peer} sent more than this machine may hold"),
-            End::Unreachable { connected: true } => {
-                format!(
-                    "no direct way: {peer} was reached but does not get through to this machine"
-                )
-            }
+            End::Bye { by_peer: true } if !own => tr!("{} left", peer),
+            End::Bye { .. } => tr!("the chat with {} is over", peer),
+            End::Lost => tr!("{} is lost: no sign of life any more", peer),
+            End::Flooded => tr!("{} sent more than this machine may hold", peer),
+            End::Unreachable { connected: true } => tr!(
+                "no direct way: {} was reached but does not get through to this machine",
+                peer
+            ),
             End::Unreachable { connected: false } => {
-                format!("no direct way: {peer}'s machine could not be reached")
+                tr!("no direct way: {}'s machine could not be reached", peer)
             }
-            End::Declined => format!("{peer} declined"),
-            End::Busy => format!("{peer} takes no chat now"),
-            End::Withdrawn if own => "taken back".to_owned(),
-            End::Withdrawn => format!("{peer} took the invitation back"),
-            End::Expired => format!("{peer} did not answer in time"),
+            End::Declined => tr!("{} declined", peer),
+            End::Busy => tr!("{} takes no chat now", peer),
+            End::Withdrawn if own => tr!("taken back").to_owned(),
+            End::Withdrawn => tr!("{} took the invitation back", peer),
+            End::Expired => tr!("{} did not answer in time", peer),
         })
     }
 
     fn status(&self) -> String {
         let state = match self.phase {
-            Phase::Waiting if self.asked => format!("waiting for {}", self.peer),
-            Phase::Waiting => format!("connecting to {}", self.peer),
-            Phase::Open => format!("direct line to {}", self.peer),
-            Phase::Leaving | Phase::Left | Phase::Over => format!("leaving {}", self.peer),
+            Phase::Waiting if self.asked => tr!("waiting for {}", self.peer),
+            Phase::Waiting => tr!("connecting to {}", self.peer),
+            Phase::Open => tr!("direct line to {}", self.peer),
+            Phase::Leaving | Phase::Left | Phase::Over => tr!("leaving {}", self.peer),
         };
         let delivered = self.said - self.under_way.len() as u64;
-        format!(
-            "{state}: {} sent, {delivered} delivered, {} waiting; {} heard",
-            counted(self.said, "line"),
-            self.kept.len(),
-            self.heard
+        tr_n!(
+            self.said,
+            "{state}: {n} line sent, {delivered} delivered, {waiting} waiting; {heard} heard",
+            "{state}: {n} lines sent, {delivered} delivered, {waiting} waiting; {heard} heard",
+            state = state,
+            delivered = delivered,
+            waiting = self.kept.len(),
+            heard = self.heard
         )
     }
 
-    fn undelivered(&self) -> String {
-        counted((self.under_way.len() + self.kept.len()) as u64, "line")
+    fn undelivered(&self) -> u64 {
+        (self.under_way.len() + self.kept.len()) as u64
     }
 
     fn point(&self, mistake: &Mistake) -> String {
@@ -423,8 +436,8 @@ fn unescaped(path: &str) -> String {
     unescape(path, Some('\\')).into_owned()
 }
 
-fn note(text: String) -> Vec<Act> {
-    vec![Act::Note(text)]
+fn note(text: impl Into<String>) -> Vec<Act> {
+    vec![Act::Note(text.into())]
 }
 
 #[cfg(test)]

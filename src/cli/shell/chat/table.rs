@@ -1,5 +1,6 @@
 //! The words of a chat, and what a typed line is. One table feeds parsing, help and completion.
 
+use crate::cli::i18n::tr;
 use crate::cli::shell::parse::Mistake;
 use crate::cli::shell::words::{self, Row, Shape};
 use crate::cli::untrusted::columns;
@@ -112,23 +113,32 @@ pub fn parse(typed: &str) -> Result<Said, Mistake> {
     if !rest.is_empty() && !row.usage.contains(' ') {
         return Err(Mistake {
             at: columns(&text[..text.len() - rest.len()]),
-            text: format!("nothing goes here; it is written `{}`", row.usage),
+            text: tr!("nothing goes here; it is written `{}`", row.shown()),
         });
     }
     Ok(Said::Word(row.deed, rest.to_owned()))
 }
 
 fn unknown(word: &str) -> String {
-    let near = words::nearest(ROWS, word).map(|near| format!("did you mean `{near}`? "));
-    let near = near.unwrap_or_else(|| "/help lists them. ".to_owned());
-    format!("no such word; {near}Nothing was sent; to say it, write `/{word}`")
+    match words::nearest(ROWS, word) {
+        Some(near) => tr!(
+            "no such word; did you mean `{}`? Nothing was sent; to say it, write `/{}`",
+            near,
+            word
+        ),
+        None => tr!(
+            "no such word; /help lists them. Nothing was sent; to say it, write `/{}`",
+            word
+        ),
+    }
 }
 
 /// Returns the help of one word, or of all.
 pub fn help(word: &str) -> String {
     if word.is_empty() {
         let all = words::help(ROWS, None);
-        return format!("{all}\n  every other line goes to the other side; //text says /text");
+        let rest = tr!("every other line goes to the other side; //text says /text");
+        return format!("{all}\n  {rest}");
     }
     let slashed = format!("/{}", word.trim_start_matches('/'));
     words::help(ROWS, Some(&slashed))

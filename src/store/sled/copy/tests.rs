@@ -2,11 +2,11 @@
 
 use super::super::super::key::{self, Tree};
 use super::super::tests::{filled, make_older};
-use super::super::{Change, DirectoryCounters, StoreError};
+use super::super::{Change, StoreError};
 use super::*;
 use crate::limits::ID_JUMP;
-use crate::store::Snapshot;
 use crate::store::backup::{FILES, Reader};
+use crate::store::{DirectoryCounters, Snapshot};
 
 fn backup_of(data: &Path) -> Vec<u8> {
     let file = KeptFile {

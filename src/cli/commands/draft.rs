@@ -1,0 +1,149 @@
+//! `mailctl draft`: mails that were written and wait for their sender's word. They lie in the outbox.
+
+use std::sync::atomic::AtomicBool;
+
+use super::outbox::{print, remove, retry, row};
+use super::{Context, send};
+use crate::cli::args::{Draft as Verb, Entry};
+use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
+use crate::cli::json::object;
+use crate::cli::shell::desk;
+use crate::cli::show;
+use crate::client::attachments;
+use crate::client::outbox::{Claimed, Draft, Listed, Standing};
+use crate::protocol::codes::exit;
+use crate::protocol::reply::Envelope;
+
+/// Runs the verb.
+pub(crate) fn run(context: &mut Context<'_>, verb: Verb) -> Result<(), CliError> {
+    match verb {
+        Verb::Ls => list(context),
+        Verb::Open(entry) => open(context, entry.number),
+        Verb::Edit(entry) => edit(context, entry.number),
+        Verb::Send(entry) => {
+            check_draft(context, entry.number)?;
+            let number = Some(entry.number);
+            retry(context, Entry { number })
+        }
+        Verb::Rm(entry) => {
+            check_draft(context, entry.number)?;
+            remove(context, entry.number)
+        }
+    }
+}
+
+fn drafts(context: &Context<'_>) -> Result<Vec<Listed>, CliError> {
+    let mut listed = context.account()?.outbox()?.list()?;
+    listed.retain(|entry| entry.standing == Standing::Draft);
+    Ok(listed)
+}
+
+fn check_draft(context: &Context<'_>, number: u64) -> Result<(), CliError> {
+    let found = drafts(context)?.iter().any(|entry| entry.entry == number);
+    if found { Ok(()) } else { Err(no_draft(number)) }
+}
+
+fn no_draft(number: u64) -> CliError {
+    let text = tr!("there is no draft {}", number);
+    CliError::new("no_such_entry", exit::DATA, text).hint(tr!("list them with: mailctl draft"))
+}
+
+fn list(context: &mut Context<'_>) -> Result<(), CliError> {
+    let drafts = drafts(context)?;
+    if context.ui.is_json() {
+        return drafts
+            .iter()
+            .map(row)
+            .map(object)
+            .try_for_each(|row| context.ui.object(&row));
+    }
+    if drafts.is_empty() {
+        context.ui.note(tr!("there are no drafts"));
+        return Ok(());
+    }
+    print(context.ui, &drafts)
+}
+
+fn claim(context: &Context<'_>, number: u64) -> Result<Claimed, CliError> {
+    check_draft(context, number)?;
+    let claimed = context.account()?.outbox()?.claim(number)?;
+    claimed
+        .filter(|claimed| claimed.standing == Standing::Draft)
+        .ok_or_else(|| {
+            CliError::new(
+                "busy",
+                exit::TEMPORARY,
+                tr!("{} is being worked on right now", number),
+            )
+        })
+}
+
+/// Shows a draft as the mail that it will be.
+fn open(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
+    let draft = claim(context, number)?.draft;
+    if context.ui.is_json() {
+        let fields = serde_json::json!({
+            "entry": number,
+            "state": "draft",
+            "to": draft.to,
+            "subject": draft.subject,
+            "content_type": draft.content_type,
+            "size": draft.body.len(),
+            "in_reply_to": draft.answers.map(|answers| answers.in_reply_to),
+            "body": String::from_utf8_lossy(&draft.body),
+        });
+        return context.ui.object(&object(fields));
+    }
+    let account = context.account()?;
+    let envelope = Envelope {
+        id: number,
+        from: account.user().as_str().to_owned(),
+        address: draft.to.join(", "),
+        to: Vec::new(),
+        subject: draft.subject,
+        sent_at: "draft".to_owned(),
+        content_type: draft.content_type,
+        in_reply_to: draft.answers.map(|answers| answers.in_reply_to),
+        ..Envelope::default()
+    };
+    show::mail(context.ui, &envelope, &draft.body)
+}
+
+/// Has a draft's text edited; what is attached stays.
+fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
+    let claimed = claim(context, number)?;
+    let account = context.account()?;
+    let draft = &claimed.draft;
+    let parts = attachments::unpack(&draft.content_type, &draft.body);
+    let text = match &parts {
+        Some(parts) => parts.text.clone(),
+        None => String::from_utf8(draft.body.clone()).map_err(|_| {
+            CliError::new("bad_text", exit::DATA, tr!("draft {} is no text", number))
+        })?,
+    };
+    let edited = desk::edit(account.folder(), &text, &AtomicBool::new(true))
+        .map_err(|why| CliError::new("io", exit::IO, why))?;
+    if edited.trim_end_matches('\n') == text.trim_end_matches('\n') {
+        context.ui.note(tr!("draft {} is as it was", number));
+        return Ok(());
+    }
+    let (content_type, body) = match parts {
+        Some(parts) => attachments::pack(&edited, parts.attachments)
+            .map_err(|error| CliError::new("internal", exit::SOFTWARE, error.to_string()))?,
+        None => (draft.content_type.clone(), edited.into_bytes()),
+    };
+    let body = send::within_any_limit(body, "the draft")?;
+    let changed = Draft {
+        content_type,
+        body,
+        ..draft.clone()
+    };
+    account.outbox()?.replace(claimed, &changed)?;
+    context.ui.note(tr!(
+        "draft {} is changed; send it: mailctl draft send {}",
+        number,
+        number
+    ));
+    Ok(())
+}
