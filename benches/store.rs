@@ -137,6 +137,8 @@ fn record(head: Mark) -> MailRecord {
         expires_at_ms: None,
         running_s: 60,
         size: BODY_BYTES as u64,
+        message: head.id + 1,
+        answers: None,
     }
 }
 

@@ -1,10 +1,5 @@
 //! `mailctl export` and `import`: everything comes back, once, and the server hears nothing of it.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "what happened belongs in the test's output"
-)]
-
 mod common;
 
 use std::collections::BTreeSet;
@@ -25,7 +20,7 @@ impl World {
     fn new() -> Self {
         Self {
             server: Server::start(),
-            folder: tempfile::tempdir().unwrap(),
+            folder: tempfile::tempdir().expect("it is there"),
         }
     }
 
@@ -47,15 +42,24 @@ impl World {
 /// Returns the imported mails of a home: name without flags, flags, bytes.
 fn imported(ctl: &Ctl) -> BTreeSet<(String, String, Vec<u8>)> {
     let whoami = ctl.ok(&["whoami", "--json"]).objects().remove(0);
-    let folder = Path::new(whoami["home"].as_str().unwrap()).join("mail/.Imported/cur");
+    let folder =
+        Path::new(whoami["home"].as_str().expect("it is there")).join("mail/.Imported/cur");
     let Ok(entries) = fs::read_dir(folder) else {
         return BTreeSet::new();
     };
     let file = |entry: std::io::Result<fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let (base, flags) = name.split_once(":2,").unwrap();
-        (base.to_owned(), flags.to_owned(), fs::read(&path).unwrap())
+        let path = entry.expect("it is there").path();
+        let name = path
+            .file_name()
+            .expect("it is there")
+            .to_str()
+            .expect("it is there");
+        let (base, flags) = name.split_once(":2,").expect("it is there");
+        (
+            base.to_owned(),
+            flags.to_owned(),
+            fs::read(&path).expect("it is there"),
+        )
     };
     entries.map(file).collect()
 }
@@ -63,8 +67,8 @@ fn imported(ctl: &Ctl) -> BTreeSet<(String, String, Vec<u8>)> {
 fn counts(run: &Run) -> (u64, u64) {
     let told = run.objects().remove(0);
     (
-        told["added"].as_u64().unwrap(),
-        told["here"].as_u64().unwrap(),
+        told["added"].as_u64().expect("it is there"),
+        told["here"].as_u64().expect("it is there"),
     )
 }
 
@@ -88,12 +92,12 @@ fn messages() -> Vec<Vec<u8>> {
 
 fn maildir_of(folder: &Path, messages: &[Vec<u8>]) {
     for part in ["new", "cur", "tmp"] {
-        fs::create_dir_all(folder.join(part)).unwrap();
+        fs::create_dir_all(folder.join(part)).expect("it is there");
     }
     let flags = ["", "S", "RS", "F", "FRSa"];
     for (n, message) in messages.iter().enumerate() {
         let name = format!("cur/{n:04}.host:2,{}", flags[n % flags.len()]);
-        fs::write(folder.join(name), message).unwrap();
+        fs::write(folder.join(name), message).expect("it is there");
     }
 }
 
@@ -148,18 +152,19 @@ fn real_mail_travels_whole() {
     let Some(found) = found else {
         return common::skip("real_mail_travels_whole", "no CPython test messages");
     };
-    let folder = PathBuf::from(String::from_utf8(found.stdout).unwrap().trim()).join("data");
+    let folder =
+        PathBuf::from(String::from_utf8(found.stdout).expect("it is there").trim()).join("data");
     let files = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+        .expect("it is there")
+        .map(|entry| entry.expect("it is there").path());
     let real: Vec<Vec<u8>> = files
         .filter(|file| {
             file.file_name()
-                .unwrap()
+                .expect("it is there")
                 .to_string_lossy()
                 .starts_with("msg_")
         })
-        .map(|file| fs::read(file).unwrap())
+        .map(|file| fs::read(file).expect("it is there"))
         .collect();
     assert!(real.len() > 20);
     round_trip(&World::new(), &real);
@@ -193,8 +198,8 @@ fn p03_received_mail_that_comes_back_by_a_file_is_known_and_the_server_hears_not
         let mail = found
             .iter()
             .find(|mail| mail["subject"] == subject)
-            .unwrap();
-        mail["id"].as_str().unwrap().to_owned()
+            .expect("it is there");
+        mail["id"].as_str().expect("it is there").to_owned()
     };
     let one = id("one");
     assert!(ana.ok(&["read", &one]).out.contains("hello"));
@@ -227,12 +232,20 @@ fn streams_go_through_pipes_and_a_broken_one_keeps_what_came_before() {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(bytes).unwrap();
-        Run::from(child.wait_with_output().unwrap())
+            .expect("it is there");
+        child
+            .stdin
+            .take()
+            .expect("it is there")
+            .write_all(bytes)
+            .expect("it is there");
+        Run::from(child.wait_with_output().expect("it is there"))
     };
     for (form, added) in [("mbox", 1), ("jsonl", 0)] {
-        let out = ana.command(&["export", form, "-"]).output().unwrap();
+        let out = ana
+            .command(&["export", form, "-"])
+            .output()
+            .expect("it is there");
         assert_eq!(import(form, &out.stdout).objects()[0]["added"], added);
     }
     let broken = b"{\"kind\":\"imported\",\"body\":\"Subject: x\\n\\nwhole\\n\"}\n{\"kind\":\"notice\"}\n{\"kin";
@@ -260,9 +273,9 @@ fn p02_p03_kill9_in_the_middle_of_an_import_loses_and_doubles_nothing() {
             mbox,
             "From a@b Mon Nov 30 12:00:00 2026\nSubject: {n}\n\nbody of {n}\n"
         )
-        .unwrap();
+        .expect("it is there");
     }
-    fs::write(world.path("mbox"), mbox).unwrap();
+    fs::write(world.path("mbox"), mbox).expect("it is there");
     let bob = world.user("bob");
     let path = world.text("mbox");
     let mut seen = Vec::new();
@@ -270,11 +283,11 @@ fn p02_p03_kill9_in_the_middle_of_an_import_loses_and_doubles_nothing() {
         let mut child = bob.spawn(&["import", "mbox", &path]);
         let wanted = count * step / 8;
         common::eventually("the import is on its way, or over", || {
-            let is_over = child.try_wait().unwrap().is_some();
+            let is_over = child.try_wait().expect("it is there").is_some();
             (is_over || files_below(&bob) >= wanted).then_some(())
         });
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill().expect("it is there");
+        child.wait().expect("it is there");
         let here = imported(&bob);
         for (_, _, bytes) in &here {
             assert!(

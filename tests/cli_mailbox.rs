@@ -11,7 +11,7 @@ use common::server::Server;
 /// A server, a user with mails `1` to `n` from himself, none shown yet.
 fn user_with(mails: u64) -> (Server, tempfile::TempDir, Ctl) {
     let server = Server::start();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("it is there");
     let bob = Ctl::new(&server, &folder.path().join("home"));
     bob.ok(&["login", "bob"]);
     for n in 1..=mails {
@@ -22,27 +22,33 @@ fn user_with(mails: u64) -> (Server, tempfile::TempDir, Ctl) {
 
 fn subjects(run: &Run) -> Vec<String> {
     let mails = run.objects();
-    let subject = |mail: &serde_json::Value| mail["subject"].as_str().unwrap().to_owned();
+    let subject =
+        |mail: &serde_json::Value| mail["subject"].as_str().expect("it is there").to_owned();
     mails.iter().map(subject).collect()
 }
 
 /// Returns the Maildir of the only account in a home.
 fn maildir(ctl: &Ctl) -> PathBuf {
     let whoami = ctl.ok(&["whoami", "--json"]).objects().remove(0);
-    Path::new(whoami["home"].as_str().unwrap()).join("mail")
+    Path::new(whoami["home"].as_str().expect("it is there")).join("mail")
 }
 
 /// Renames the mail with this id as another program would.
 fn flag(maildir: &Path, id: u64, flags: &str) {
     let wanted = format!("{id:016}.");
     for folder in ["new", "cur"] {
-        for entry in fs::read_dir(maildir.join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        for entry in fs::read_dir(maildir.join(folder)).expect("it is there") {
+            let path = entry.expect("it is there").path();
+            let name = path
+                .file_name()
+                .expect("it is there")
+                .to_str()
+                .expect("it is there")
+                .to_owned();
             if name.starts_with(&wanted) {
-                let base = name.split(':').next().unwrap();
+                let base = name.split(':').next().expect("it is there");
                 let to = maildir.join("cur").join(format!("{base}:2,{flags}"));
-                fs::rename(&path, to).unwrap();
+                fs::rename(&path, to).expect("it is there");
             }
         }
     }
@@ -117,8 +123,8 @@ fn p03_flags_of_other_programs_hold_and_removals_confuse_nothing() {
     assert_eq!(bob.run(&["read", "3"]).code, 65);
     // Everything removed: the next mail is the only one that comes.
     for folder in ["new", "cur"] {
-        for entry in fs::read_dir(maildir.join(folder)).unwrap() {
-            fs::remove_file(entry.unwrap().path()).unwrap();
+        for entry in fs::read_dir(maildir.join(folder)).expect("it is there") {
+            fs::remove_file(entry.expect("it is there").path()).expect("it is there");
         }
     }
     bob.ok(&["send", "bob", "-s", "mail 5", "-b", "text"]);

@@ -7,21 +7,22 @@ use common::server::Server;
 
 fn subjects(run: &Run) -> Vec<String> {
     let mails = run.objects();
-    let subject = |mail: &serde_json::Value| mail["subject"].as_str().unwrap().to_owned();
+    let subject =
+        |mail: &serde_json::Value| mail["subject"].as_str().expect("it is there").to_owned();
     mails.iter().map(subject).collect()
 }
 
 #[test]
 fn what_fits_is_found_newest_first() {
     let server = Server::start();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("it is there");
     let [ana, bob] = ["ana", "bob"].map(|name| {
         let ctl = Ctl::new(&server, &folder.path().join(name));
         ctl.ok(&["login", name, "--topic", "news"]);
         ctl
     });
     let plan = folder.path().join("Straßenplan.txt");
-    std::fs::write(&plan, "x").unwrap();
+    std::fs::write(&plan, "x").expect("it is there");
     let plan = plan.display().to_string();
     ana.ok(&[
         "send",

@@ -13,7 +13,7 @@ use common::terminal::Terminal;
 
 fn users<const N: usize>(names: [&str; N]) -> (Server, tempfile::TempDir, [Ctl; N]) {
     let server = Server::start();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("it is there");
     let users = names.map(|name| {
         let ctl = Ctl::new(&server, &folder.path().join(name));
         ctl.ok(&["login", name, "--topic", "news"]);
@@ -28,10 +28,10 @@ fn feed(mut command: Command, message: &[u8]) -> Run {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("it is there");
     // A program that refuses its arguments does not read.
-    drop(child.stdin.take().unwrap().write_all(message));
-    Run::from(child.wait_with_output().unwrap())
+    drop(child.stdin.take().expect("it is there").write_all(message));
+    Run::from(child.wait_with_output().expect("it is there"))
 }
 
 fn sendmail(ctl: &Ctl, words: &[&str], message: &[u8]) -> Run {
@@ -41,20 +41,23 @@ fn sendmail(ctl: &Ctl, words: &[&str], message: &[u8]) -> Run {
 /// Returns the Maildir of the only account in a home.
 fn maildir(ctl: &Ctl) -> PathBuf {
     let whoami = ctl.ok(&["whoami", "--json"]).objects().remove(0);
-    Path::new(whoami["home"].as_str().unwrap()).join("mail")
+    Path::new(whoami["home"].as_str().expect("it is there")).join("mail")
 }
 
 /// Returns the files of received mails, in order.
 fn files(ctl: &Ctl) -> Vec<String> {
     let maildir = maildir(ctl);
-    let folders = ["new", "cur"].map(|folder| fs::read_dir(maildir.join(folder)).unwrap());
+    let folders =
+        ["new", "cur"].map(|folder| fs::read_dir(maildir.join(folder)).expect("it is there"));
     let mut paths: Vec<PathBuf> = folders
         .into_iter()
         .flatten()
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("it is there").path())
         .collect();
-    paths.sort_by_key(|path| path.file_name().unwrap().to_owned());
-    let read = |path: &PathBuf| String::from_utf8(fs::read(path).unwrap()).unwrap();
+    paths.sort_by_key(|path| path.file_name().expect("it is there").to_owned());
+    let read = |path: &PathBuf| {
+        String::from_utf8(fs::read(path).expect("it is there")).expect("it is there")
+    };
     paths.iter().map(read).collect()
 }
 
@@ -80,7 +83,7 @@ fn p04_a_message_arrives_whole_and_from_who_sent_it() {
         "carol was blind"
     );
     assert_eq!(mail["subject"], "café");
-    let body = mail["body"].as_str().unwrap();
+    let body = mail["body"].as_str().expect("it is there");
     assert!(
         !body.contains("carol") && body.contains("In-Reply-To"),
         "{body}"
@@ -93,7 +96,10 @@ fn p04_a_message_arrives_whole_and_from_who_sent_it() {
     );
     assert!(!shown.contains("bank"), "{shown}");
     bob.ok(&["save", "1", "--dir", &folder.path().display().to_string()]);
-    assert_eq!(fs::read(folder.path().join("a.pdf")).unwrap(), b"hi");
+    assert_eq!(
+        fs::read(folder.path().join("a.pdf")).expect("it is there"),
+        b"hi"
+    );
     // What a mail reader finds in the Maildir.
     let file = files(&bob).remove(0);
     assert!(file.starts_with("From: ana@"), "{file}");
@@ -117,7 +123,7 @@ fn p04_a_message_arrives_whole_and_from_who_sent_it() {
 fn cron_is_understood_also_by_the_name_sendmail() {
     let (_server, folder, [root]) = users(["root"]);
     let program = folder.path().join("sendmail");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_mailctl"), &program).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_mailctl"), &program).expect("it is there");
     let mut command = Command::new(&program);
     command.env_clear().env("MAILCTL_HOME", root.home());
     for word in ["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"] {
@@ -179,10 +185,10 @@ fn mutt_reads_and_answers() {
     ana.ok(&["send", "bob", "-s", "second", "-b", "not opened"]);
     bob.ok(&["refresh", "--limit", "0"]);
     let editor = folder.path().join("editor");
-    fs::write(&editor, "#!/bin/sh\nprintf 'yes, at noon\\n' > \"$1\"\n").unwrap();
-    let mut mode = fs::metadata(&editor).unwrap().permissions();
+    fs::write(&editor, "#!/bin/sh\nprintf 'yes, at noon\\n' > \"$1\"\n").expect("it is there");
+    let mut mode = fs::metadata(&editor).expect("it is there").permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o700);
-    fs::set_permissions(&editor, mode).unwrap();
+    fs::set_permissions(&editor, mode).expect("it is there");
     let maildir = maildir(&bob);
     let rc = folder.path().join("muttrc");
     let settings = format!(
@@ -195,10 +201,15 @@ fn mutt_reads_and_answers() {
         bob.home().display(),
         editor.display(),
     );
-    fs::write(&rc, settings).unwrap();
+    fs::write(&rc, settings).expect("it is there");
     let mut command = Command::new(mutt);
     command
-        .args(["-F", rc.to_str().unwrap(), "-f", maildir.to_str().unwrap()])
+        .args([
+            "-F",
+            rc.to_str().expect("it is there"),
+            "-f",
+            maildir.to_str().expect("it is there"),
+        ])
         .env("HOME", folder.path())
         .env("LANG", "C.UTF-8");
     let mut terminal = Terminal::start(command);
@@ -227,9 +238,12 @@ fn mutt_reads_and_answers() {
     // It threads: mutt at ana's finds what was answered.
     let original = files(&bob).remove(0);
     let id = |file: &str, field: &str| {
-        let line = file.lines().find(|line| line.starts_with(field)).unwrap();
-        line.split_once(": ").unwrap().1.to_owned()
+        let line = file
+            .lines()
+            .find(|line| line.starts_with(field))
+            .expect("it is there");
+        line.split_once(": ").expect("it is there").1.to_owned()
     };
-    let file = files(&ana).pop().unwrap();
+    let file = files(&ana).pop().expect("it is there");
     assert_eq!(id(&file, "In-Reply-To: "), id(&original, "Message-ID: "));
 }

@@ -98,11 +98,11 @@ fn sentences(source: &Source, code: &str) -> Vec<Text> {
     if !rooms.contains(&source.path) {
         return Vec::new();
     }
-    let tests = source
+    let end_of_code = source
         .text
         .find("#[cfg(test)]\nmod tests {")
         .unwrap_or(code.len());
-    let (said, code) = (&source.text[..tests], &code[..tests]);
+    let (said, code) = (&source.text[..end_of_code], &code[..end_of_code]);
     let mut texts = Vec::new();
     let mut end = 0;
     for (at, _) in said.match_indices('"') {
