@@ -1,6 +1,6 @@
 //! Searching the mailbox: what every mail says is compared, on several threads.
 //!
-//! [`query`] reads what is searched for, [`fold`] says what texts are compared as, [`kept`] keeps them so for the next
+//! `query` reads what is searched for, `fold` says what texts are compared as, `kept` keeps them so for the next
 //! search. What a mail holds comes from the Maildir alone: nothing here can be out of date. Mails in the trash are not found.
 
 mod fold;

@@ -1,5 +1,5 @@
 //! Writing one mail at a terminal without the shell around it: `mailctl reply`. Ctrl-C between two lines ends the
-//! program, as it does with every verb; in a line it is [`super::compose`]'s.
+//! program, as it does with every verb; in a line it is [`super::compose()`]'s.
 
 use std::path::PathBuf;
 use std::sync::Arc;
