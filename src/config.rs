@@ -12,7 +12,7 @@ use crate::broker::io::{Registration, Settings};
 use crate::limits;
 use crate::protocol::PublicKey;
 use value::{AUTO, Host, choice, number, optional, parse, size, time};
-pub use value::{Endpoint, Ports};
+pub use value::{Endpoint, Http, Ports};
 
 /// Everything an operator may choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub struct Config {
     pub bind: Endpoint,
     /// Where the live socket listens; nothing: beside `bind`.
     pub live_bind: Option<Endpoint>,
+    /// Where health, metrics and the dashboard are served.
+    pub http: Http,
+    /// Whether others than this machine may see them.
+    pub http_exposed: bool,
     /// Ports lent to clients for chats.
     pub chat_ports: Ports,
     /// The host that clients are told; nothing: the bind's host, or this host's name.
@@ -121,6 +125,22 @@ pub const KEYS: &[Key] = &[
         default: AUTO,
         help: "Where clients listen for live mail. auto: the host of bind, and its port plus one (0 when that is 0).",
         set: |config, text| optional(text).map(|value| config.live_bind = value),
+    },
+    Key {
+        name: "http",
+        placeholder: "ADDRESS:PORT",
+        default: AUTO,
+        help: "Where health, metrics and the dashboard are served. auto: 127.0.0.1, ten ports above bind (0 when that is 0), and nowhere when that port is taken; off: nowhere.",
+        set: |config, text| parse(text).map(|value| config.http = value),
+    },
+    Key {
+        name: "http-exposed",
+        placeholder: "no|yes",
+        default: "no",
+        help: "Whether http may listen for other machines: whoever connects there sees names of users and topics, without a key.",
+        set: |config, text| {
+            choice(text, &[("no", false), ("yes", true)]).map(|value| config.http_exposed = value)
+        },
     },
     Key {
         name: "chat-ports",
@@ -400,6 +420,21 @@ impl Config {
         })
     }
 
+    /// Returns where the HTTP side listens, if it does.
+    pub fn http_endpoint(&self) -> Option<Endpoint> {
+        match &self.http {
+            Http::Off => None,
+            Http::At(endpoint) => Some(endpoint.clone()),
+            Http::Auto => Some(Endpoint {
+                host: "127.0.0.1".to_owned(),
+                port: match self.bind.port {
+                    0 => 0,
+                    port => port.checked_add(10).unwrap_or(0),
+                },
+            }),
+        }
+    }
+
     /// Returns who may register, the default being a matter of who can connect at all.
     pub fn registration_mode(&self) -> Registration {
         let default = if self.bind.is_loopback() && self.live_endpoint().is_loopback() {
@@ -451,7 +486,16 @@ impl Config {
                 live.port
             )));
         }
-        Ok(())
+        match &self.http {
+            Http::At(http) if !http.is_loopback() && !self.http_exposed => {
+                Err(ConfigError::Contradiction(format!(
+                    "http listens on {}, where other machines can see names of users and topics without a key; give a \
+                     loopback address such as 127.0.0.1:{}, or allow it with --http-exposed yes",
+                    http.host, http.port
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Any values at all: the table's defaults are put on top.
@@ -463,6 +507,8 @@ impl Config {
                 port: 0,
             },
             live_bind: None,
+            http: Http::Off,
+            http_exposed: false,
             chat_ports: Ports { first: 1, last: 1 },
             advertise: None,
             registration: None,
@@ -667,6 +713,10 @@ mod tests {
             "registration = \"all\"",
             "live-bind = \"tcp://127.0.0.1:5570\"",
             "advertise = \"a b\"",
+            "http = \"here\"",
+            "http = \"0.0.0.0:5580\"",
+            "http = \"*:5580\"",
+            "http-exposed = \"perhaps\"",
             "\n\nbind = ",
         ] {
             let problem = file(text).unwrap_err().to_string();
@@ -694,6 +744,23 @@ mod tests {
             mode("bind = \"*:1\"\nregistration = \"open\""),
             Registration::Open
         );
+    }
+
+    #[test]
+    fn http_is_on_loopback_unless_it_is_said_twice() {
+        let at = |text| file(text).map(|config| config.http_endpoint().map(|at| at.to_string()));
+        assert_eq!(at(""), Ok(Some("tcp://127.0.0.1:5580".to_owned())));
+        assert_eq!(
+            at("bind = \"*:0\""),
+            Ok(Some("tcp://127.0.0.1:0".to_owned()))
+        );
+        assert_eq!(at("http = \"off\""), Ok(None));
+        let own = Ok(Some("tcp://[::1]:9".to_owned()));
+        assert_eq!(at("http = \"http://[::1]:9\""), own);
+        let refused = at("http = \"*:9\"").unwrap_err().to_string();
+        assert!(refused.contains("--http-exposed yes"), "{refused}");
+        let open = at("http = \"*:9\"\nhttp-exposed = \"yes\"");
+        assert_eq!(open, Ok(Some("tcp://*:9".to_owned())));
     }
 
     #[test]

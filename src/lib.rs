@@ -6,6 +6,7 @@
 //! - [`auth`]: key files, and who may do what.
 //! - [`broker`]: the pure core and the server around it.
 //! - [`config`]: the server's settings.
+//! - [`http`]: health, metrics and the dashboard.
 //! - [`mailserver`]: the server program.
 //! - [`client`]: a session with a server, an outbox, a mailbox.
 //! - [`chat`]: direct chat, peer to peer.
@@ -24,6 +25,7 @@ pub mod client;
 pub mod config;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
 pub mod limits;
 pub mod mailserver;
 pub mod protocol;

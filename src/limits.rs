@@ -337,3 +337,38 @@ pub const INVITATIONS_TO_ONE_MAX: usize = 4;
 
 /// Places among the [`INVITATIONS_TO_USER_MAX`] of a user that are kept for askers who have none yet.
 pub const INVITATIONS_RESERVED: usize = 8;
+
+/// Rows of each table that an onlooker is shown (queues, sessions): the same for ten users and a million, so
+/// that what is scraped stays small.
+pub const FIGURES_ROWS_MAX: usize = 10;
+
+/// Queues whose oldest mail is looked up for one set of figures: each costs a read of the store.
+pub const FIGURES_LOOKED_UP_MAX: usize = 64;
+
+/// Queues that are looked at in one turn of the broker for onlookers: well under a millisecond.
+pub const FIGURES_QUEUES_PER_TURN: usize = 4_096;
+
+/// Connections to the HTTP address. One more closes the one that has waited longest for its request, so that
+/// whoever opens many and says nothing keeps nobody out.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+
+/// Of them, open dashboards: each is sent the figures every second.
+pub const HTTP_STREAMS_MAX: usize = 16;
+
+/// Bytes of an HTTP request's head, and header lines in it: no browser needs as many.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// See [`HTTP_HEAD_BYTES_MAX`].
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Milliseconds in which an HTTP request must be there.
+pub const HTTP_HEAD_MS: u64 = 5_000;
+
+/// Milliseconds in which the broker must have answered: a health check that hangs says less than one that
+/// fails.
+pub const HTTP_ANSWER_MS: u64 = 2_000;
+
+/// Milliseconds in which a client must have taken an HTTP answer.
+pub const HTTP_WRITE_MS: u64 = 10_000;
+
+/// Bytes that wait for a dashboard that does not read before it is hung up on.
+pub const HTTP_UNSENT_BYTES_MAX: usize = 256 * 1024;

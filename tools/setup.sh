@@ -80,6 +80,9 @@ setup_test() {
     have mount || want mount -
     have prlimit || want util-linux -
     have faketime || want faketime -
+    have promtool || want prometheus -
+    have chromium || want chromium -
+    have systemd-analyze || want systemd -
     have patch || want patch -
     have mutt || have neomutt || want mutt -
   fi

@@ -6,12 +6,12 @@
 //! handed over and the process ends ([`crate::store::Store`], "After an error nothing is known").
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::io::Ticket;
 use super::portion::Portion;
@@ -53,6 +53,12 @@ impl WakeReader {
     }
 }
 
+impl AsFd for WakeReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl AsRawFd for WakeReader {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
@@ -70,6 +76,8 @@ pub enum Done {
         weight: usize,
         /// How large the next batch may be.
         portion: usize,
+        /// How long it took, sync included.
+        took: Duration,
     },
     /// A read is answered.
     Loaded(Ticket, Answer),
@@ -232,11 +240,13 @@ fn commit_all(mut store: Box<dyn Store>, queue: &Receiver<Batch>, outlet: &Outle
         let begun = Instant::now();
         match store.commit(&batch.changes) {
             Ok(()) => {
-                portion.took(batch.weight, begun.elapsed());
+                let took = begun.elapsed();
+                portion.took(batch.weight, took);
                 outlet.tell(Done::Committed {
                     ticket: batch.ticket,
                     weight: batch.weight,
                     portion: portion.bytes(),
+                    took,
                 });
             }
             Err(error) => return outlet.tell(Done::Failed(error)),

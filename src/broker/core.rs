@@ -16,6 +16,7 @@ use super::ahead::Ahead;
 use super::block::Blocks;
 use super::budget::{Admission, Asker, Budgets, Origin};
 use super::directory::Directory;
+use super::figures::Counts;
 use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
@@ -68,20 +69,6 @@ pub struct Core {
     pub(super) ahead: Ahead,
     /// Reads under way that each key asked for.
     reads: HashMap<PublicKey, usize>,
-}
-
-/// What has happened since the process started, for administrators.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Counts {
-    pub(super) accepted: u64,
-    pub(super) duplicates: u64,
-    pub(super) refused: u64,
-    pub(super) acknowledged: u64,
-    pub(super) trimmed_unread: u64,
-    pub(super) expired: u64,
-    pub(super) denied_subscriptions: u64,
-    /// Of clients over their budget of failed requests.
-    pub(super) dropped_requests: u64,
 }
 
 /// Commits under way, and what is told when they are on disk.
@@ -201,6 +188,7 @@ impl Core {
             Input::Committed(ticket) => self.committed(ticket),
             Input::Loaded(ticket, answer) => self.loaded(ticket, answer),
             Input::Tick { disk_low } => self.tick(disk_low),
+            Input::RoundTrip => self.round_trip(),
             Input::Shutdown => self.stopping = true,
         }
         self.finish();
@@ -326,6 +314,7 @@ impl Core {
             Some(Admission::Later(wait_ms)) => {
                 let error =
                     refusal!(Code::Busy, "too many of your requests failed").after_ms(wait_ms);
+                self.counts.refuse(error.code);
                 self.reply(call, reply::encode_error(&error), Vec::new());
             }
             Some(Admission::Silence) => self.counts.dropped_requests += 1,
@@ -338,6 +327,7 @@ impl Core {
             self.budgets
                 .charge_failure(asker, error.code, self.now.mono_ms);
         }
+        self.counts.refuse(error.code);
         self.reply(call, reply::encode_error(error), Vec::new());
     }
 
@@ -471,7 +461,7 @@ impl Core {
         parked.retain(|(_, told)| !matches!(told, Output::Publish { key, .. } if *key == under));
     }
 
-    fn tell(&mut self, output: Output) {
+    pub(super) fn tell(&mut self, output: Output) {
         // Parked behind a ticket that `finish` may still issue for this very input.
         self.tickets.parked.push_back((Ticket::MAX, output));
     }

@@ -77,6 +77,8 @@ pub enum Input {
         /// Free space is below the reserve: refuse new mail, still serve reads and acks.
         disk_low: bool,
     },
+    /// Somebody asks whether the store still takes things in: say [`Output::RoundTripped`] when something new is on disk.
+    RoundTrip,
     /// The process was asked to stop: refuse everything new, finish what was begun.
     Shutdown,
 }
@@ -106,6 +108,8 @@ pub enum Output {
     Cut,
     /// Open the live socket anew: its connections have made it keep too much that was denied.
     RenewLive,
+    /// What [`Input::RoundTrip`] asked for is on disk.
+    RoundTripped,
     /// Make this durable, in order of tickets, and say `Committed`.
     Commit(Ticket, Vec<Change>),
     /// Read this, beside the commits, and say `Loaded`.

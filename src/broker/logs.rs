@@ -4,6 +4,7 @@
 //! trimmed is the smallest cursor in it, kept in order so that it costs no scan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 
 use crate::protocol::{LogNumber, MailId};
 use crate::store::{Change, LogRecord, Mark};
@@ -61,6 +62,15 @@ fn keep(marks: &mut VecDeque<(LogNumber, Mark)>, most: usize, log: LogNumber, ma
     marks.push_back((log, mark));
 }
 
+/// Returns how many mails and bytes a log keeps.
+fn kept_by(record: &LogRecord) -> Mark {
+    Mark {
+        id: 0,
+        count: record.head.count.saturating_sub(record.floor.count),
+        bytes: record.head.bytes.saturating_sub(record.floor.bytes),
+    }
+}
+
 /// All logs and cursors.
 #[derive(Debug, Default)]
 pub(super) struct Logs {
@@ -69,13 +79,21 @@ pub(super) struct Logs {
     /// Devices unseen for so long that they hold nothing back.
     stale: BTreeSet<u64>,
     recent: Recent,
+    /// What all logs keep: the id is unused.
+    kept: Mark,
+    /// How far pages not acknowledged yet were told, by device and log.
+    told: HashMap<(u64, LogNumber), MailId>,
 }
 
 impl Logs {
     pub(super) fn restore(logs: Vec<(LogNumber, LogRecord)>) -> Self {
+        let mut kept = Mark::ZERO;
         let by_number = logs
             .into_iter()
             .map(|(number, record)| {
+                let of_log = kept_by(&record);
+                kept.count += of_log.count;
+                kept.bytes += of_log.bytes;
                 (
                     number,
                     Log {
@@ -87,6 +105,7 @@ impl Logs {
             .collect();
         Self {
             by_number,
+            kept,
             ..Self::default()
         }
     }
@@ -115,6 +134,8 @@ impl Logs {
             bytes: before.bytes + size,
         };
         let head = record.head;
+        self.kept.count += 1;
+        self.kept.bytes += size;
         keep(&mut self.recent.newest, NEWEST_KEPT, log, head);
         (before, head)
     }
@@ -132,7 +153,9 @@ impl Logs {
     /// Moves a log's floor up to a mail that was trimmed.
     pub(super) fn raise_floor(&mut self, log: LogNumber, floor: Mark, changes: &mut Vec<Change>) {
         let record = &mut self.by_number.entry(log).or_default().record;
-        record.floor = floor;
+        let before = std::mem::replace(&mut record.floor, floor);
+        self.kept.count = (self.kept.count + before.count).saturating_sub(floor.count);
+        self.kept.bytes = (self.kept.bytes + before.bytes).saturating_sub(floor.bytes);
         changes.push(Change::PutLog {
             log,
             record: *record,
@@ -140,7 +163,11 @@ impl Logs {
     }
 
     pub(super) fn remove(&mut self, log: LogNumber, changes: &mut Vec<Change>) {
-        self.by_number.remove(&log);
+        if let Some(gone) = self.by_number.remove(&log) {
+            let of_log = kept_by(&gone.record);
+            self.kept.count = self.kept.count.saturating_sub(of_log.count);
+            self.kept.bytes = self.kept.bytes.saturating_sub(of_log.bytes);
+        }
         changes.push(Change::RemoveLog(log));
         let gone: Vec<u64> = self
             .cursors
@@ -153,6 +180,34 @@ impl Logs {
         }
     }
 
+    /// Returns how many mails and bytes all logs keep.
+    pub(super) fn kept(&self) -> Mark {
+        self.kept
+    }
+
+    /// Notes that a device was told a page of these ids of a log; returns how many of them it had been
+    /// told before.
+    pub(super) fn note_told(
+        &mut self,
+        device: u64,
+        log: LogNumber,
+        ids: impl Iterator<Item = MailId>,
+    ) -> u64 {
+        let Some(cursor) = self.cursor(device, log) else {
+            return 0;
+        };
+        let before = self.told.get(&(device, log)).map_or(cursor.id, |id| *id);
+        let (mut again, mut through) = (0, before);
+        for id in ids {
+            again += u64::from(id <= before);
+            through = through.max(id);
+        }
+        if through > cursor.id {
+            self.told.insert((device, log), through);
+        }
+        again
+    }
+
     // -- cursors --
 
     pub(super) fn cursor(&self, device: u64, log: LogNumber) -> Option<Mark> {
@@ -162,6 +217,13 @@ impl Logs {
     /// Puts a cursor where the store had it, or where it must be by rule; not written.
     pub(super) fn place_cursor(&mut self, device: u64, log: LogNumber, mark: Mark) {
         let before = self.cursors.insert((device, log), mark);
+        if self
+            .told
+            .get(&(device, log))
+            .is_some_and(|told| *told <= mark.id)
+        {
+            self.told.remove(&(device, log));
+        }
         if !self.stale.contains(&device) {
             let log = self.by_number.entry(log).or_default();
             if let Some(before) = before {
@@ -189,6 +251,7 @@ impl Logs {
         let Some(mark) = self.cursors.remove(&(device, log)) else {
             return;
         };
+        self.told.remove(&(device, log));
         changes.push(Change::RemoveCursor { device, log });
         if !self.stale.contains(&device)
             && let Some(log) = self.by_number.get_mut(&log)
@@ -209,6 +272,16 @@ impl Logs {
             .range((device, 0)..=(device, u64::MAX))
             .map(|((_, log), _)| *log)
             .collect()
+    }
+
+    /// Returns cursors by device and log, from the first after one of them.
+    pub(super) fn cursors_after(
+        &self,
+        after: Option<(u64, LogNumber)>,
+    ) -> impl Iterator<Item = (u64, LogNumber, Mark)> + '_ {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.cursors.range((from, Bound::Unbounded));
+        rest.map(|((device, log), mark)| (*device, *log, *mark))
     }
 
     /// Mails past a device's cursor, those that went unread since included.

@@ -3,19 +3,21 @@
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
 //!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
-//!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`. No sockets, files, clocks,
-//!   threads or randomness.
-//! - [`server`]: the poll loop, the only clock; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
-//!   the store threads; `portion`: how much one commit takes in.
+//!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`; [`figures`]: what is counted. No
+//!   sockets, files, clocks, threads or randomness.
+//! - [`server`]: the poll loop; `clock`: the only one; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
+//!   the store threads; [`window`]: where others look in from; `portion`: how much one commit takes in.
 
 mod account;
 mod admin;
 mod ahead;
 mod block;
 mod budget;
+mod clock;
 pub mod committer;
 pub mod core;
 mod directory;
+pub mod figures;
 pub(crate) mod host;
 mod invitation;
 mod invitations;
@@ -40,5 +42,6 @@ mod testing;
 mod tests;
 mod topic;
 mod upkeep;
+pub mod window;
 pub mod xpub;
 pub mod zap;

@@ -288,7 +288,10 @@ impl Core {
         if let Some(last) = mails.last() {
             self.logs.note_read(wanted.log, last.record.mark(last.id));
         }
+        let ids: Vec<MailId> = mails.iter().map(|mail| mail.id).collect();
         let (page, list, bodies) = self.page(wanted, mails, more, from);
+        let told = ids.into_iter().take_while(|id| *id <= page.through);
+        self.counts.redelivered += self.logs.note_told(reader.device, wanted.log, told);
         self.reply(call, reply::encode_page(&page, &list), bodies);
         if page.more {
             let next = self.wanted_now(wanted.log, page.through, Some(page.n));

@@ -123,6 +123,7 @@ impl Core {
                 }
                 Err((address, error)) => {
                     self.counts.refused += 1;
+                    self.counts.refuse(error.code);
                     refused(address, error)
                 }
             });

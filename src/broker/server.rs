@@ -4,17 +4,20 @@
 //! requests, drain the core after each, then hand all changes of the turn to the committer as one
 //! batch. Nothing here waits but `Server::wait`. `xpub`, `zap` and `committer` are its hands.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use zmq::{DONTWAIT, SNDMORE};
 
+use super::clock::Clock;
 use super::committer::{Committer, Done, Wake, WakeReader};
 use super::core::Core;
-use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
+use super::io::{Frame, Input, Output, Peer, Settings, Ticket};
+use super::window::{Loop, Machine, Onlooker, Window};
 use super::xpub::{self, Guard, Heard, LiveSocket, retry};
 use super::zap::{self, Zap};
 use crate::auth::keys::KeyPair;
@@ -277,6 +280,15 @@ pub trait Probe: std::fmt::Debug {
 
     /// Returns an error when the process holds too much memory to go on.
     fn memory(&mut self) -> Result<(), ServerError>;
+
+    /// Returns how the machine is, for onlookers.
+    fn machine(&mut self) -> Machine;
+
+    /// Returns how often [`alive`](Self::alive) is wanted, in milliseconds, if at all.
+    fn alive_every_ms(&self) -> Option<u64>;
+
+    /// Says that the poll loop turns and the store took something in.
+    fn alive(&mut self);
 }
 
 /// A broker at work.
@@ -298,6 +310,9 @@ pub struct Server {
     /// What this turn decided, for the next commit.
     batch: Vec<Change>,
     batch_ticket: Option<Ticket>,
+    /// When requests were taken that wait for a commit.
+    unacked: VecDeque<(Ticket, u64)>,
+    window: Window,
 }
 
 impl Server {
@@ -313,6 +328,7 @@ impl Server {
         let clock = Clock::start();
         let (wake_end, wake) = Wake::pair().map_err(system("a pair of sockets"))?;
         let committer = Committer::start(store, &wake_end).map_err(system("a thread"))?;
+        let window = Window::new(probe.alive_every_ms());
         let mut server = Self {
             core: Core::new(settings, snapshot, clock.now()),
             sockets,
@@ -330,6 +346,8 @@ impl Server {
             stopping_since_ms: None,
             batch: Vec::new(),
             batch_ticket: None,
+            unacked: VecDeque::new(),
+            window,
             clock,
         };
         server.drain()?;
@@ -358,6 +376,12 @@ impl Server {
         self.stop.clone()
     }
 
+    /// Lets somebody on another thread look in.
+    pub fn onlooker(&self) -> Result<Onlooker, ServerError> {
+        let onlooker = self.window.onlooker(self.stop.wake.clone());
+        onlooker.map_err(system("a pair of sockets"))
+    }
+
     /// Serves until it is asked to stop, then finishes what was begun.
     pub fn run(mut self) -> Result<(), ServerError> {
         self.begin()?;
@@ -374,16 +398,35 @@ impl Server {
         self.take_results()?;
         self.sockets.tend_live()?;
         let core = &self.core;
-        self.sockets
+        let denied = self
+            .sockets
             .zap
             .serve(TURN_MESSAGES_MAX, |key| core.may_connect_live(key))
             .map_err(network("answer ZAP"))?;
+        self.window.denied.add(denied);
         self.take_subscriptions()?;
         if !self.is_congested() {
             self.take_requests()?;
         }
         self.tick()?;
+        self.tend_window()?;
         self.hand_over();
+        Ok(())
+    }
+
+    /// Answers those who look in.
+    fn tend_window(&mut self) -> Result<(), ServerError> {
+        let clock = &self.clock;
+        let wants_proof = self.window.tend(&mut Loop {
+            now: clock.now(),
+            up_us: &|| clock.up_us(),
+            core: &self.core,
+            committer: &self.committer,
+            probe: self.probe.as_mut(),
+        });
+        if wants_proof {
+            self.handle(Input::RoundTrip)?;
+        }
         Ok(())
     }
 
@@ -404,7 +447,9 @@ impl Server {
 
     fn patience_ms(&self) -> i64 {
         let left = self.next_tick_ms().saturating_sub(self.clock.now().mono_ms);
-        let most = if self.sockets.live_place.unbound {
+        let most = if self.window.is_busy() {
+            1
+        } else if self.sockets.live_place.unbound {
             REBIND_MS
         } else {
             TICK_MS
@@ -450,6 +495,11 @@ impl Server {
                     );
                     self.sockets.renew_live()?;
                 }
+                Output::RoundTripped => {
+                    if self.window.round_tripped(self.clock.up_us()) {
+                        self.probe.alive();
+                    }
+                }
                 Output::Commit(ticket, mut changes) => {
                     self.batch.append(&mut changes);
                     self.batch_ticket = Some(ticket);
@@ -474,12 +524,27 @@ impl Server {
     fn take_results(&mut self) -> Result<(), ServerError> {
         while let Some(done) = self.committer.poll() {
             match done {
-                Done::Committed { ticket, .. } => self.handle(Input::Committed(ticket))?,
+                Done::Committed { ticket, took, .. } => {
+                    self.handle(Input::Committed(ticket))?;
+                    self.note_committed(ticket, took);
+                }
+                Done::Loaded(ticket, answer) if self.window.takes(ticket, &answer) => {}
                 Done::Loaded(ticket, answer) => self.handle(Input::Loaded(ticket, answer))?,
                 Done::Failed(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// Measures what a commit has let go.
+    fn note_committed(&mut self, ticket: Ticket, took: Duration) {
+        let window = &mut self.window;
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        window.sync.observe(took_us);
+        let now_us = self.clock.up_us();
+        while let Some((_, taken_us)) = self.unacked.pop_front_if(|(of, _)| *of <= ticket) {
+            window.ack.observe(now_us - taken_us);
+        }
     }
 
     fn take_subscriptions(&mut self) -> Result<(), ServerError> {
@@ -521,11 +586,16 @@ impl Server {
         let mut random = [0; 32];
         getrandom::fill(&mut random)
             .map_err(|error| system("random bytes")(io::Error::other(error.to_string())))?;
+        let (before, taken_us) = (self.batch_ticket, self.clock.up_us());
         self.handle(Input::Request {
             peer,
             frames,
             random,
-        })
+        })?;
+        if let Some(ticket) = self.batch_ticket.filter(|_| self.batch_ticket != before) {
+            self.unacked.push_back((ticket, taken_us));
+        }
+        Ok(())
     }
 
     /// Sends a reply, or drops it when the peer is gone or does not read: it will ask again.
@@ -701,33 +771,5 @@ impl std::fmt::Display for Verb<'_> {
         use crate::protocol::request::Request;
         let header = self.0.get(1).map_or(&[][..], Vec::as_slice);
         f.write_str(Request::decode(header).map_or("?", |request| request.verb()))
-    }
-}
-
-/// The only clock of the broker.
-#[derive(Debug)]
-struct Clock {
-    started: Instant,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the poll loop owns the broker's clock"
-)]
-impl Clock {
-    fn start() -> Self {
-        Self {
-            started: Instant::now(),
-        }
-    }
-
-    fn now(&self) -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Now {
-            mono_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
-        }
     }
 }

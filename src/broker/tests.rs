@@ -5,6 +5,7 @@ mod ahead;
 mod blocks;
 mod budgets;
 mod chatting;
+mod figures;
 mod found;
 mod invitations;
 mod invitations_end;

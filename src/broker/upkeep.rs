@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::core::Core;
+use super::io::Output;
 use super::read::Pending;
 use crate::limits;
 use crate::protocol::{LogNumber, MailId};
@@ -183,6 +184,12 @@ impl Core {
         for session in self.sessions.silent_since(since) {
             self.end_session(&session);
         }
+    }
+
+    /// Writes something, so that it is seen whether it gets to the disk and back: the age, which may be written at any time.
+    pub(super) fn round_trip(&mut self) {
+        self.write_age();
+        self.tell(Output::RoundTripped);
     }
 
     fn write_age(&mut self) {

@@ -45,19 +45,46 @@ impl Zap {
     }
 
     /// Answers at most `most` waiting questions; `may_live` says whether a key may connect to the
-    /// live socket.
-    pub fn serve(&self, most: usize, may_live: impl Fn(&PublicKey) -> bool) -> zmq::Result<()> {
+    /// live socket. Returns how many were denied.
+    pub fn serve(&self, most: usize, may_live: impl Fn(&PublicKey) -> bool) -> zmq::Result<Denied> {
+        let mut denied = Denied::default();
         for _ in 0..most {
             let Some(frames) = retry(|| self.socket.recv_multipart(DONTWAIT))? else {
                 break;
             };
             let verdict = zap::decide(&frames, |domain, key| may(domain, key, &may_live));
+            denied.count(verdict);
             retry(|| {
                 self.socket
                     .send_multipart(verdict.answer(&frames), DONTWAIT)
             })?;
         }
-        Ok(())
+        Ok(denied)
+    }
+}
+
+/// Connections that were not let in.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Denied {
+    /// Their key may not connect there.
+    pub key: u64,
+    /// They did not prove a key as RFC 27 has it.
+    pub malformed: u64,
+}
+
+impl Denied {
+    fn count(&mut self, verdict: zap::Verdict) {
+        match verdict {
+            zap::Verdict::Welcome(_) => {}
+            zap::Verdict::Unwelcome => self.key += 1,
+            zap::Verdict::Malformed => self.malformed += 1,
+        }
+    }
+
+    /// Takes in what was denied meanwhile.
+    pub fn add(&mut self, more: Self) {
+        self.key += more.key;
+        self.malformed += more.malformed;
     }
 }
 
@@ -110,7 +137,9 @@ mod tests {
         ] {
             asker.send_multipart(question(domain), 0).unwrap();
             zap.socket.poll(zmq::POLLIN, 10_000).unwrap();
-            zap.serve(8, |_| false).unwrap();
+            let denied = zap.serve(8, |_| false).unwrap();
+            assert_eq!(denied.key, u64::from(domain == "live"));
+            assert_eq!(denied.malformed, 0);
             let answer = asker.recv_multipart(0).unwrap();
             assert_eq!(answer.len(), 6);
             assert_eq!(answer[0], b"1.0");

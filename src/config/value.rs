@@ -3,7 +3,7 @@
 //! Every error is the end of the sentence "... will not do:", and says what would be right.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -34,6 +34,12 @@ impl Endpoint {
     /// Says whether the socket needs IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.address().is_some_and(|address| address.is_ipv6())
+    }
+
+    /// Returns it as an address to listen on: `*` is every IPv4 address.
+    pub fn socket_address(&self) -> SocketAddr {
+        let every = IpAddr::from([0, 0, 0, 0]);
+        SocketAddr::new(self.address().unwrap_or(every), self.port)
     }
 
     fn address(&self) -> Option<IpAddr> {
@@ -76,6 +82,36 @@ impl FromStr for Endpoint {
             host: host.to_owned(),
             port,
         })
+    }
+}
+
+/// Where the HTTP side listens, if it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Http {
+    /// On loopback, ten ports above `bind`; without one where that port is taken.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// There.
+    At(Endpoint),
+}
+
+impl FromStr for Http {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            AUTO => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            place => {
+                let place = place.strip_prefix("http://").unwrap_or(place);
+                let endpoint = place.parse().map_err(|_| {
+                    "write it as ADDRESS:PORT, for example 127.0.0.1:5580, or auto, or off"
+                        .to_owned()
+                })?;
+                Ok(Self::At(endpoint))
+            }
+        }
     }
 }
 

@@ -37,6 +37,10 @@ pub(super) enum Verb {
     },
     Backup(End),
     Restore(End),
+    Healthcheck {
+        /// Being alive is enough.
+        alive_only: bool,
+    },
 }
 
 /// Parses the arguments, the program's name first. Nothing is left to do after help or version.
@@ -68,7 +72,7 @@ struct Row {
 }
 
 /// Every verb but `run`.
-const VERBS: [Row; 6] = [
+const VERBS: [Row; 7] = [
     Row {
         name: "init",
         about: "Make the data folder and the keys, then say what to do next",
@@ -106,6 +110,19 @@ const VERBS: [Row; 6] = [
         about: "Make a new data folder from a backup",
         args: || vec![end("The backup: a file, or - for a pipe")],
         verb: |words| Verb::Restore(named(words)),
+    },
+    Row {
+        name: "healthcheck",
+        about: "Ask the running server whether it is ready to take mail",
+        args: || {
+            let flag = Arg::new("alive").long("alive").action(ArgAction::SetTrue);
+            vec![
+                flag.help("Ask only whether it is alive, not whether its store takes something in"),
+            ]
+        },
+        verb: |words| Verb::Healthcheck {
+            alive_only: words.get_flag("alive"),
+        },
     },
 ];
 
@@ -268,6 +285,8 @@ mod tests {
         assert_eq!(parsed(&["init"]).verb, Verb::Init);
         let file = End::File("f".into());
         assert_eq!(parsed(&["backup", "-"]).verb, Verb::Backup(End::Pipe));
+        let ready = Verb::Healthcheck { alive_only: false };
+        assert_eq!(parsed(&["healthcheck"]).verb, ready);
         assert_eq!(parsed(&["restore", "f"]).verb, Verb::Restore(file));
         assert_eq!(parsed(&["verify"]).verb, Verb::Verify { backup: None });
     }

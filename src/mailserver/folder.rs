@@ -41,7 +41,7 @@ pub struct Running {
     pub(super) version: String,
     pub(super) url: String,
     pub(super) live: String,
-    /// Where the browser page is; no such page yet.
+    /// Where health, metrics and the dashboard are, if they are served.
     pub(super) http: Option<String>,
 }
 
@@ -171,17 +171,18 @@ impl Folder {
         KeyPair::load_or_create(&self.path.join(ADMIN_KEY))
     }
 
-    /// Ports of the request and live sockets at the last start; 0 where there is none.
-    pub(super) fn remembered_ports(&self) -> (u16, u16) {
+    /// Ports of the request and live sockets and of HTTP at the last start; 0 where there is none.
+    pub(super) fn remembered_ports(&self) -> (u16, u16, u16) {
         let text = fs::read_to_string(self.path.join(PORTS_FILE)).unwrap_or_default();
         let mut ports = text
             .split_whitespace()
             .map(|word| word.parse().unwrap_or(0));
-        (ports.next().unwrap_or(0), ports.next().unwrap_or(0))
+        let mut next = || ports.next().unwrap_or(0);
+        (next(), next(), next())
     }
 
-    pub(super) fn remember_ports(&self, requests: u16, live: u16) -> io::Result<()> {
-        let text = format!("{requests} {live}\n");
+    pub(super) fn remember_ports(&self, requests: u16, live: u16, http: u16) -> io::Result<()> {
+        let text = format!("{requests} {live} {http}\n");
         self.replace(PORTS_FILE, text.as_bytes(), 0o600)
     }
 
@@ -334,7 +335,7 @@ mod tests {
         assert_eq!(mode(folder.path()), 0o711);
         folder.publish(&running()).unwrap();
         folder.server_key().unwrap();
-        folder.remember_ports(1, 2).unwrap();
+        folder.remember_ports(1, 2, 3).unwrap();
         assert_eq!(mode(&folder.path.join(URL_FILE)), 0o644);
         assert_eq!(mode(&folder.path.join(JSON_FILE)), 0o644);
         assert_eq!(mode(&folder.path.join(SERVER_KEY)), 0o600);
@@ -367,18 +368,18 @@ mod tests {
         let folder = Folder::open(ground.path()).unwrap();
         assert_eq!(
             (folder.running(), folder.remembered_ports()),
-            (None, (0, 0))
+            (None, (0, 0, 0))
         );
         folder.publish(&running()).unwrap();
-        folder.remember_ports(5, 6).unwrap();
+        folder.remember_ports(5, 6, 7).unwrap();
         assert_eq!(folder.running(), Some(running()));
         folder.withdraw().unwrap();
         folder.withdraw().unwrap();
         assert_eq!(
             (folder.running(), folder.remembered_ports()),
-            (None, (5, 6))
+            (None, (5, 6, 7))
         );
         fs::write(ground.path().join(PORTS_FILE), "rubbish").unwrap();
-        assert_eq!(folder.remembered_ports(), (0, 0));
+        assert_eq!(folder.remembered_ports(), (0, 0, 0));
     }
 }

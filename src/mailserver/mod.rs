@@ -4,6 +4,7 @@
 //! - `run`: the order of a start, and of a stop.
 //! - `watch`: disk space and memory while it runs.
 //! - `backup`: what of a stopped server goes into a file or a pipe, and back; `place`: whole or not at all.
+//! - `health`: whether the one that runs is well.
 //! - `folder`: the data folder: keys, remembered ports, and the files that say "ready".
 //!
 //! A failure is one line on standard error that says what to do next, and an exit code of
@@ -12,6 +13,7 @@
 mod args;
 mod backup;
 pub(crate) mod folder;
+mod health;
 mod place;
 mod run;
 mod watch;
@@ -29,6 +31,7 @@ use signal_hook::consts::SIGXFSZ;
 use crate::auth::keys::{KeyError, require_curve};
 use crate::broker::server::ServerError;
 use crate::config::{self, Config, ConfigError};
+use crate::http::FrontError;
 use crate::protocol::codes::exit;
 use crate::store::StoreError;
 use args::{Call, Verb};
@@ -82,9 +85,10 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
         }
         Verb::CheckConfig => {
             say(&format!(
-                "The configuration is good: requests on {}, live mail on {}, data in {}, registration {}.",
+                "The configuration is good: requests on {}, live mail on {}, {}, data in {}, registration {}.",
                 config.bind,
                 config.live_endpoint(),
+                http_place(&config),
                 config.data_dir.display(),
                 config.registration_mode().word(),
             ));
@@ -94,10 +98,18 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Verify { backup: Some(from) } => backup::verify(&from),
         Verb::Backup(to) => backup::backup(&config, &to),
         Verb::Restore(from) => backup::restore(&config, &from),
+        Verb::Healthcheck { alive_only } => health::check(&config, alive_only),
         Verb::DefaultConfig => {
             say(config::default_file().trim_end());
             Ok(())
         }
+    }
+}
+
+fn http_place(config: &Config) -> String {
+    match config.http_endpoint() {
+        Some(endpoint) => format!("HTTP on {}", endpoint.socket_address()),
+        None => "no HTTP".to_owned(),
     }
 }
 
@@ -197,6 +209,19 @@ impl From<StoreError> for Failure {
         Self {
             code,
             text: format!("{error}; {advice}"),
+        }
+    }
+}
+
+impl From<FrontError> for Failure {
+    fn from(error: FrontError) -> Self {
+        let code = match error {
+            FrontError::Bind { .. } => exit::CANT_CREATE,
+            _ => exit::IO,
+        };
+        Self {
+            code,
+            text: error.to_string(),
         }
     }
 }

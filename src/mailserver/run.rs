@@ -4,6 +4,7 @@
 //! in three forms; then the poll loop. Nothing is served before everything is restored.
 
 use std::io::IsTerminal;
+use std::net::{SocketAddr, TcpListener};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -15,7 +16,8 @@ use super::watch::Watch;
 use super::{Failure, UNSEALED, note, say};
 use crate::auth::keys::KeyPair;
 use crate::broker::server::{Server, Sockets};
-use crate::config::{self, Config, Endpoint, LogFormat};
+use crate::config::{self, Config, Endpoint, Http, LogFormat};
+use crate::http::{Front, Hosts};
 use crate::protocol::codes::exit;
 use crate::protocol::url::ServerUrl;
 use crate::store::sled::SledStore;
@@ -34,11 +36,14 @@ pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> R
     let snapshot = store.load()?;
     let keys = server_key(&folder, store.as_mut(), &snapshot, accept_new_key)?;
     let admin = folder.admin_key()?;
-    let sockets = Sockets::bind(config, &keys, folder.remembered_ports())?;
-    let running = describe(config, &keys, &sockets);
-    if config.bind.port == 0 || config.live_endpoint().port == 0 {
+    let (request_port, live_port, http_port) = folder.remembered_ports();
+    let sockets = Sockets::bind(config, &keys, (request_port, live_port))?;
+    let http = listen_http(config, http_port)?;
+    let running = describe(config, &keys, &sockets, http.as_ref());
+    let http_port = http.as_ref().map_or(0, |(_, at)| at.port());
+    if picks_ports(config) {
         folder
-            .remember_ports(sockets.request_port, sockets.live_port)
+            .remember_ports(sockets.request_port, sockets.live_port, http_port)
             .map_err(|error| io_failure(&folder, &error))?;
     }
     if snapshot.server_key != Some(keys.public) {
@@ -48,8 +53,13 @@ pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> R
     let watch = Watch::new(config, folder.path().to_owned());
     let server = Server::start(settings, sockets, store, snapshot, Box::new(watch))?;
     server.stop().on_signals(&[SIGTERM, SIGINT])?;
+    let front = match http {
+        Some((listener, _)) => Some(Front::start(listener, hosts(config), server.onlooker()?)?),
+        None => None,
+    };
     announce(&folder, &running)?;
     let ended = server.run();
+    drop(front);
     tell_supervisor(&[NotifyState::Stopping]);
     folder
         .withdraw()
@@ -167,7 +177,55 @@ pub(super) fn refused(folder: &Folder, error: StoreError) -> Failure {
     }
 }
 
-fn describe(config: &Config, keys: &KeyPair, sockets: &Sockets) -> Running {
+/// Says whether a port is to be remembered that was picked for 0.
+fn picks_ports(config: &Config) -> bool {
+    let http = config.http_endpoint();
+    config.bind.port == 0
+        || config.live_endpoint().port == 0
+        || http.is_some_and(|endpoint| endpoint.port == 0)
+}
+
+/// Listens for HTTP, on last time's port where one is to be picked. Where nobody asked for it, a port
+/// that is taken is no reason not to serve mail.
+fn listen_http(
+    config: &Config,
+    remembered: u16,
+) -> Result<Option<(TcpListener, SocketAddr)>, Failure> {
+    let Some(endpoint) = config.http_endpoint() else {
+        return Ok(None);
+    };
+    let address = endpoint.socket_address();
+    let again = SocketAddr::new(address.ip(), remembered);
+    if address.port() == 0
+        && remembered != 0
+        && let Ok(bound) = Front::bind(again)
+    {
+        return Ok(Some(bound));
+    }
+    match Front::bind(address) {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if config.http == Http::Auto => {
+            tracing::warn!(%error, "no HTTP: no health checks, metrics or dashboard");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which names the HTTP side goes by: as many as can reach it.
+fn hosts(config: &Config) -> Hosts {
+    match config.http_endpoint() {
+        Some(endpoint) if !endpoint.is_loopback() => Hosts::Any,
+        _ => Hosts::Local,
+    }
+}
+
+fn describe(
+    config: &Config,
+    keys: &KeyPair,
+    sockets: &Sockets,
+    http: Option<&(TcpListener, SocketAddr)>,
+) -> Running {
     let url = ServerUrl {
         host: host(config, &config.bind),
         port: sockets.request_port,
@@ -178,13 +236,20 @@ fn describe(config: &Config, keys: &KeyPair, sockets: &Sockets) -> Running {
         host: host(config, &config.live_endpoint()),
         port: sockets.live_port,
     };
+    let http = http.and_then(|(_, at)| {
+        let endpoint = Endpoint {
+            host: host(config, &config.http_endpoint()?),
+            port: at.port(),
+        };
+        Some(endpoint.to_string().replacen("tcp://", "http://", 1))
+    });
     Running {
         v: 1,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         url: url.to_string(),
         live: live.to_string(),
-        http: None,
+        http,
     }
 }
 
@@ -204,8 +269,9 @@ fn announce(folder: &Folder, running: &Running) -> Result<(), Failure> {
     folder
         .publish(running)
         .map_err(|error| io_failure(folder, &error))?;
+    let http = running.http.as_deref().unwrap_or("off");
     say(&format!(
-        "mailserver {} is ready: {} live={} data={}",
+        "mailserver {} is ready: {} live={} http={http} data={}",
         running.version,
         running.url,
         running.live,
@@ -215,7 +281,7 @@ fn announce(folder: &Folder, running: &Running) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_supervisor(state: &[NotifyState<'_>]) {
+pub(super) fn tell_supervisor(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot reach the supervisor");
     }

@@ -2,11 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
+use sd_notify::NotifyState;
+
+use super::run::tell_supervisor;
 use crate::broker::server::{Probe, ServerError};
+use crate::broker::window::Machine;
 use crate::config::Config;
+
+/// The store's folder in the data folder.
+const STORE: &str = "store";
 
 /// Watches what the settings name.
 #[derive(Debug)]
@@ -18,6 +25,7 @@ pub(super) struct Watch {
     /// What the system tells of this process. Kept open: when clients have taken every open file, the
     /// memory must be watched all the more.
     status: Option<File>,
+    disk_free: u64,
 }
 
 impl Watch {
@@ -30,6 +38,7 @@ impl Watch {
             was_low: false,
             memory_max: config.memory_max(total),
             status: File::open("/proc/self/status").ok(),
+            disk_free: 0,
         }
     }
 
@@ -46,6 +55,15 @@ impl Watch {
             tracing::info!(%folder, free, "the disk has room again");
         }
     }
+}
+
+/// Adds up what the files of a folder take on disk; a store has a handful.
+fn size_of(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let entries = entries.filter_map(|entry| entry.ok()?.metadata().ok());
+    entries.map(|found| found.blocks() * 512).sum()
 }
 
 /// Reads what the system says of a process: what lies in memory and what was swapped out, which is what
@@ -75,6 +93,7 @@ impl Probe for Watch {
         if let Ok(found) = rustix::fs::statvfs(&self.folder) {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let total = found.f_blocks.saturating_mul(found.f_frsize);
+            self.disk_free = free;
             let is_low = free < self.config.disk_reserve(total);
             if is_low != self.was_low {
                 self.was_low = is_low;
@@ -92,6 +111,24 @@ impl Probe for Watch {
             }),
             _ => Ok(()),
         }
+    }
+
+    fn machine(&mut self) -> Machine {
+        Machine {
+            memory_bytes: self.held().unwrap_or(0),
+            memory_max_bytes: self.memory_max,
+            store_bytes: size_of(&self.folder.join(STORE)),
+            disk_free_bytes: self.disk_free,
+        }
+    }
+
+    fn alive_every_ms(&self) -> Option<u64> {
+        let within = sd_notify::watchdog_enabled()?;
+        u64::try_from(within.as_millis() / 3).ok()
+    }
+
+    fn alive(&mut self) {
+        tell_supervisor(&[NotifyState::Watchdog]);
     }
 }
 

@@ -26,6 +26,7 @@ pub mod faketime;
 pub mod faults;
 pub mod hostile;
 pub mod hosts;
+pub mod http;
 pub mod life;
 pub mod load;
 pub mod person;

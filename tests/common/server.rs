@@ -254,11 +254,18 @@ impl Server {
                 "--chat-ports",
                 &format!("{pool}-{}", pool + self.plan.chat_ports - 1),
             ])
+            .args(self.http_off())
             .args(&self.plan.args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(log));
         command
+    }
+
+    /// Of many servers at once none may take a port that another was given.
+    fn http_off(&self) -> &'static [&'static str] {
+        let asked = self.plan.args.iter().any(|arg| arg == "--http");
+        if asked { &[] } else { &["--http", "off"] }
     }
 
     fn endpoint(&self, port: u16) -> String {

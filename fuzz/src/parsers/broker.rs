@@ -289,7 +289,7 @@ impl World {
                     self.published(key, &header, body.as_deref());
                 }
                 Output::Grant(key) => self.grant(key),
-                Output::Cut | Output::RenewLive => {}
+                Output::Cut | Output::RenewLive | Output::RoundTripped => {}
                 Output::Commit(ticket, changes) => self.commits.push_back((ticket, changes)),
                 Output::Load(ticket, query) => self.reads.push_back((ticket, query)),
                 Output::Idle { .. } => break,

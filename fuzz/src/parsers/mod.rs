@@ -11,6 +11,7 @@ mod broker;
 mod chat;
 mod client;
 mod config;
+mod http;
 mod lines;
 mod mailbox;
 mod shell;
@@ -39,6 +40,7 @@ pub const PARSERS: &[Parser] = &[
         ],
     ),
     ("host", wire::host, &["src/broker/host.rs"]),
+    ("http_request", http::request, &["src/http/request.rs"]),
     ("zap", wire::zap, &["src/auth/zap.rs"]),
     (
         "monitor_event",

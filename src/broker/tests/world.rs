@@ -31,6 +31,7 @@ pub(super) struct World {
     pub(super) granted: Vec<NoticeKey>,
     /// How often the live socket was opened anew.
     pub(super) renewed: usize,
+    pub(super) round_trips: usize,
     pub(super) cut: usize,
     pub(super) commits: usize,
     pub(super) changes: usize,
@@ -83,6 +84,7 @@ impl World {
             bodies: Vec::new(),
             granted: Vec::new(),
             renewed: 0,
+            round_trips: 0,
             cut: 0,
             commits: 0,
             changes: 0,
@@ -132,6 +134,7 @@ impl World {
                 Output::Grant(key) => self.granted.push(key),
                 Output::Cut => self.cut += 1,
                 Output::RenewLive => self.renewed += 1,
+                Output::RoundTripped => self.round_trips += 1,
                 Output::Commit(ticket, changes) => {
                     self.commits += 1;
                     self.changes += changes.len();

@@ -1,0 +1,2 @@
+#![no_main]
+correio_fuzz::target!(http_request);
