@@ -16,6 +16,7 @@
     reason = "seeds, sizes and figures belong in a test's output"
 )]
 
+pub mod browser;
 pub mod chat;
 pub mod client;
 pub mod crowd;

@@ -104,7 +104,7 @@ function fill(id, rows) {
 
 function queueRow(queue, now) {
   return [
-    cell(queue.address, "name"), cell(queue.user, "name"), cell(String(queue.device), "n"),
+    cell(queue.address, "name"), cell(queue.user, "name"), cell(String(queue.device), "n device"),
     cell(whole.format(queue.mails), "n"), cell(size(queue.bytes), "n"),
     cell(queue.oldest_at_ms === null ? "–" : age(now - queue.oldest_at_ms), "n"),
   ];
@@ -137,7 +137,8 @@ function refusals(figures) {
 // -- the chart --
 
 function draw() {
-  const most = Math.max(1, ...history.map((point) => Math.max(point.accepted, point.delivered)));
+  const highest = Math.max(0, ...history.map((point) => Math.max(point.accepted, point.delivered)));
+  const most = highest || 1;
   const line = (of) => history
     .map((point, at) => {
       const x = 600 - (history.length - 1 - at) * (600 / (HISTORY - 1));
@@ -147,7 +148,7 @@ function draw() {
   for (const of of ["accepted", "delivered"]) {
     element("chart").querySelector(`.${of}`).setAttribute("points", line(of));
   }
-  put("chart-text", `· highest ${rate(most)} a second`);
+  put("chart-text", highest ? `· highest ${rate(highest)} a second` : "· none yet");
 }
 
 // -- one event --
@@ -174,7 +175,7 @@ function show(figures) {
   const all = (of) => Object.values(of.counts.refusals).reduce((sum, count) => sum + count, 0);
   put("refused-rate", rate(goesOn ? (all(figures) - all(before.figures)) / seconds : 0));
   put("waiting", whole.format(queues.mails));
-  put("waiting-queues", whole.format(queues.waiting_queues));
+  put("waiting-queues", queues.waiting_queues === 1 ? "in 1 queue" : `in ${whole.format(queues.waiting_queues)} queues`);
   put("oldest", queues.oldest.length ? age(now - queues.oldest[0].oldest_at_ms) : "none");
   put("sessions", whole.format(state.sessions));
 
