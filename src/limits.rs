@@ -16,6 +16,24 @@ pub const CURVE_BYTES: usize = 8 + 8 + 16 + 1;
 /// handshake needs about 300 bytes to pass; a notice key is 16.
 pub const SUBSCRIPTION_FRAME_BYTES_MAX: usize = 400;
 
+/// Bytes of a key file. One is 140 or 330 long.
+pub const KEY_FILE_BYTES_MAX: u64 = 4 * 1024;
+
+/// Memory that a key file may ask for to try a passphrase, in KiB: four times what this release asks for.
+pub const KEY_MEMORY_KIB_MAX: u32 = 256 * 1024;
+
+/// Passes over that memory that a key file may ask for.
+pub const KEY_PASSES_MAX: u32 = 16;
+
+/// Lanes that a key file may ask for.
+pub const KEY_LANES_MAX: u32 = 4;
+
+/// Characters that a passphrase has at least.
+pub const PASSPHRASE_CHARS_MIN: usize = 8;
+
+/// Bytes of a passphrase, at most.
+pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+
 /// Frames of one request after the routing id: request id, header and at most one body frame.
 pub const REQUEST_FRAMES_MAX: usize = 3;
 
@@ -91,6 +109,15 @@ pub const HEADER_BYTES_MAX: usize = 60 * 1024;
 
 /// Rows of one page of a listing.
 pub const ROWS_MAX: usize = 200;
+
+/// Addresses looked at for one page of `who`: it passes over topics, of which there may be any number.
+pub const WHO_EXAMINED_MAX: usize = 2_000;
+
+/// Days after which nobody is told when a user was last seen: whoever is hidden looks like one of those.
+pub const SEEN_DAYS_MAX: i64 = 30;
+
+/// Cursors looked at for one page of `devices`: a user may read any number of topics on 64 devices.
+pub const DEVICE_CURSORS_MAX: usize = 20_000;
 
 /// Topics named in one login: with a refusal each, its reply still fits a frame.
 pub const LOGIN_TOPICS_MAX: usize = 64;

@@ -58,7 +58,11 @@ impl Two {
             .expect("ana's port");
         let home = Home::open(Some(self.ana.home())).expect("a home");
         let account = home.default_account().expect("it reads").expect("ana");
-        let push = intruder(port, self.bob.account.keys(), &account.keys().public);
+        let push = intruder(
+            port,
+            self.bob.account.keys().expect("an open key"),
+            account.public_key(),
+        );
         let parts = vec![vec![b'x'; 65_536]; 8_000];
         push.send_multipart(parts, 0).expect("it is sent");
         // What is under way goes on after the socket is closed.

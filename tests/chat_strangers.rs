@@ -51,7 +51,7 @@ impl Waiting {
             chat,
             lease,
             id,
-            key: ana.account.keys().public,
+            key: *ana.account.public_key(),
         }
     }
 
@@ -210,9 +210,9 @@ fn p11_only_the_invited_key_gets_a_line_in() {
     let stranger = KeyPair::generate().unwrap();
     for keys in [
         &stranger,
-        eva.account.keys(),
-        late.account.keys(),
-        ana.account.keys(),
+        eva.account.keys().expect("an open key"),
+        late.account.keys().expect("an open key"),
+        ana.account.keys().expect("an open key"),
     ] {
         let knock = waiting.knock(keys);
         assert!(!knock.say(&waiting.forged()).is_let_in());
@@ -242,7 +242,7 @@ fn p11_the_right_key_with_the_wrong_chat_opens_nothing() {
     let server = server();
     let (ana, bob) = pair(&server);
     let waiting = Waiting::new(&ana);
-    let knock = waiting.knock(bob.account.keys());
+    let knock = waiting.knock(bob.account.keys().expect("an open key"));
     let (id, epoch) = (waiting.id, waiting.lease.epoch);
     let mut other = id;
     other[15] ^= 1;
@@ -267,13 +267,13 @@ fn p11_another_device_of_the_same_user_gets_no_line_into_a_running_chat() {
     let (ana, bob) = pair(&server);
     let other = bob.other_device(&server);
     let mut waiting = Waiting::new(&ana);
-    let early = waiting.knock(other.account.keys());
+    let early = waiting.knock(other.account.keys().expect("an open key"));
     assert!(early.is_let_in(), "it was invited too");
     let mut accepted = bob.accept();
     wait_open(&mut waiting.chat);
     early.say(&waiting.forged());
     waiting.wait_dropped(3);
-    let knock = waiting.knock(other.account.keys());
+    let knock = waiting.knock(other.account.keys().expect("an open key"));
     assert!(!knock.say(&waiting.forged()).is_let_in(), "bob is here");
     talk(&mut waiting.chat, &mut accepted, 50);
     assert_eq!(lines_left(&mut waiting.chat), Vec::<String>::new());
@@ -289,7 +289,7 @@ fn p11_frames_of_an_earlier_chat_count_for_nothing_in_the_next() {
     let session = first.meets_only(&bob);
     let second = Waiting::on(session, &ana);
     assert_ne!(second.lease.epoch, first_epoch);
-    let knock = second.knock(bob.account.keys());
+    let knock = second.knock(bob.account.keys().expect("an open key"));
     assert!(knock.say(&old).is_let_in(), "bob's device is invited");
     second.wait_dropped(old.len() as u64);
     // Of the key of the one who is there: only the epoch tells.
@@ -306,7 +306,7 @@ fn p06_an_old_peer_that_reconnects_to_a_reused_port_gets_no_line_in() {
     let (ana, bob) = pair(&server);
     let first = Waiting::new(&ana);
     let old = first.forged();
-    let knock = first.knock(bob.account.keys());
+    let knock = first.knock(bob.account.keys().expect("an open key"));
     assert!(knock.is_let_in());
     let port = first.lease.port;
     let mut session = first.meets_only(&bob);
@@ -359,7 +359,7 @@ fn p09_garbage_and_oversize_frames_harm_no_chat() {
     wait_open(&mut waiting.chat);
     let mut rng = Rng::announced("p09_garbage_and_oversize_frames_harm_no_chat");
     let garbage: Vec<Vec<u8>> = (0..200).map(|_| bytes(&mut rng, 300)).collect();
-    let knock = waiting.knock(bob.account.keys());
+    let knock = waiting.knock(bob.account.keys().expect("an open key"));
     assert!(knock.say(&garbage).say(&[Vec::new()]).is_let_in());
     knock.push.send_multipart(waiting.forged(), 0).unwrap();
     waiting.wait_dropped(garbage.len() as u64 + 1);

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
+
 use common::client::RawClient;
 use common::ctl::Ctl;
 use common::hostile::{HOSTILE, assert_terminal_inert};
@@ -212,6 +214,127 @@ fn a_server_that_goes_and_comes_is_said_once_each() {
     terminal.type_line("quit");
     assert_eq!(terminal.ends().code(), Some(0));
     assert!(terminal.is_sane());
+}
+
+#[test]
+fn ctrl_c_ends_the_word_and_not_the_shell() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    ana.ok(&["login", "ana", "--topic", "news"]);
+    let mut terminal = Terminal::shell(&ana);
+    terminal.sees("ana> ");
+    // A server that hangs: what was tried is in doubt.
+    server.signal(Signal::STOP);
+    terminal.type_line("@news are you there?");
+    common::eventually("it is on its way", || {
+        let listed = ana.ok(&["outbox", "--json"]).objects();
+        (listed.first()?["state"] == "sending").then_some(())
+    });
+    common::eventually("it is ended", || {
+        terminal.signal(Signal::INT);
+        (terminal.count("error[in_doubt]") > 0).then_some(())
+    });
+    terminal.sees("error[in_doubt]: in doubt: kept in the outbox as ");
+    terminal.sees("ana> ");
+    terminal.type_line("refresh");
+    common::eventually("it is ended", || {
+        terminal.signal(Signal::INT);
+        (terminal.count("error[interrupted]") > 0).then_some(())
+    });
+    terminal.sees("error[interrupted]");
+    terminal.sees("ana> ");
+    // At the prompt it drops the line.
+    terminal.press("@news dropped");
+    terminal.sees("dropped");
+    terminal.press(INTERRUPT);
+    terminal.sees("ana> ");
+    // What was in doubt settles by itself, once.
+    server.signal(Signal::CONT);
+    asks(&mut terminal, "!news", "joined news");
+    terminal.type_line("quit");
+    assert_eq!(terminal.ends().code(), Some(0));
+    let mails = ana.ok(&["history", "news", "--json"]).objects();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    assert!(ana.ok(&["outbox", "--json"]).objects().is_empty());
+}
+
+#[test]
+fn verbs_are_words_with_the_same_arguments() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ana = Ctl::new(&server, &folder.path().join("ana"));
+    let bob = Ctl::new(&server, &folder.path().join("bob"));
+    ana.ok(&["login", "ana", "--topic", "news"]);
+    bob.ok(&["login", "bob"]);
+    let file = folder.path().join("my notes.txt");
+    std::fs::write(&file, "noted").expect("a file");
+    bob.ok(&[
+        "send",
+        "news",
+        "-s",
+        "files",
+        "-b",
+        "see",
+        "-a",
+        &file.display().to_string(),
+    ]);
+    let mut terminal = Terminal::shell(&ana);
+    terminal.sees("1 mail waiting; topics: news");
+    terminal.sees("ana> ");
+    asks(&mut terminal, "read 1", "error[no_such_mail]");
+    asks(&mut terminal, "history news", "[1] my notes.txt");
+    asks(&mut terminal, "refresh", "[1] my notes.txt");
+    asks(&mut terminal, "read 1", "bob to news: files");
+    let into = folder.path().display();
+    asks(
+        &mut terminal,
+        &format!("save 1 --dir '{into}'"),
+        "my notes (2).txt",
+    );
+    asks(&mut terminal, "rm 1", "to the trash");
+    asks(&mut terminal, "read 1", "in the trash");
+    asks(&mut terminal, "undo", "mail 1 is back");
+    asks(&mut terminal, "reply 1 gladly", "sent to bob: 2");
+    asks(
+        &mut terminal,
+        "reply --all 1 all the same",
+        "sent to news: 4",
+    );
+    terminal.type_line("reply 1");
+    terminal.sees("Subject: Re: files");
+    terminal.type_line("another");
+    terminal.type_line("~x");
+    terminal.sees("outbox retry 3 sends it");
+    asks(&mut terminal, "reply 77 hm", "error[no_such_mail]");
+    asks(
+        &mut terminal,
+        "reply gladly",
+        "it is written `reply N [text]`",
+    );
+    let mails = bob.ok(&["refresh", "--json"]).objects();
+    let shown = |mail: &serde_json::Value| format!("{} {}", mail["subject"], mail["body"]);
+    let shown: Vec<_> = mails.iter().map(shown).collect();
+    assert_eq!(
+        shown,
+        [r#""Re: files" "gladly""#, r#""Re: files" "all the same""#]
+    );
+    assert!(
+        mails
+            .iter()
+            .all(|mail| mail["thread"] == mails[0]["thread"])
+    );
+    asks(&mut terminal, "who eve", "error[no_such_address]");
+    asks(&mut terminal, "who", "bob   no");
+    asks(&mut terminal, "topics", "news   yes");
+    asks(&mut terminal, "outbox", "3  draft  bob");
+    asks(&mut terminal, "outbox rm 3", "removed");
+    asks(&mut terminal, "outbox", "the outbox is empty");
+    asks(&mut terminal, "outbox rm 7", "error[no_such_entry]");
+    asks(&mut terminal, "read x", "it is written `read N`");
+    asks(&mut terminal, "send bob hi", "`@name text` sends");
+    let history = std::fs::metadata(ana.home().join("history")).expect("a history");
+    assert_eq!(history.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

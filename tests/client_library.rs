@@ -458,7 +458,12 @@ fn errors_say_what_is_wrong() {
     place.source = None;
     place.url.key[5] ^= 1;
     let begin = now();
-    let wrong = session::probe(&place, ana.account.keys(), Duration::from_secs(10)).unwrap_err();
+    let wrong = session::probe(
+        &place,
+        ana.account.keys().expect("an open key"),
+        Duration::from_secs(10),
+    )
+    .unwrap_err();
     assert!(matches!(wrong, ClientError::WrongServer { .. }), "{wrong}");
     assert_eq!(wrong.exit_code(), 78);
     assert!(

@@ -1,4 +1,4 @@
-//! CURVE key pairs and the files they lie in: 0600 or not used at all.
+//! CURVE key pairs and the files they lie in: 0600 or not used at all, under a passphrase where one was set.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::seal::{SealError, Sealed};
+use crate::limits::KEY_FILE_BYTES_MAX;
 use crate::protocol::PublicKey;
 
 /// A CURVE key pair. The secret half never shows in `Debug` and is wiped when dropped.
@@ -23,6 +25,15 @@ impl std::fmt::Debug for KeyPair {
             .field("public", &hex::encode(self.public))
             .finish_non_exhaustive()
     }
+}
+
+/// What a key file holds.
+#[derive(Debug, Clone)]
+pub enum Stored {
+    /// A key pair as it is.
+    Open(KeyPair),
+    /// One under a passphrase.
+    Sealed(Sealed),
 }
 
 /// Why a key cannot be used.
@@ -61,6 +72,27 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+    /// It is under a passphrase, and nobody gave that.
+    #[error("the key {path} is under a passphrase")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It stays shut.
+    #[error("the key {path} stays shut: {source}")]
+    Shut {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SealError,
+    },
+}
+
+impl KeyError {
+    /// Says whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
 }
 
 /// Checks that this libzmq can encrypt. Both programs call it first and refuse to go on without.
@@ -86,72 +118,43 @@ impl KeyPair {
         &self.secret
     }
 
-    /// Loads a key file: lines of hex digits, public, secret and a checksum of both: a damaged key would
-    /// be another key. Refuses a file that others can
-    /// read.
+    /// Makes one of its halves, which belong together.
+    pub(super) fn from_halves(public: PublicKey, secret: Zeroizing<[u8; 32]>) -> Self {
+        Self { public, secret }
+    }
+
+    /// Loads the file of a key that is under no passphrase. Refuses a file that others can read.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let io = |source| KeyError::Io {
-            deed: "read",
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = File::open(path).map_err(io)?;
-        let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Open {
+        match Stored::load(path)? {
+            Stored::Open(pair) => Ok(pair),
+            Stored::Sealed(_) => Err(KeyError::Locked {
                 path: path.to_owned(),
-                mode,
-            });
+            }),
         }
-        let mut bytes = Zeroizing::new(Vec::new());
-        file.read_to_end(&mut bytes).map_err(io)?;
-        let text = std::str::from_utf8(&bytes).ok();
-        text.and_then(Self::parse)
-            .ok_or_else(|| KeyError::Malformed {
-                path: path.to_owned(),
-            })
     }
 
     /// Saves to a new file of mode 0600; both the file and its directory are synced. Fails if the
     /// file exists.
     pub fn save_new(&self, path: &Path) -> Result<(), KeyError> {
-        let io = |source| KeyError::Io {
-            deed: "write",
-            path: path.to_owned(),
-            source,
-        };
-        let unfinished = path.with_extension("new");
-        drop(fs::remove_file(&unfinished));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&unfinished)
-            .map_err(io)?;
+        Stored::Open(self.clone()).save_new(path)
+    }
+
+    /// Returns the text of its file: lines of hex digits, public, secret and a checksum of both: a damaged key would
+    /// be another key.
+    fn to_text(&self) -> Zeroizing<String> {
         let secret = Zeroizing::new(hex::encode(*self.secret));
         let halves = Zeroizing::new(format!(
             "{}\n{}\n",
             hex::encode(self.public),
             secret.as_str()
         ));
-        let text = Zeroizing::new(format!("{}{}\n", halves.as_str(), checksum(&halves)));
-        file.write_all(text.as_bytes()).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        fs::hard_link(&unfinished, path).map_err(io)?;
-        fs::remove_file(&unfinished).map_err(io)?;
-        let folder = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(io)
+        Zeroizing::new(format!("{}{}\n", halves.as_str(), checksum(&halves)))
     }
 
     /// Loads the file, or makes a key and saves it there.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
         match Self::load(path) {
-            Err(KeyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.is_missing() => {
                 let pair = Self::generate()?;
                 pair.save_new(path)?;
                 Ok(pair)
@@ -160,7 +163,7 @@ impl KeyPair {
         }
     }
 
-    /// Reads the text of a key file; nothing when it is none.
+    /// Reads the text of a key file; nothing when it is none, or one under a passphrase.
     pub fn parse(text: &str) -> Option<Self> {
         let (public, rest) = text.trim_end().split_once('\n')?;
         let (secret, sum) = match rest.split_once('\n') {
@@ -179,6 +182,103 @@ impl KeyPair {
         hex::decode_to_slice(secret, &mut *pair.secret).ok()?;
         Some(pair)
     }
+}
+
+impl Stored {
+    /// Loads a key file. Refuses one that others can read.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let io = |source| KeyError::Io {
+            deed: "read",
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(io)?;
+        let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Open {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.take(KEY_FILE_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
+        let text = std::str::from_utf8(&bytes).ok();
+        text.and_then(Self::parse)
+            .ok_or_else(|| KeyError::Malformed {
+                path: path.to_owned(),
+            })
+    }
+
+    /// Reads the text of a key file; nothing when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let sealed = Sealed::parse(text).map(Self::Sealed);
+        sealed.or_else(|| KeyPair::parse(text).map(Self::Open))
+    }
+
+    /// Returns who the holder is on the wire.
+    pub fn public(&self) -> &PublicKey {
+        match self {
+            Self::Open(pair) => &pair.public,
+            Self::Sealed(sealed) => &sealed.public,
+        }
+    }
+
+    /// Saves to a new file of mode 0600; both the file and its directory are synced. Fails if the
+    /// file exists.
+    pub fn save_new(&self, path: &Path) -> Result<(), KeyError> {
+        let aside = self.save_aside(path)?;
+        let linked = fs::hard_link(&aside, path).and_then(|()| fs::remove_file(&aside));
+        linked
+            .and_then(|()| sync_folder_of(path))
+            .map_err(cannot_write(path))
+    }
+
+    /// Takes the place of the file: after a crash it holds the one key or the other, whole.
+    pub fn replace(&self, path: &Path) -> Result<(), KeyError> {
+        let aside = self.save_aside(path)?;
+        fs::rename(&aside, path)
+            .and_then(|()| sync_folder_of(path))
+            .map_err(cannot_write(path))
+    }
+
+    /// Writes and syncs a file beside the one at `path`.
+    fn save_aside(&self, path: &Path) -> Result<PathBuf, KeyError> {
+        let io = cannot_write(path);
+        let unfinished = path.with_extension("new");
+        drop(fs::remove_file(&unfinished));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)
+            .map_err(&io)?;
+        let text = match self {
+            Self::Open(pair) => pair.to_text(),
+            Self::Sealed(sealed) => Zeroizing::new(sealed.to_text()),
+        };
+        file.write_all(text.as_bytes()).map_err(&io)?;
+        file.sync_all().map_err(&io)?;
+        Ok(unfinished)
+    }
+}
+
+fn cannot_write(path: &Path) -> impl Fn(std::io::Error) -> KeyError {
+    let path = path.to_owned();
+    move |source| KeyError::Io {
+        deed: "write",
+        path: path.clone(),
+        source,
+    }
+}
+
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// CRC-32C in hex digits.

@@ -1,5 +1,6 @@
-//! Who somebody is (key files) and what he may do (policy), and how libzmq asks (ZAP).
+//! Who somebody is (key files, some under a passphrase) and what he may do (policy), and how libzmq asks (ZAP).
 
 pub mod keys;
 pub mod policy;
+pub mod seal;
 pub mod zap;

@@ -71,12 +71,7 @@ impl Core {
 
     /// Registers a key. The same key asking again gets the first answer again.
     pub(super) fn register(&mut self, call: &Call, register: request::Register) -> Ruling {
-        if register.device.len() > limits::DEVICE_NAME_BYTES_MAX {
-            return Err(refusal!(
-                Code::TooLarge,
-                "a device's name has at most 64 bytes"
-            ));
-        }
+        check_device_name(&register.device)?;
         if self.settings.admin_keys.contains(&call.peer.key) {
             return Err(refusal!(
                 Code::Denied,
@@ -86,6 +81,10 @@ impl Core {
         if let Some(device) = self.directory.device_of_key(&call.peer.key) {
             let (user, device) = (device.user, device.number);
             return self.registered_before(user, device, register.user.as_ref());
+        }
+        if let Some(device) = self.directory.device_of_next_key(&call.peer.key) {
+            // Whoever said that it was to be his has not proven it; its holder wants it for this.
+            self.directory.drop_next_key(device, &mut self.changes);
         }
         let code = register.code.as_deref().map(code_digest);
         let origin = Origin::of(&call.peer.address);
@@ -332,10 +331,22 @@ impl Core {
             return;
         };
         self.streams.drop_device(device, &mut self.changes);
+        self.presence.drop_device(device, &mut self.changes);
         self.logs.drop_device(device, &mut self.changes);
         self.directory.remove_device(device, &mut self.changes);
         self.take_back_grants(&key);
     }
+}
+
+/// Refuses a device's name that is too long.
+pub(super) fn check_device_name(name: &str) -> Result<(), WireError> {
+    if name.len() > limits::DEVICE_NAME_BYTES_MAX {
+        return Err(refusal!(
+            Code::TooLarge,
+            "a device's name has at most 64 bytes"
+        ));
+    }
+    Ok(())
 }
 
 fn needs_code(name: &UserName) -> WireError {

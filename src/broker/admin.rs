@@ -8,7 +8,7 @@ use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::Address;
 use crate::protocol::request::{Admin, AdminWhat};
-use crate::protocol::{reply, time};
+use crate::protocol::{LogNumber, reply, time};
 use crate::store::{AddressKind, AddressRecord, AddressState, LeaseRecord, LeaseState, Mark};
 
 impl Core {
@@ -196,13 +196,18 @@ impl Core {
 
     // -- deeds --
 
-    /// Removes a user: mail, devices, subscriptions and streams go; the name stays reserved.
     fn user_rm(&mut self, admin: &Admin) -> Ruling {
         let address = self.meant(admin)?;
         if address.kind != AddressKind::User {
             return Err(not_a(AddressKind::User, &address.name));
         }
-        let user = address.number;
+        let (user, name) = (address.number, address.name.clone());
+        self.remove_user(user);
+        Ok(deed(&name))
+    }
+
+    /// Removes a user: mail, devices, subscriptions and streams go; the name stays reserved.
+    pub(super) fn remove_user(&mut self, user: LogNumber) {
         let patterns: Vec<String> = self
             .directory
             .patterns(user)
@@ -220,10 +225,9 @@ impl Core {
             }
         }
         self.forget_chats_of(user);
+        self.presence.show(user, &mut self.changes);
         self.directory.reserve(user, &mut self.changes);
-        let name = self.directory.name_of(user).to_owned();
         self.upkeep.shrank(user);
-        Ok(deed(&name))
     }
 
     /// Frees a removed user's name. Who takes it gets a new number and an empty mailbox.

@@ -2,7 +2,7 @@
 //!
 //! This file holds the law (one input, drain, next input), the tickets, and the one match over the
 //! verbs; what a verb means is in `account`, `session`, `send`, `read`, `topic`, `lease`, `invitation`,
-//! `block`, `live` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
+//! `block`, `presence`, `device`, `live` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
 //!
 //! Decide, make durable, then tell: an input changes the state in memory at once, and whatever is
 //! told because of it, replies that change nothing included, waits until everything decided so far is
@@ -21,6 +21,7 @@ use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
+use super::presence::Presence;
 use super::read::Pending;
 use super::sessions::{Session, Sessions};
 use super::streams::Streams;
@@ -47,6 +48,7 @@ pub struct Core {
     pub(super) leases: Leases,
     pub(super) invitations: Invitations,
     pub(super) blocks: Blocks,
+    pub(super) presence: Presence,
     pub(super) sessions: Sessions,
     pub(super) upkeep: Upkeep,
     pub(super) budgets: Budgets,
@@ -126,6 +128,7 @@ impl Core {
             snapshot.devices,
             snapshot.subscriptions,
             snapshot.codes,
+            snapshot.next_keys,
         );
         let synced = snapshot.mail_counters.mail;
         let mut core = Self {
@@ -142,6 +145,7 @@ impl Core {
             leases,
             invitations: Invitations::default(),
             blocks: Blocks::restore(snapshot.blocks),
+            presence: Presence::restore(snapshot.hidden, snapshot.sights),
             sessions: Sessions::default(),
             counts: Counts::default(),
             granted: HashMap::new(),
@@ -386,6 +390,15 @@ impl Core {
             Request::Block(block) => self.block(who, &block),
             Request::Unblock(block) => self.unblock(who, &block),
             Request::Blocks(blocks) => Ok(self.blocks(who, &blocks)),
+            Request::Who(asked) => self.who_is_here(who, &asked),
+            Request::Hide(hide) => Ok(self.hide(who, &hide)),
+            Request::Devices(devices) => Ok(self.devices(who, &devices)),
+            Request::DeviceRm(rm) => self.device_rm(who, &rm),
+            Request::DeviceRename(rename) => self.device_rename(who, rename),
+            Request::Rotate(rotate) => self.rotate(who, &rotate),
+            Request::Codes(_) => Ok(self.codes(who)),
+            Request::CodeRm(rm) => Ok(self.code_rm(who, &rm)),
+            Request::AccountRm(rm) => self.account_rm(who, &rm),
             Request::Close(_) => Ok(self.close(who)),
             other => Err(refusal!(
                 Code::Internal,

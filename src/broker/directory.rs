@@ -12,7 +12,7 @@ use crate::protocol::notice::NoticeKey;
 use crate::protocol::{LogNumber, MailId, PublicKey};
 use crate::store::{
     AddressKind, AddressRecord, AddressState, Change, CodeRecord, DeviceRecord, DirectoryCounters,
-    FullPolicy, SubscriptionRecord,
+    FullPolicy, NextKeyRecord, SubscriptionRecord,
 };
 
 /// The directory in memory.
@@ -23,6 +23,8 @@ pub(super) struct Directory {
     names: BTreeMap<String, LogNumber>,
     devices: HashMap<u64, DeviceRecord>,
     device_of_key: HashMap<PublicKey, u64>,
+    /// Keys that devices go on with, once they have proven them.
+    next_keys: HashMap<PublicKey, u64>,
     devices_of_user: HashMap<LogNumber, BTreeSet<u64>>,
     /// Patterns of each user, as joined.
     patterns: HashMap<LogNumber, BTreeMap<String, MailId>>,
@@ -45,6 +47,7 @@ impl Directory {
         devices: Vec<DeviceRecord>,
         subscriptions: Vec<SubscriptionRecord>,
         codes: Vec<CodeRecord>,
+        next_keys: Vec<NextKeyRecord>,
     ) -> Self {
         let mut directory = Self {
             counters,
@@ -61,6 +64,8 @@ impl Directory {
                 directory.insert_subscription(&subscription, &pattern);
             }
         }
+        let next_keys = next_keys.into_iter();
+        directory.next_keys = next_keys.map(|next| (next.key, next.device)).collect();
         directory.codes = codes.into_iter().map(|code| (code.digest, code)).collect();
         directory
     }
@@ -265,15 +270,58 @@ impl Directory {
         }
     }
 
+    pub(super) fn rename_device(&mut self, number: u64, name: String, changes: &mut Vec<Change>) {
+        if let Some(device) = self.devices.get_mut(&number).filter(|d| d.name != name) {
+            device.name = name;
+            changes.push(Change::PutDevice(device.clone()));
+        }
+    }
+
     pub(super) fn remove_device(&mut self, number: u64, changes: &mut Vec<Change>) {
         let Some(device) = self.devices.remove(&number) else {
             return;
         };
         self.device_of_key.remove(&device.key);
+        self.drop_next_key(number, changes);
         if let Some(devices) = self.devices_of_user.get_mut(&device.user) {
             devices.remove(&number);
         }
         changes.push(Change::RemoveDevice(number));
+    }
+
+    /// Returns the device that goes on with a key.
+    pub(super) fn device_of_next_key(&self, key: &PublicKey) -> Option<u64> {
+        self.next_keys.get(key).copied()
+    }
+
+    /// Notes the key that a device goes on with.
+    pub(super) fn put_next_key(&mut self, device: u64, key: PublicKey, changes: &mut Vec<Change>) {
+        if self.device_of_next_key(&key) == Some(device) {
+            return;
+        }
+        self.next_keys.retain(|_, of| *of != device);
+        self.next_keys.insert(key, device);
+        changes.push(Change::PutNextKey(NextKeyRecord { device, key }));
+    }
+
+    pub(super) fn drop_next_key(&mut self, device: u64, changes: &mut Vec<Change>) {
+        let before = self.next_keys.len();
+        self.next_keys.retain(|_, of| *of != device);
+        if self.next_keys.len() < before {
+            changes.push(Change::RemoveNextKey(device));
+        }
+    }
+
+    /// Puts a device's next key in the place of the present one.
+    pub(super) fn change_key(&mut self, number: u64, key: PublicKey, changes: &mut Vec<Change>) {
+        let Some(device) = self.devices.get_mut(&number) else {
+            return;
+        };
+        self.device_of_key.remove(&device.key);
+        device.key = key;
+        self.device_of_key.insert(key, number);
+        changes.push(Change::PutDevice(device.clone()));
+        self.drop_next_key(number, changes);
     }
 
     fn insert_device(&mut self, record: DeviceRecord) {
@@ -492,7 +540,12 @@ impl Directory {
     }
 
     pub(super) fn codes_by(&self, user: LogNumber) -> usize {
-        self.codes.values().filter(|code| code.by == user).count()
+        self.codes_of(user).count()
+    }
+
+    /// Returns the codes that a user made.
+    pub(super) fn codes_of(&self, user: LogNumber) -> impl Iterator<Item = &CodeRecord> {
+        self.codes.values().filter(move |code| code.by == user)
     }
 
     pub(super) fn add_code(&mut self, code: CodeRecord, changes: &mut Vec<Change>) {

@@ -281,7 +281,7 @@ impl Core {
     }
 
     /// Names what a survey found. `oldest` holds those whose oldest mail is to be looked up; see
-    /// [`Queues::by_age`].
+    /// `Queues::by_age`.
     pub fn surveyed(&self, survey: Survey) -> Queues {
         let rows = |found: &Least| -> Vec<QueueFigures> {
             let rows = found.0.iter();

@@ -2,7 +2,7 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `invitation`, `block`, `admin`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
+//!   `topic`, `lease`, `invitation`, `block`, `presence`, `device`, `admin`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
 //!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`; [`figures`]: what is counted. No
 //!   sockets, files, clocks, threads or randomness.
 //! - [`server`]: the poll loop; `clock`: the only one; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
@@ -16,6 +16,7 @@ mod budget;
 mod clock;
 pub mod committer;
 pub mod core;
+mod device;
 mod directory;
 pub mod figures;
 pub(crate) mod host;
@@ -27,6 +28,7 @@ mod leases;
 mod live;
 mod logs;
 mod portion;
+mod presence;
 mod queue;
 mod read;
 mod send;

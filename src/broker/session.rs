@@ -11,6 +11,7 @@ use crate::store::{AddressKind, StreamRecord};
 impl Core {
     /// Opens a session, or goes on with one; joins topics, finds a stream and a port for it.
     pub(super) fn login(&mut self, call: &Call, login: &request::Login) -> Ruling {
+        self.adopt_next_key(&call.peer.key, login.user.as_ref());
         let Some(device) = self.directory.device_of_key(&call.peer.key) else {
             return Err(not_registered());
         };
@@ -240,9 +241,14 @@ impl Core {
 
     /// Ends a session; its port goes to rest, and its invitations are withdrawn.
     pub(super) fn end_session(&mut self, session: &SessionKey) {
-        let Some(user) = self.sessions.get(session).map(|session| session.user) else {
+        let Some((user, device, seen_ms)) = self
+            .sessions
+            .get(session)
+            .map(|session| (session.user, session.device, session.seen_wall_ms))
+        else {
             return;
         };
+        self.presence.noted(device, seen_ms);
         if let Some(held) = self.leases.of_session(session).map(|l| (l.port, l.epoch)) {
             self.give_back(user, session, held);
         }
@@ -253,6 +259,8 @@ impl Core {
     /// A device that was away for long holds its mail again; its last sight is kept to the hour.
     fn device_is_back(&mut self, device: u64) {
         self.logs.set_fresh(device);
+        self.presence
+            .seen(device, self.now.wall_ms, &mut self.changes);
         let running_s = self.running_s();
         let seen = self
             .directory

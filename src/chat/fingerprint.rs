@@ -9,6 +9,7 @@ use crate::protocol::PublicKey;
 const WORDS: usize = 5;
 
 const LABEL: &[u8] = b"correio-chat-fingerprint-1";
+const KEY_LABEL: &[u8] = b"correio-key-fingerprint-1";
 const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
 const VOWELS: &[u8; 4] = b"aiou";
 
@@ -18,6 +19,14 @@ pub fn fingerprint(one: &PublicKey, other: &PublicKey) -> String {
     hasher.update(LABEL);
     hasher.update(one.min(other));
     hasher.update(one.max(other));
+    words(&hasher.finalize().as_bytes()[..2 * WORDS])
+}
+
+/// Returns the words for one key.
+pub fn key_words(key: &PublicKey) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(KEY_LABEL);
+    hasher.update(key);
     words(&hasher.finalize().as_bytes()[..2 * WORDS])
 }
 

@@ -11,6 +11,7 @@ use super::memory::Memory;
 use super::peer::{self, Door};
 use super::shared::Shared;
 use super::{About, Chat, ChatError, Options, Refusal};
+use crate::auth::keys::KeyPair;
 use crate::client::session::Session;
 use crate::client::{ClientError, waker};
 use crate::protocol::PublicKey;
@@ -112,7 +113,7 @@ fn is_stale(error: &ClientError) -> bool {
 }
 
 fn open_door(session: &mut Session) -> Result<(LeaseInfo, Door), ChatError> {
-    let keys = session.account().keys().clone();
+    let keys = keys_of(session)?;
     let mut failed = None;
     let taken = session.take_port(|port| match Door::open(port, &keys) {
         Ok(door) => Some(door),
@@ -216,11 +217,17 @@ fn own(
     hex::decode_to_slice(&about.chat, &mut chat).map_err(|_| malformed("the chat's name"))?;
     Ok(Own {
         chat,
-        key: session.account().keys().public,
+        key: *session.account().public_key(),
         epoch: lease.epoch,
         port: lease.port,
         host,
     })
+}
+
+/// Returns this device's keys: a session is open, so they are at hand.
+fn keys_of(session: &Session) -> Result<KeyPair, ChatError> {
+    let keys = session.account().keys().map_err(ClientError::from)?;
+    Ok(keys.clone())
 }
 
 fn key(hex: &str) -> Option<PublicKey> {
@@ -245,13 +252,12 @@ fn start(
 ) -> Result<Chat, Refusal> {
     let prepared = plan.and_then(|(plan, door)| {
         let pair = waker::pair().map_err(ChatError::system("make a pipe"))?;
-        Ok((plan, door, pair))
+        Ok((plan, door, pair, keys_of(&session)?))
     });
-    let (plan, door, pair) = match prepared {
+    let (plan, door, pair, keys) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return Err((error, Some(session))),
     };
-    let keys = session.account().keys().clone();
     let shared = Arc::new(Shared::new(pair.0.clone(), keys.public));
     let parts = Parts {
         invited: invited(&plan.role),

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod admin;
+mod chat;
 mod mailbox;
+mod people;
 mod writing;
 
+use super::ui::{Colours, Look};
+pub use admin::*;
+pub use chat::*;
 pub use mailbox::*;
+pub use people::*;
 pub use writing::{Content, Draft, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
-
-/// Names the host where this machine is reached, for chats.
-pub const ADVERTISE: &str = "MAILCTL_ADVERTISE";
-
-/// The longest `--wait`: no invitation stands longer.
-const WAIT_MAX: Duration = Duration::from_hours(24);
 
 /// Mail for the machines and people of one network.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -44,6 +45,15 @@ pub struct Cli {
     /// What to do; the shell when absent.
     #[command(subcommand)]
     pub verb: Option<Verb>,
+}
+
+/// A line of the shell that is a verb with its arguments.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(no_binary_name = true, disable_help_subcommand = true)]
+pub struct Line {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
 }
 
 /// Options that stand before or after the verb.
@@ -88,6 +98,29 @@ pub struct Globals {
     /// Never ask anything
     #[arg(long, global = true, overrides_with = "no_input")]
     pub no_input: bool,
+    /// When to use colours (`NO_COLOR` is heeded too)
+    #[arg(
+        long,
+        global = true,
+        overrides_with = "color",
+        value_name = "WHEN",
+        default_value = "auto",
+        hide = true
+    )]
+    pub color: Colours,
+    /// Lines one below the other and nothing else, for who has the screen read out (also
+    /// `MAILCTL_PLAIN=1`)
+    #[arg(long, global = true, overrides_with = "plain", hide = true)]
+    pub plain: bool,
+    /// Read the passphrase of your key from the first line of this file, which only you can read (`-`: of
+    /// stdin). At a terminal you are asked for it
+    #[arg(
+        long,
+        global = true,
+        overrides_with = "passphrase_file",
+        value_name = "FILE|-"
+    )]
+    pub passphrase_file: Option<PathBuf>,
     /// How long a verb that ends by itself may take, in seconds
     #[arg(
         long,
@@ -98,6 +131,17 @@ pub struct Globals {
         value_parser = parse_timeout
     )]
     pub timeout: Duration,
+}
+
+impl Globals {
+    /// Returns how output is to look.
+    pub fn look(&self) -> Look {
+        let look = Look {
+            colours: self.color,
+            plain: self.plain,
+        };
+        look.of_environment()
+    }
 }
 
 /// Every verb.
@@ -111,7 +155,21 @@ pub enum Verb {
     Use(Use),
     /// Show who you are, and where
     Whoami,
-    /// Make a code with which somebody can join, once, within 24 hours
+    /// Show who is online, or was seen when; all, or these users
+    Who(Who),
+    /// List, name and remove the devices that are you; without a command, list them
+    Device {
+        /// What to do
+        #[command(subcommand)]
+        verb: Option<Device>,
+    },
+    /// Look after the key that is this device
+    #[command(subcommand)]
+    Key(Key),
+    /// Remove your account for good
+    #[command(subcommand)]
+    Account(AccountDeed),
+    /// Make a code with which somebody can join, once, within 24 hours; list and take back open ones
     Invite(Invite),
     /// Join a server, or add this device to your user, with a code from `invite`
     Join(Join),
@@ -172,54 +230,6 @@ pub enum Verb {
     /// See to users, topics, queues, leases and sessions of a running server
     #[command(subcommand)]
     Admin(Admin),
-}
-
-/// `mailctl login`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Login {
-    /// Your name
-    pub user: String,
-    /// Join this topic too (`lab/*` for all under one); may be given several times
-    #[arg(short, long = "topic", value_name = "T")]
-    pub topics: Vec<String>,
-}
-
-/// `mailctl logout`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Logout {
-    /// Remove this device for good: its key, mailbox and outbox here, its place on the server
-    #[arg(long)]
-    pub forget: bool,
-    /// With --forget: do not ask
-    #[arg(short, long, requires = "forget")]
-    pub yes: bool,
-}
-
-/// `mailctl use`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Use {
-    /// One of this home's users
-    pub user: String,
-}
-
-/// `mailctl invite`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Invite {
-    /// The name the new user must take; any, without it
-    pub user: Option<String>,
-    /// For a further device of yourself (of USER, if you are an administrator)
-    #[arg(long)]
-    pub device: bool,
-}
-
-/// `mailctl join`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Join {
-    /// The invitation (`correio://...&code=...`), or its code alone when the server is known; `-`
-    /// reads it from stdin, which keeps it out of the list of processes
-    pub code: String,
-    /// Your name, where the code does not fix it
-    pub user: Option<String>,
 }
 
 /// `mailctl outbox`.
@@ -356,218 +366,6 @@ pub struct TopicName {
     pub topic: String,
 }
 
-/// `mailctl chat`.
-#[derive(Debug, Clone, PartialEq, Args)]
-#[command(
-    disable_help_subcommand = true,
-    subcommand_value_name = "DEED",
-    subcommand_help_heading = "Deeds",
-    override_usage = "mailctl chat [OPTIONS] USER\n       mailctl chat requests|accept|decline [USER]",
-    after_help = "\
-On a pipe each line of stdin is said, and each line of the other side printed as `peer| text`;
-the end of stdin ends the chat once everything arrived. --json prints one object a line.
-
-Examples:
-  mailctl chat bob
-  tail -f log | mailctl chat bob --wait 1m
-  mailctl chat accept bob --json
-  mailctl chat bob --send notes.pdf
-  mailctl chat accept bob --receive ./inbox"
-)]
-pub struct Chat {
-    /// What to do with invitations of others
-    #[command(subcommand)]
-    pub deed: Option<ChatDeed>,
-    /// Whom to ask for a chat
-    pub user: Option<String>,
-    /// How to chat.
-    #[command(flatten)]
-    pub talk: Talk,
-}
-
-/// What to do with invitations of others.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum ChatDeed {
-    /// List who asks you for a chat
-    Requests,
-    /// Accept an invitation, and chat: USER's, or the oldest
-    Accept(ChatAccept),
-    /// Decline an invitation: USER's, or the oldest
-    Decline(ChatDecline),
-}
-
-/// `mailctl chat accept`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct ChatAccept {
-    /// Who asked; the oldest invitation, without it
-    pub user: Option<String>,
-    /// How to chat.
-    #[command(flatten)]
-    pub talk: Talk,
-}
-
-/// `mailctl chat decline`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct ChatDecline {
-    /// Who asked; the oldest invitation, without it
-    pub user: Option<String>,
-    /// Say that you are busy instead of no
-    #[arg(long)]
-    pub busy: bool,
-}
-
-/// Options of a chat, asked for or accepted.
-#[derive(Debug, Clone, Default, PartialEq, Args)]
-pub struct Talk {
-    /// What becomes of lines that never arrived; on a terminal you are asked [default: mail]
-    #[arg(long, value_name = "WHAT")]
-    pub undelivered: Option<Undelivered>,
-    /// The host under which the other side reaches this machine, where the address that the server
-    /// sees is not it
-    #[arg(
-        long,
-        value_name = "HOST",
-        env = ADVERTISE,
-        hide_env_values = true
-    )]
-    pub advertise: Option<String>,
-    /// Give up when nobody answered for that long (`90s`, `5m`); as long as the invitation stands,
-    /// without it
-    #[arg(long, value_name = "TIME", value_parser = parse_wait)]
-    pub wait: Option<Duration>,
-    /// Send this file, then leave; may be given several times. A terminal is not read then, and with
-    /// --no-input nothing else is
-    #[arg(long, value_name = "PATH")]
-    pub send: Vec<PathBuf>,
-    /// Take files into this folder, never over what is there; without --send too, stay until the
-    /// other side leaves
-    #[arg(long, value_name = "DIR")]
-    pub receive: Option<PathBuf>,
-}
-
-impl Talk {
-    /// Returns these options, completed by others.
-    #[must_use]
-    pub fn or(self, other: &Self) -> Self {
-        Self {
-            undelivered: self.undelivered.or(other.undelivered),
-            advertise: self.advertise.or_else(|| other.advertise.clone()),
-            wait: self.wait.or(other.wait),
-            send: [self.send, other.send.clone()].concat(),
-            receive: self.receive.or_else(|| other.receive.clone()),
-        }
-    }
-}
-
-/// What becomes of lines of a chat that never arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Undelivered {
-    /// Each is sent to the other side as a mail
-    Mail,
-    /// They are dropped
-    Drop,
-}
-
-/// `mailctl block`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Block {
-    /// Whose mail is refused from now on, and who hears that you are busy
-    pub user: Option<String>,
-}
-
-/// `mailctl unblock`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Unblock {
-    /// Whom you blocked
-    pub user: String,
-}
-
-/// `mailctl admin`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum Admin {
-    /// Users and their names
-    #[command(subcommand)]
-    User(AdminUser),
-    /// Topics
-    #[command(subcommand)]
-    Topic(AdminTopic),
-    /// What waits, for whom
-    #[command(subcommand)]
-    Queue(AdminQueue),
-    /// Ports lent for direct chat
-    #[command(subcommand)]
-    Lease(AdminLease),
-    /// Who is logged in
-    #[command(subcommand)]
-    Session(AdminSession),
-    /// Counters of the whole server
-    Stats,
-}
-
-/// `mailctl admin user`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AdminUser {
-    /// List users
-    Ls,
-    /// Remove a user with mail, devices and subscriptions; the name stays reserved
-    Rm(Named),
-    /// Free the name of a removed user
-    Free(Named),
-}
-
-/// `mailctl admin topic`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AdminTopic {
-    /// List topics
-    Ls,
-    /// Make a topic
-    Create(Named),
-    /// Remove a topic with its mail and subscriptions
-    Rm(Named),
-}
-
-/// `mailctl admin queue`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum AdminQueue {
-    /// List what waits, per address and device
-    Ls,
-    /// The same for one address
-    Show(Named),
-    /// List the mails that wait at an address; changes nothing
-    Peek(Peek),
-}
-
-/// `mailctl admin lease`.
-#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
-pub enum AdminLease {
-    /// List ports and who holds them
-    Ls,
-}
-
-/// `mailctl admin session`.
-#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
-pub enum AdminSession {
-    /// List sessions
-    Ls,
-}
-
-/// The user, topic or address that an administrator means.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Named {
-    /// Its name
-    pub name: String,
-}
-
-/// `mailctl admin queue peek`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Peek {
-    /// The address
-    pub address: String,
-    /// Show bodies too; this is logged, and the addressee is told
-    #[arg(long)]
-    pub body: bool,
-}
-
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .trim_end_matches('s')
@@ -577,17 +375,6 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|time| !time.is_zero() && time.as_secs() <= 24 * 3600)
         .ok_or_else(|| crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned())
-}
-
-fn parse_wait(text: &str) -> Result<Duration, String> {
-    let time = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
-    };
-    if time.is_zero() || time > WAIT_MAX {
-        return Err(crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned());
-    }
-    Ok(time)
 }
 
 fn parse_from(text: &str) -> Result<crate::protocol::request::From, String> {
@@ -680,6 +467,11 @@ mod tests {
             "chat bob --wait 0",
             "chat bob --busy",
             "unblock",
+            "who --hide --show",
+            "who bob --hide",
+            "device rm",
+            "account rm",
+            "invite rm",
             "frefresh",
         ] {
             assert!(parse(line).is_err(), "{line}");

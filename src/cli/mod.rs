@@ -19,15 +19,18 @@ use self::args::Cli;
 use self::commands::Context;
 use self::error::CliError;
 use self::i18n::{Language, help, tr};
-use self::ui::Ui;
+use self::ui::{Look, Ui};
 use crate::protocol::codes::exit;
 
 pub mod args;
 pub mod commands;
 pub mod error;
+mod hidden;
 pub mod i18n;
 pub mod json;
 pub mod once;
+pub mod pager;
+mod passphrase;
 pub mod shell;
 pub mod show;
 pub mod times;
@@ -49,11 +52,12 @@ pub fn main() -> ExitCode {
     let cli = match parse(&words) {
         Ok(cli) => cli,
         Err(error) => {
-            let mut ui = Ui::stdio(json, true);
+            let mut ui = Ui::stdio(json, true, Look::default());
             return explain(&mut ui, &error).into();
         }
     };
-    let mut ui = Ui::stdio(cli.globals.json, cli.globals.no_input);
+    let globals = &cli.globals;
+    let mut ui = Ui::stdio(globals.json, globals.no_input, globals.look());
     let ended = run(&cli, &mut ui);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,6 +80,7 @@ fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
 fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
     let mut context = Context {
         globals: &cli.globals,
+        passphrase: passphrase::given(cli.globals.passphrase_file.as_deref())?,
         ui,
     };
     match &cli.verb {

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::i18n::{text, tr, tr_n};
 use super::times;
 use super::ui::{Table, Ui};
-use super::untrusted::{Block, visible, wrapped};
+use super::untrusted::{Block, Paint, painted, visible, wrapped};
 use super::{json, untrusted};
 use crate::client::attachments::{self, Attachment, Parts};
 use crate::client::mailbox::Held;
@@ -135,7 +135,7 @@ fn header(envelope: &Envelope, addresses: &[String]) -> String {
         "{}  {}  {} to {}",
         envelope.id,
         times::human(&envelope.sent_at),
-        visible(&envelope.from),
+        painted(Paint::Name, &visible(&envelope.from)),
         names(addresses.iter().collect(), " and ")
     );
     let others = envelope.to.iter().filter(|to| !addresses.contains(to));
@@ -199,16 +199,17 @@ pub enum Answer {
 /// Prints an invitation that stands, and how to answer it.
 pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliError> {
     let from = visible(&row.from);
+    let who = painted(Paint::Fresh, &from);
     let left = times::left(&row.expires_at);
     let human = match answer {
         Answer::Prompt => {
-            format!("? {from} asks for a direct chat (expires in {left}) -> y or n")
+            format!("? {who} asks for a direct chat (expires in {left}) -> y or n")
         }
         Answer::Later => {
-            format!("? {from} asks for a direct chat (expires in {left}) -> /bye, then y or n")
+            format!("? {who} asks for a direct chat (expires in {left}) -> /bye, then y or n")
         }
         Answer::Verb => format!(
-            "? {from} asks for a direct chat until {} - mailctl chat accept {from}",
+            "? {who} asks for a direct chat until {} - mailctl chat accept {from}",
             times::hour(&row.expires_at)
         ),
     };

@@ -3,15 +3,20 @@
 //!
 //! This module decides nothing; [`super::untrusted`] says what is shown how.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::i18n::tr;
-use super::untrusted::{self, Block};
+use super::pager::{self, Idle, Pager};
+use super::untrusted::{self, Paint, Print, painted};
+use crate::client::interrupt::Interrupt;
 use crate::protocol::codes::exit;
 
 /// Standard output and standard error as the verbs see them.
@@ -20,11 +25,46 @@ pub struct Ui {
     err: Box<dyn Write + Send>,
     json: bool,
     may_ask: bool,
-    width: Option<usize>,
+    screen: Screen,
     /// Columns of the terminal that gets everything else, if it is one.
     err_width: Option<usize>,
     /// A passing line stands on it.
     passing: bool,
+    /// What pages long output, where that is wanted.
+    pager: Option<String>,
+    pages: Pages,
+    /// Ends long output before its time.
+    interrupt: Interrupt,
+}
+
+/// What output goes to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Screen {
+    look: Look,
+    /// Results go to a terminal.
+    is_terminal: bool,
+    /// Results, and everything else, go where colours are shown.
+    out_colours: bool,
+    err_colours: bool,
+}
+
+impl Screen {
+    fn new(look: Look, stdout: bool, stderr: bool) -> Self {
+        Self {
+            look,
+            is_terminal: stdout,
+            out_colours: look.colours(stdout),
+            err_colours: look.colours(stderr),
+        }
+    }
+}
+
+/// Where results are on their way to being shown.
+#[derive(Debug, Default)]
+struct Pages {
+    paged: Option<Pager>,
+    /// Sheets that were printed straight.
+    sheets: usize,
 }
 
 impl std::fmt::Debug for Ui {
@@ -32,7 +72,7 @@ impl std::fmt::Debug for Ui {
         f.debug_struct("Ui")
             .field("json", &self.json)
             .field("may_ask", &self.may_ask)
-            .field("width", &self.width)
+            .field("screen", &self.screen)
             .finish_non_exhaustive()
     }
 }
@@ -40,16 +80,22 @@ impl std::fmt::Debug for Ui {
 impl Ui {
     /// Makes the one of this process. It asks nothing with `no_input`, under `--json`, or when
     /// either side is not a terminal.
-    pub fn stdio(json: bool, no_input: bool) -> Self {
+    pub fn stdio(json: bool, no_input: bool, look: Look) -> Self {
         let (stdin, stderr) = (io::stdin().is_terminal(), io::stderr().is_terminal());
+        let stdout = io::stdout().is_terminal();
         Self {
+            screen: Screen::new(look, stdout, stderr),
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
             json,
             may_ask: stdin && stderr && !no_input && !json,
-            width: io::stdout().is_terminal().then(terminal_width),
-            err_width: (stderr && !json).then(terminal_width),
+            err_width: (stderr && !json && !look.plain).then(terminal_width),
             passing: false,
+            pager: (stdin && stdout && !json && !look.is_plain())
+                .then(pager::of_environment)
+                .flatten(),
+            pages: Pages::default(),
+            interrupt: Interrupt::default(),
         }
     }
 
@@ -60,16 +106,20 @@ impl Ui {
             err,
             json,
             may_ask: false,
-            width: None,
+            screen: Screen::default(),
             err_width: None,
             passing: false,
+            pager: None,
+            pages: Pages::default(),
+            interrupt: Interrupt::default(),
         }
     }
 
-    /// Makes one that writes elsewhere know the terminal's width all the same.
+    /// Makes one that writes elsewhere know the terminal all the same.
     #[must_use]
-    pub fn wide(mut self) -> Self {
-        self.width = io::stdout().is_terminal().then(terminal_width);
+    pub fn like(mut self, look: Look) -> Self {
+        let terminal = io::stdout().is_terminal();
+        self.screen = Screen::new(look, terminal, terminal);
         self
     }
 
@@ -78,14 +128,19 @@ impl Ui {
         self.json
     }
 
+    /// Returns how output looks.
+    pub fn look(&self) -> Look {
+        self.screen.look
+    }
+
     /// Says whether a person is there to answer.
     pub fn may_ask(&self) -> bool {
         self.may_ask
     }
 
-    /// Columns of the terminal that gets the results, if it is one.
+    /// Columns that the terminal has just now which gets the results, if it is one.
     pub fn width(&self) -> Option<usize> {
-        self.width
+        self.screen.is_terminal.then(terminal_width)
     }
 
     /// Says whether nobody will read what is printed to stdout any more: the other end of the pipe is
@@ -99,8 +154,11 @@ impl Ui {
 
     /// Prints one line (or several) of results for people.
     pub fn line(&mut self, text: impl Display) -> Result<(), CliError> {
-        let text = Block(&text.to_string()).to_string();
-        self.put(&text)
+        let print = Print {
+            text: &text.to_string(),
+            coloured: self.screen.out_colours,
+        };
+        self.put(&print.to_string())
     }
 
     /// Prints one result as a line of JSON.
@@ -153,11 +211,76 @@ impl Ui {
         }
     }
 
+    /// Begins a line, where keys were echoed.
+    pub fn begin_line(&mut self) {
+        drop(self.err.write_all(b"\n").and_then(|()| self.err.flush()));
+    }
+
+    /// Ends long output when this is asked for.
+    pub fn stop_with(&mut self, interrupt: Interrupt) {
+        self.interrupt = interrupt;
+    }
+
+    /// Begins output that may be long: sheets, each ended by [`Ui::turn`], all of them by
+    /// [`Ui::end_pages`]. On a terminal more than a screenful of it goes through a pager.
+    pub fn page(&mut self) {
+        let pager = self.pager.clone().zip(terminal_size());
+        let pager = pager.map(|(command, (columns, rows))| Pager::new(command, rows, columns));
+        self.pages = Pages {
+            paged: pager,
+            sheets: 0,
+        };
+    }
+
+    /// Ends a sheet, and waits until a reader got to it. Says whether anybody reads on.
+    pub fn turn(&mut self, idle: Idle<'_>) -> Result<bool, CliError> {
+        let Some(pager) = &mut self.pages.paged else {
+            self.pages.sheets += 1;
+            return Ok(!self.interrupt.take());
+        };
+        pager
+            .turn(&mut self.out, idle)
+            .map_err(|e| stdout_failed(&e))
+    }
+
+    /// Returns how many of the sheets were shown so far, for sure.
+    pub fn shown_sheets(&self) -> usize {
+        let paged = self.pages.paged.as_ref();
+        paged.map_or(self.pages.sheets, Pager::shown)
+    }
+
+    /// Ends what [`Ui::page`] began. Returns how many of the sheets were shown.
+    pub fn end_pages(&mut self, idle: Idle<'_>) -> Result<usize, CliError> {
+        let Pages { paged, sheets } = std::mem::take(&mut self.pages);
+        let Some(pager) = paged else {
+            return Ok(sheets);
+        };
+        pager
+            .end(&mut self.out, idle)
+            .map_err(|e| stdout_failed(&e))
+    }
+
+    /// Does something whose output may be long, as one sheet.
+    pub fn paged(
+        &mut self,
+        idle: Idle<'_>,
+        deed: impl FnOnce(&mut Self) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        self.page();
+        let done = deed(self);
+        let ended = self.end_pages(idle);
+        done.and(ended.map(drop))
+    }
+
     fn put(&mut self, text: &str) -> Result<(), CliError> {
         self.wipe();
         let mut bytes = Vec::with_capacity(text.len() + 1);
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(b'\n');
+        if let Some(pager) = &mut self.pages.paged {
+            pager.write(&bytes);
+            return Ok(());
+        }
         self.out
             .write_all(&bytes)
             .and_then(|()| self.out.flush())
@@ -196,7 +319,20 @@ impl Ui {
     /// Nobody may be there to read it, which is no error.
     fn say(&mut self, text: impl Display) {
         self.wipe();
-        let text = Block(&text.to_string()).to_string();
+        let mut text = text.to_string();
+        if let Some((columns, _)) = terminal_size().filter(|_| self.screen.is_terminal) {
+            text = untrusted::folded_at_words(&text, columns.max(NARROWEST));
+        }
+        let print = Print {
+            text: &text,
+            coloured: self.screen.err_colours,
+        };
+        let text = print.to_string();
+        if let Some(pager) = &mut self.pages.paged {
+            // Beside a pager it would stand in the middle of what is read.
+            pager.write(format!("{text}\n").as_bytes());
+            return;
+        }
         drop(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
     }
 
@@ -210,7 +346,8 @@ impl Ui {
             drop(writeln!(self.err, "{line}"));
             return;
         }
-        self.say(tr!("error[{}]: {}", error.code, error.text));
+        let told = tr!("error[{}]: {}", error.code, error.text);
+        self.say(painted(Paint::Wrong, &told));
         for hint in &error.hints {
             self.say(format_args!("  {hint}"));
         }
@@ -233,10 +370,24 @@ impl Ui {
     /// Asks a yes-or-no question; anything but `y` or `yes`, or the same in the language of this process, is a no.
     pub fn confirm(&mut self, question: &str) -> bool {
         let question = tr!("{} [y/N] ", question);
-        drop(write!(self.err, "{question}").and_then(|()| self.err.flush()));
+        is_yes(&self.ask(question.trim_end()))
+    }
+
+    /// Asks for a line that is not shown while it is typed; nothing when it was taken back.
+    pub fn ask_hidden(&mut self, question: &str) -> io::Result<Option<Zeroizing<String>>> {
+        let typed = super::hidden::line(|| {
+            drop(write!(self.err, "{question} ").and_then(|()| self.err.flush()));
+        });
+        drop(writeln!(self.err));
+        typed
+    }
+
+    /// Asks for a word or a line; nothing when it cannot be read.
+    pub fn ask(&mut self, question: &str) -> String {
+        drop(write!(self.err, "{question} ").and_then(|()| self.err.flush()));
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
-        read.is_ok() && is_yes(&answer)
+        read.map_or_else(|_| String::new(), |_| answer.trim().to_owned())
     }
 }
 
@@ -255,13 +406,71 @@ fn stdout_failed(error: &io::Error) -> CliError {
     }
 }
 
+/// The narrowest terminal: below, lines are broken as if it were so wide.
+const NARROWEST: usize = 10;
+
 /// Returns how many columns the terminal has just now.
 pub fn terminal_width() -> usize {
-    rustix::termios::tcgetwinsize(io::stdout())
-        .map(|size| usize::from(size.ws_col))
-        .ok()
-        .filter(|columns| *columns >= 20)
-        .unwrap_or(80)
+    terminal_size().map_or(80, |(columns, _)| columns.max(NARROWEST))
+}
+
+/// Returns columns and rows of the terminal just now, where it knows them.
+fn terminal_size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    let known = size.ws_col > 0 && size.ws_row > 0;
+    known.then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colours {
+    /// On terminals that have them, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Wherever it goes.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// How output looks on a terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// When colours are used.
+    pub colours: Colours,
+    /// Lines one below the other and nothing else, for who has the screen read out.
+    pub plain: bool,
+}
+
+impl Look {
+    /// Completes what the command line says by what the environment says.
+    #[must_use]
+    pub fn of_environment(self) -> Self {
+        Self {
+            plain: self.plain || is_set(PLAIN).is_some_and(|value| value != "0"),
+            ..self
+        }
+    }
+
+    /// Says whether lines only ever follow each other: asked for, or all that the terminal can do.
+    pub fn is_plain(self) -> bool {
+        self.plain || is_set("TERM").is_none_or(|term| term == "dumb")
+    }
+
+    fn colours(self, on_terminal: bool) -> bool {
+        match self.colours {
+            Colours::Always => true,
+            Colours::Never => false,
+            Colours::Auto => on_terminal && !self.is_plain() && is_set("NO_COLOR").is_none(),
+        }
+    }
+}
+
+/// Asks for plain output, as `--plain` does.
+pub const PLAIN: &str = "MAILCTL_PLAIN";
+
+fn is_set(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable).filter(|value| !value.is_empty())
 }
 
 /// Rows under headings, columns as wide as they need; the last one may be clipped.

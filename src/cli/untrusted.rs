@@ -36,24 +36,104 @@ pub struct Block<'a>(pub &'a str);
 impl fmt::Display for Block<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.chars().peekable();
+        let mut before = None;
         while let Some(c) = rest.next() {
             match c {
                 '\r' if rest.peek() == Some(&'\n') => {}
                 '\n' | '\t' => f.write_char(c)?,
+                JOINER if joins(before, rest.peek()) => f.write_char(c)?,
                 c => write_visible(f, c)?,
             }
+            before = Some(c);
         }
         Ok(())
     }
 }
 
+/// How a piece of our own output looks where a terminal has colours. Never needed to understand it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paint {
+    /// A user or topic that something came from.
+    Name,
+    /// What is new.
+    Fresh,
+    /// What went wrong.
+    Wrong,
+}
+
+/// Stand around what is painted, until it is printed. They are no characters, and whoever writes them
+/// sees them made visible like all that acts.
+const PAINTS: [(char, Paint, &str); 3] = [
+    ('\u{fdd0}', Paint::Name, "\x1b[1;36m"),
+    ('\u{fdd1}', Paint::Fresh, "\x1b[1;33m"),
+    ('\u{fdd2}', Paint::Wrong, "\x1b[1;31m"),
+];
+const PLAIN: char = '\u{fdd3}';
+
+/// Returns `text`, which cannot act, to be printed in a colour.
+pub fn painted(paint: Paint, text: &str) -> String {
+    let row = PAINTS.iter().find(|(_, known, _)| *known == paint);
+    let (mark, ..) = row.expect("every paint has its row");
+    format!("{mark}{text}{PLAIN}")
+}
+
+/// What goes to a terminal or a file: as [`Block`], but for our own paint, which becomes colours or goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Print<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// It goes where colours are shown.
+    pub coloured: bool,
+}
+
+impl fmt::Display for Print<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut is_painted = false;
+        let mut rest = self.text;
+        while let Some((at, mark)) = rest.char_indices().find(|(_, c)| is_paint(*c)) {
+            Block(&rest[..at]).fmt(f)?;
+            rest = &rest[at + mark.len_utf8()..];
+            let row = PAINTS.iter().find(|(known, ..)| *known == mark);
+            if self.coloured {
+                f.write_str(row.map_or("\x1b[0m", |(_, _, colour)| colour))?;
+                is_painted = row.is_some();
+            }
+        }
+        Block(rest).fmt(f)?;
+        f.write_str(if is_painted { "\x1b[0m" } else { "" })
+    }
+}
+
+fn is_paint(c: char) -> bool {
+    (PAINTS[0].0..=PLAIN).contains(&c)
+}
+
 /// Returns `text` on one line with everything active made visible.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        write_visible(&mut shown, c).expect("writing to a String does not fail");
+    let mut rest = text.chars().peekable();
+    let mut before = None;
+    while let Some(c) = rest.next() {
+        if c == JOINER && joins(before, rest.peek()) {
+            shown.push(c);
+        } else {
+            write_visible(&mut shown, c).expect("writing to a String does not fail");
+        }
+        before = Some(c);
     }
     shown
+}
+
+/// Joins two pictures to one, such as a woman and a computer to a programmer.
+const JOINER: char = '\u{200d}';
+
+/// Says whether a joiner stands between two pictures: there it is part of what they look like, and hides
+/// nothing.
+fn joins(before: Option<char>, after: Option<&char>) -> bool {
+    let is_picture = |c: char| matches!(c, '\u{2600}'..='\u{27bf}' | '\u{2b1b}'..='\u{2b55}' | '\u{1f300}'..='\u{1faff}');
+    // The first may carry a sign that asks for colour.
+    before.is_some_and(|c| is_picture(c) || c == '\u{fe0f}')
+        && after.is_some_and(|c| is_picture(*c))
 }
 
 fn write_visible(out: &mut impl Write, c: char) -> fmt::Result {
@@ -95,6 +175,9 @@ pub fn columns(text: &str) -> usize {
 }
 
 fn column(c: char) -> usize {
+    if is_paint(c) {
+        return 0;
+    }
     c.width().unwrap_or(0)
 }
 
@@ -114,6 +197,26 @@ pub fn wrapped(line: &str, width: usize) -> Vec<String> {
         pieces.last_mut().expect("there is always a piece").push(c);
     }
     pieces
+}
+
+/// Breaks lines of our own at spaces, where a terminal of `width` columns would break them anywhere.
+pub fn folded_at_words(text: &str, width: usize) -> String {
+    let lines = text.split('\n').flat_map(|line| {
+        let mut pieces = vec![String::new()];
+        for word in line.split_inclusive(' ') {
+            let last = pieces.last_mut().expect("there is always a piece");
+            if columns(last) + columns(word.trim_end()) <= width {
+                last.push_str(word);
+                continue;
+            }
+            if last.trim().is_empty() {
+                pieces.pop();
+            }
+            pieces.extend(wrapped(word, width));
+        }
+        pieces.into_iter().map(|piece| piece.trim_end().to_owned())
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Writes `value` as one line of JSON, exact, in which no character can act: what [`is_active`] names
@@ -158,7 +261,7 @@ mod tests {
     fn acts(c: char) -> bool {
         c.is_control()
             || matches!(u32::from(c),
-                0x061c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x2064 | 0x2066..=0x2069 | 0xfeff)
+                0x061c | 0xfdd0..=0xfdef | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x2064 | 0x2066..=0x2069 | 0xfeff)
     }
 
     #[test]
@@ -172,6 +275,56 @@ mod tests {
             Block(evil).to_string(),
             "a␛]0;PWNED␇<U+009B>2J<U+202E>b<U+200B>\n\tc␡"
         );
+    }
+
+    #[test]
+    fn p12_only_our_own_paint_is_colour() {
+        let text = format!(
+            "{} to {}",
+            painted(Paint::Name, "ana"),
+            visible("b\u{fdd0}\x1b[1mob")
+        );
+        assert_eq!(columns(&text), columns("ana to b<U+FDD0>␛[1mob"));
+        let print = |coloured| {
+            Print {
+                text: &text,
+                coloured,
+            }
+            .to_string()
+        };
+        assert_eq!(print(false), "ana to b<U+FDD0>␛[1mob");
+        assert_eq!(print(true), "\x1b[1;36mana\x1b[0m to b<U+FDD0>␛[1mob");
+        let open = Print {
+            text: "\u{fdd2}x\x1b",
+            coloured: true,
+        };
+        assert_eq!(open.to_string(), "\x1b[1;31mx␛\x1b[0m");
+    }
+
+    #[test]
+    fn p12_a_joiner_stands_between_pictures_only() {
+        let programmer = "👩\u{200d}💻 and ❤\u{fe0f}\u{200d}🔥";
+        assert_eq!(visible(programmer), programmer);
+        assert_eq!(Block(programmer).to_string(), programmer);
+        for hidden in [
+            "a\u{200d}b",
+            "👩\u{200d}",
+            "\u{200d}💻",
+            "👩\u{200d}\u{200d}💻",
+        ] {
+            assert!(visible(hidden).contains("<U+200D>"), "{hidden:?}");
+            assert!(Block(hidden).to_string().contains("<U+200D>"), "{hidden:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_kept_whole_where_they_fit() {
+        let folded = |text| folded_at_words(text, 10);
+        assert_eq!(folded("one two three"), "one two\nthree");
+        assert_eq!(folded("  ^ one two"), "  ^ one\ntwo");
+        assert_eq!(folded("a 日本語日本語"), "a\n日本語日本\n語");
+        assert_eq!(folded("exactly 10\nnext"), "exactly 10\nnext");
+        assert_eq!(folded(""), "");
     }
 
     #[test]

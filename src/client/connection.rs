@@ -9,28 +9,36 @@
 //! [`Connection::fds`] and calls [`Connection::turn`].
 
 mod polled;
+mod sockets;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
-use zmq::{Message, PollEvents, PollItem, Socket, SocketEvent};
+use zmq::{PollEvents, PollItem, Socket};
 
 use super::core::{Link, LinkEvent, REPEAT_AFTER_MS, RequestNumber, Requests, Verdict};
 use super::error::ClientError;
 use super::home::Place;
+use super::interrupt::Interrupt;
 use super::monitor;
 use super::waker::{self, Sleeper, Waker};
 use crate::auth::keys::{self, KeyPair};
-use crate::limits;
 use crate::protocol::notice::{KEY_BYTES, Notice};
 use crate::protocol::reply::{self, DecodeError};
 use crate::protocol::request::{self, Request};
-use crate::protocol::{FEATURES, MAGIC, PublicKey, VERSION, VERSION_OLDEST};
+use crate::protocol::{FEATURES, MAGIC, VERSION, VERSION_OLDEST};
 
 use polled::Ready;
 pub use polled::Sockets;
+use sockets::{
+    dealer, link_event, monitor, receive, receive_each, secure, send_request, subscriber, wait,
+    zmq_failed,
+};
+
+/// How long the wish not to wait any longer may go unnoticed.
+const INTERRUPT_LOOK_MS: u64 = 100;
 
 /// Notices kept while a request is waited for. More are dropped: they are hints, and the gap they
 /// leave is noticed.
@@ -72,6 +80,7 @@ pub struct Connection {
     skew: Option<chrono::Duration>,
     waker: Waker,
     sleeper: Sleeper,
+    interrupt: Interrupt,
     woken: bool,
     /// Something was asked of a socket since all of them were read: libzmq may have taken in on the way
     /// what came, and then the socket's descriptor says nothing of it.
@@ -121,7 +130,18 @@ impl Connection {
     /// Connects and says hello. Gives up after `patience`, or as soon as it is clear that another
     /// server listens there.
     pub fn open(place: &Place, keys: &KeyPair, patience: Duration) -> Result<Self, ClientError> {
-        Self::open_in(Arc::new(zmq::Context::new()), place, keys, patience)
+        Self::open_interruptible(place, keys, patience, Interrupt::default())
+    }
+
+    /// Opens as [`Connection::open`] does; waits, here and later, are ended by `interrupt` too.
+    pub fn open_interruptible(
+        place: &Place,
+        keys: &KeyPair,
+        patience: Duration,
+        interrupt: Interrupt,
+    ) -> Result<Self, ClientError> {
+        let context = Arc::new(zmq::Context::new());
+        Self::open_in(context, place, keys, patience, interrupt)
     }
 
     fn open_in(
@@ -129,6 +149,7 @@ impl Connection {
         place: &Place,
         keys: &KeyPair,
         patience: Duration,
+        interrupt: Interrupt,
     ) -> Result<Self, ClientError> {
         keys::require_curve()?;
         let requests_socket = dealer(&context, keys, &place.url.key)?;
@@ -157,6 +178,7 @@ impl Connection {
             skew: None,
             waker,
             sleeper,
+            interrupt,
             woken: false,
             stirred: true,
         };
@@ -239,7 +261,7 @@ impl Connection {
                 return decode(verb, frames).map_err(|error| Failure { error, tried: true });
             }
             let late = self.now_ms() >= deadline_ms;
-            let error = match self.pump(deadline_ms) {
+            let error = match self.pump_interruptibly(deadline_ms) {
                 Err(error) => error,
                 Ok(()) if late => self.silence(verb, deadline_ms.saturating_sub(begun_ms)),
                 Ok(()) => continue,
@@ -274,6 +296,15 @@ impl Connection {
         let wait_ms = until_ms.min(due_ms).saturating_sub(self.now_ms());
         let ready = self.poll(i64::try_from(wait_ms.min(60_000)).unwrap_or(60_000))?;
         self.take_in(ready)
+    }
+
+    /// Moves bytes once as [`Connection::pump`] does, unless somebody wishes not to wait any longer.
+    pub fn pump_interruptibly(&mut self, until_ms: u64) -> Result<(), ClientError> {
+        if self.interrupt.take() {
+            return Err(ClientError::Interrupted);
+        }
+        // The signal may have come to another thread.
+        self.pump(until_ms.min(self.now_ms() + INTERRUPT_LOOK_MS))
     }
 
     /// Hands to the socket what can go out. Returns when something is due without any input.
@@ -407,6 +438,23 @@ impl Connection {
         self.notices.iter().any(|live| live.notice == *notice)
     }
 
+    /// Goes on with another key pair: on connections of their own, which take the place of those that stand.
+    pub fn change_keys(&mut self, keys: &KeyPair) -> Result<(), ClientError> {
+        self.keys = keys.clone();
+        // It fails only when the endpoint is not connected, which is what is wanted.
+        self.requests_socket.disconnect(&self.endpoint).ok();
+        // Options hold for what is connected from here on.
+        secure(&self.requests_socket, keys, &self.place.url.key)
+            .map_err(zmq_failed("set the keys of a socket"))?;
+        self.link = Link::default();
+        self.connect()?;
+        if let Some(live) = self.live_socket.as_mut() {
+            live.endpoint.clear();
+            self.open_live()?;
+        }
+        Ok(())
+    }
+
     fn connect(&mut self) -> Result<(), ClientError> {
         self.stirred = true;
         self.requests_socket
@@ -421,7 +469,7 @@ impl Connection {
                 let waited = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
                 return Err(self.silence("hello", waited));
             }
-            self.pump(deadline_ms)?;
+            self.pump_interruptibly(deadline_ms)?;
         }
         Ok(())
     }
@@ -612,125 +660,6 @@ fn decode<T: DeserializeOwned>(
             what: error.to_string(),
         }),
     }
-}
-
-fn dealer(
-    context: &zmq::Context,
-    keys: &KeyPair,
-    server: &PublicKey,
-) -> Result<Socket, ClientError> {
-    let make = || {
-        let socket = context.socket(zmq::DEALER)?;
-        secure(&socket, keys, server)?;
-        // A request is queued for a connection that stands, or not at all.
-        socket.set_immediate(true)?;
-        socket.set_sndhwm(0)?;
-        socket.set_rcvhwm(0)?;
-        Ok(socket)
-    };
-    make().map_err(zmq_failed("make a socket"))
-}
-
-fn subscriber(context: &zmq::Context, keys: &KeyPair, server: &PublicKey) -> zmq::Result<Socket> {
-    let socket = context.socket(zmq::SUB)?;
-    secure(&socket, keys, server)?;
-    // Above the most subscriptions a user may have: a burst over it is dropped in silence.
-    socket.set_sndhwm(0)?;
-    Ok(socket)
-}
-
-fn secure(socket: &Socket, keys: &KeyPair, server: &PublicKey) -> zmq::Result<()> {
-    socket.set_curve_serverkey(server)?;
-    socket.set_curve_publickey(&keys.public)?;
-    socket.set_curve_secretkey(keys.secret())?;
-    socket.set_linger(0)?;
-    let wire_bytes = limits::FRAME_BYTES_MAX + limits::CURVE_BYTES;
-    socket.set_maxmsgsize(i64::try_from(wire_bytes).expect("frame limits are small numbers"))?;
-    socket.set_ipv6(true)?;
-    socket.set_handshake_ivl(limits::HANDSHAKE_MS)?;
-    socket.set_heartbeat_ivl(5_000)?;
-    socket.set_heartbeat_timeout(15_000)?;
-    socket.set_reconnect_ivl(100)?;
-    socket.set_reconnect_ivl_max(2_000)
-}
-
-fn monitor(context: &zmq::Context, socket: &Socket) -> Result<Socket, ClientError> {
-    let events = [
-        SocketEvent::CONNECTED,
-        SocketEvent::CLOSED,
-        SocketEvent::DISCONNECTED,
-        SocketEvent::HANDSHAKE_SUCCEEDED,
-        SocketEvent::HANDSHAKE_FAILED_NO_DETAIL,
-        SocketEvent::HANDSHAKE_FAILED_PROTOCOL,
-        SocketEvent::HANDSHAKE_FAILED_AUTH,
-    ];
-    monitor::watch(context, socket, &events).map_err(zmq_failed("watch a socket"))
-}
-
-/// Reads a monitor frame.
-fn link_event(frame: &[u8]) -> Option<LinkEvent> {
-    let raw = monitor::raw_event(frame)?;
-    let is = |event: SocketEvent| raw == event.to_raw();
-    if is(SocketEvent::HANDSHAKE_SUCCEEDED) {
-        Some(LinkEvent::Up)
-    } else if is(SocketEvent::CONNECTED) {
-        Some(LinkEvent::Connected)
-    } else if is(SocketEvent::DISCONNECTED) {
-        Some(LinkEvent::Down)
-    } else if is(SocketEvent::CLOSED) {
-        Some(LinkEvent::Refused)
-    } else {
-        Some(LinkEvent::HandshakeFailed)
-    }
-}
-
-fn wait(items: &mut [PollItem<'_>], wait_ms: i64) -> Result<(), ClientError> {
-    match zmq::poll(items, wait_ms) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-        Err(source) => Err(zmq_failed("wait")(source)),
-    }
-}
-
-fn send_request(socket: &Socket, outgoing: &super::core::Outgoing) -> zmq::Result<()> {
-    let more = zmq::DONTWAIT | zmq::SNDMORE;
-    socket.send(&outgoing.id[..], more)?;
-    match &outgoing.body {
-        Some(body) => {
-            socket.send(&outgoing.header[..], more)?;
-            socket.send(&body[..], zmq::DONTWAIT)
-        }
-        None => socket.send(&outgoing.header[..], zmq::DONTWAIT),
-    }
-}
-
-fn receive(socket: &Socket) -> Result<Option<Vec<Vec<u8>>>, ClientError> {
-    let mut frames = Vec::new();
-    let came = receive_each(socket, |_, frame| frames.push(frame.to_vec()))?;
-    Ok(came.then_some(frames))
-}
-
-/// Receives one message and shows its frames, each with its place. Says whether there was one.
-fn receive_each(
-    socket: &Socket,
-    mut show: impl FnMut(usize, &Message),
-) -> Result<bool, ClientError> {
-    for at in 0.. {
-        match socket.recv_msg(zmq::DONTWAIT) {
-            Ok(frame) => {
-                show(at, &frame);
-                if !frame.get_more() {
-                    return Ok(true);
-                }
-            }
-            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => break,
-            Err(source) => return Err(zmq_failed("receive")(source)),
-        }
-    }
-    Ok(false)
-}
-
-fn zmq_failed(deed: &'static str) -> impl Fn(zmq::Error) -> ClientError {
-    move |source| ClientError::Zmq { deed, source }
 }
 
 #[expect(

@@ -72,6 +72,9 @@ pub enum ClientError {
         /// Why it was not tried.
         cause: Box<ClientError>,
     },
+    /// The wait was ended by an [`super::interrupt::Interrupt`].
+    #[error("stopped; the server was not waited for any longer")]
+    Interrupted,
     /// Somebody logged this device out meanwhile.
     #[error("this device was logged out; start again to be logged in")]
     LoggedOut,
@@ -117,7 +120,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::NoAnswer { .. } => exit::UNAVAILABLE,
             Self::WrongServer { .. } | Self::ServerChanged { .. } | Self::Key(_) => exit::CONFIG,
-            Self::InDoubt { .. } | Self::Lost { .. } => exit::TEMPORARY,
+            Self::InDoubt { .. } | Self::Lost { .. } | Self::Interrupted => exit::TEMPORARY,
             Self::NotSent { cause, .. } => cause.exit_code(),
             Self::LoggedOut => exit::DENIED,
             Self::Refused(error) => error.code.exit(),
@@ -137,6 +140,7 @@ impl ClientError {
             Self::InDoubt { .. } => "in_doubt",
             Self::Lost { .. } => "lost_outcome",
             Self::NotSent { cause, .. } => cause.code(),
+            Self::Interrupted => "interrupted",
             Self::LoggedOut => "logged_out",
             Self::Refused(error) => error.code.word(),
             Self::Malformed { .. } => "malformed",
@@ -153,6 +157,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. }
             | Self::NoAnswer { .. }
+            | Self::Interrupted
             | Self::File(FileError::Full { .. }) => true,
             Self::Refused(error) => error.retryable,
             Self::NotSent { cause, queued, .. } => !queued && cause.retryable(),

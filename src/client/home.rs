@@ -5,6 +5,7 @@
 //!   home.json                          the default account
 //!   <server key, hex>/<user>/
 //!     key                              the device's CURVE key pair, 0600
+//!     key.next                         the one that takes its place, while `rotate` is at work or was cut off
 //!     account.json                     where the server is
 //!     outbox/   mail/   marks.json     see `outbox` and `mailbox`
 //! ```
@@ -16,12 +17,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(super) mod account;
+
+use account::{AccountFile, KEY};
+
+pub use account::Account;
+
 use super::files::{self, FileError, failed};
-use super::mailbox::Mailbox;
-use super::outbox::Outbox;
-use super::receipt;
-use super::shown::Shown;
-use crate::auth::keys::{KeyError, KeyPair};
+use crate::auth::keys::{KeyError, KeyPair, Stored};
 use crate::protocol::PublicKey;
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
@@ -166,15 +169,6 @@ pub struct Home {
     root: PathBuf,
 }
 
-/// One user at one server, with this device's key. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Account {
-    folder: PathBuf,
-    user: UserName,
-    place: Place,
-    keys: KeyPair,
-}
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct HomeFile {
     v: u32,
@@ -185,17 +179,6 @@ pub(super) struct HomeFile {
 struct AccountName {
     server: String,
     user: UserName,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct AccountFile {
-    v: u32,
-    url: String,
-    #[serde(default)]
-    source: Option<PathBuf>,
-    /// The server knows the key: the first login went through.
-    #[serde(default)]
-    confirmed: bool,
 }
 
 impl Home {
@@ -289,7 +272,12 @@ impl Home {
         let _lock = self.lock()?;
         let folder = self.folder(&place.url.key, user);
         files::make_folder(&folder)?;
-        let keys = KeyPair::load_or_create(&folder.join("key"))?;
+        let keys = match Stored::load(&folder.join(KEY)) {
+            Err(error) if error.is_missing() => {
+                Stored::Open(KeyPair::load_or_create(&folder.join(KEY))?)
+            }
+            loaded => loaded?,
+        };
         let confirmed = self
             .load(&place.url.key, user)?
             .is_some_and(|(_, confirmed)| confirmed);
@@ -297,7 +285,7 @@ impl Home {
             folder,
             user: user.clone(),
             place: place.clone(),
-            keys,
+            keys: keys.into(),
         };
         account.save(confirmed)?;
         Ok(account)
@@ -357,7 +345,7 @@ impl Home {
         };
         let url = ServerUrl::parse(&file.url).map_err(|source| HomeError::Url { path, source })?;
         let account = Account {
-            keys: KeyPair::load(&folder.join("key"))?,
+            keys: Stored::load(&folder.join(KEY))?.into(),
             folder,
             user: user.clone(),
             place: Place {
@@ -380,100 +368,6 @@ impl Home {
 
     fn lock(&self) -> Result<File, HomeError> {
         Ok(files::lock(&self.root.join("home.lock"))?)
-    }
-}
-
-impl Account {
-    /// Returns the user.
-    pub fn user(&self) -> &UserName {
-        &self.user
-    }
-
-    /// Returns the server's public key, which the account belongs to.
-    pub fn server_key(&self) -> &PublicKey {
-        &self.place.url.key
-    }
-
-    /// Returns the same account with the server at `place` for this once; nothing is saved. The place
-    /// must be of the same server.
-    #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
-        self.place = place;
-        self
-    }
-
-    /// Returns this device's key pair.
-    pub fn keys(&self) -> &KeyPair {
-        &self.keys
-    }
-
-    /// Returns where the server was when the account was loaded.
-    pub fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// Returns the account's folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Opens the account's outbox.
-    pub fn outbox(&self) -> Result<Outbox, FileError> {
-        Outbox::open(&self.folder)
-    }
-
-    /// Opens the account's mailbox.
-    pub fn mailbox(&self) -> Result<Mailbox, FileError> {
-        Mailbox::open(&self.folder, &hex::encode(self.server_key())[..16])
-    }
-
-    /// Returns the account's marks of chat lines that were shown.
-    pub fn shown(&self) -> Shown {
-        Shown::at(&self.folder, self.user.as_str())
-    }
-
-    /// Returns whether senders who ask are told that their mail was read.
-    pub fn receipts(&self) -> Result<receipt::Policy, FileError> {
-        receipt::policy(&self.folder)
-    }
-
-    /// Notes whether senders who ask are told that their mail was read.
-    pub fn set_receipts(&self, policy: receipt::Policy) -> Result<(), FileError> {
-        receipt::set_policy(&self.folder, policy)
-    }
-
-    /// Returns how often this device was logged out: a standing session that finds another number than
-    /// at its start was ended on purpose and stays so.
-    pub fn logouts(&self) -> Result<u64, FileError> {
-        let read = files::read_json(&self.folder.join("logouts.json"))?;
-        Ok(read.unwrap_or(0))
-    }
-
-    /// Counts a logout, before the server is asked for it.
-    pub(super) fn count_logout(&self) -> Result<(), FileError> {
-        let count = self.logouts()? + 1;
-        files::replace_json(&self.folder.join("logouts.json"), &count)
-    }
-
-    fn name(&self) -> AccountName {
-        AccountName {
-            server: hex::encode(self.server_key()),
-            user: self.user.clone(),
-        }
-    }
-
-    fn save(&self, confirmed: bool) -> Result<(), FileError> {
-        let url = ServerUrl {
-            code: None, // single-use: of no use any more
-            ..self.place.url.clone()
-        };
-        let file = AccountFile {
-            v: 1,
-            url: url.to_string(),
-            source: self.place.source.clone(),
-            confirmed,
-        };
-        files::replace_json(&self.folder.join("account.json"), &file)
     }
 }
 
@@ -508,6 +402,7 @@ fn pick(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::seal::Passphrase;
     use std::os::unix::fs::PermissionsExt;
 
     fn home() -> (tempfile::TempDir, Home) {
@@ -559,13 +454,54 @@ mod tests {
         ));
     }
 
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text.to_owned().into())
+    }
+
+    #[test]
+    fn a_key_under_a_passphrase_is_of_use_to_who_knows_it() {
+        let (_folder, home) = home();
+        let ana = login(&home, 1, "ana");
+        let pair = ana.keys().unwrap().clone();
+        let sealed = ana.protect(Some(passphrase("one two three"))).unwrap();
+        assert!(sealed.is_protected() && !sealed.is_locked());
+        let read = home.account(None, None).unwrap();
+        assert!(read.is_protected() && read.is_locked());
+        assert_eq!(*read.public_key(), pair.public);
+        assert!(matches!(read.keys(), Err(KeyError::Locked { .. })));
+        assert!(matches!(
+            read.protect(None),
+            Err(HomeError::Key(KeyError::Locked { .. }))
+        ));
+        assert!(matches!(
+            read.unlocked(passphrase("one two four")),
+            Err(KeyError::Shut { .. })
+        ));
+        let again = home.create_account(&place(1, 1), &user("ana")).unwrap();
+        assert!(again.is_locked(), "a login makes no new key");
+        let open = read.unlocked(passphrase("one two three")).unwrap();
+        assert_eq!(open.keys().unwrap().secret(), pair.secret());
+        // The key that takes its place is under the same passphrase.
+        let next = open.next().unwrap();
+        next.settle_key().unwrap();
+        let read = home.account(None, None).unwrap();
+        assert_eq!(read.public_key(), next.public_key());
+        let open = read.unlocked(passphrase("one two three")).unwrap();
+        let mode = fs::metadata(open.key_file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        open.protect(None).unwrap();
+        let read = home.account(None, None).unwrap();
+        assert!(!read.is_protected());
+        assert_eq!(read.keys().unwrap().secret(), next.keys().unwrap().secret());
+    }
+
     #[test]
     fn a_login_that_was_refused_does_not_count() {
         let (_folder, home) = home();
         let refused = home.create_account(&place(1, 1), &user("ana")).unwrap();
         assert!(home.accounts().unwrap().is_empty());
         let again = home.create_account(&place(1, 1), &user("ana")).unwrap();
-        assert_eq!(refused.keys().public, again.keys().public, "its key stays");
+        assert_eq!(refused.public_key(), again.public_key(), "its key stays");
         assert!(home.confirm(&again).unwrap());
         let moved = home.create_account(&place(1, 2), &user("ana")).unwrap();
         assert_eq!(home.accounts().unwrap().len(), 1, "still logged in");

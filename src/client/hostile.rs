@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::home::{AccountFile, HomeFile};
+use super::home::HomeFile;
+use super::home::account::AccountFile;
 use super::mailbox::{self, Mail, MarksFile};
 use super::mime;
 use super::outbox::{self, StreamFile};

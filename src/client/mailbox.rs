@@ -22,7 +22,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -408,6 +408,30 @@ impl Mailbox {
             .collect())
     }
 
+    /// Returns the envelopes of what was not shown yet, in the order of [`Mailbox::unseen`]; bodies are not
+    /// read. What is gone by now, or damaged, is left out.
+    pub fn unseen_envelopes(&self) -> Result<Vec<Envelope>, FileError> {
+        let marks = self.read_marks()?;
+        let mut unseen = self.named(Flags::is_unseen)?;
+        unseen.retain(|kept| marks.counts(&kept.name));
+        unseen.sort_unstable_by_key(|kept| kept.name);
+        unseen.dedup_by_key(|kept| kept.name);
+        let read = |kept: &Kept| read_envelope(&kept.path).ok()?;
+        Ok(unseen.iter().filter_map(read).collect())
+    }
+
+    /// Returns the envelopes of the newest mails, those that were not shown yet before the others; none of
+    /// the trash.
+    pub fn newest(&self, mails: usize) -> Result<Vec<Envelope>, FileError> {
+        let marks = self.read_marks()?;
+        let mut here = self.named(|flags| !flags.has(Flags::TRASHED))?;
+        here.retain(|kept| marks.counts(&kept.name));
+        here.sort_by_key(|kept| (!kept.flags.is_unseen(), std::cmp::Reverse(kept.name)));
+        here.dedup_by_key(|kept| kept.name);
+        let read = |kept: &Kept| read_envelope(&kept.path).ok()?;
+        Ok(here.iter().take(mails).filter_map(read).collect())
+    }
+
     /// Claims an unseen mail for showing; nothing when it was shown or another process is at it.
     pub fn claim(&self, id: MailId, log: LogNumber) -> Result<Option<Claim>, FileError> {
         let marks = self.read_marks()?;
@@ -668,6 +692,23 @@ pub(super) fn parse_name(file: &str) -> Option<Name> {
 fn read_mail(path: &Path) -> Result<Mail, FileError> {
     let bytes = fs::read(path).map_err(failed("read", path))?;
     mime::parse(bytes).ok_or_else(|| damaged(path, "it is not a mail as it was stored"))
+}
+
+/// Bytes that hold any header that we write.
+const HEADER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Reads a mail's header, a piece at a time: most are short, and most bodies need not be read.
+fn read_envelope(path: &Path) -> std::io::Result<Option<Envelope>> {
+    let mut file = File::open(path)?;
+    let mut beginning = Vec::new();
+    while (beginning.len() as u64) < HEADER_BYTES_MAX {
+        let piece = (&mut file).take(4096).read_to_end(&mut beginning)?;
+        let read = mime::parse_envelope(&beginning);
+        if read.is_some() || piece == 0 {
+            return Ok(read);
+        }
+    }
+    Ok(None)
 }
 
 mod copies;

@@ -176,6 +176,16 @@ fn kept_header(header: &str) -> Option<String> {
     Some(unfolded.lines().next().unwrap_or_default().to_owned())
 }
 
+/// Reads the envelope out of the beginning of a mail's file; nothing where its header does not end there.
+pub(super) fn parse_envelope(beginning: &[u8]) -> Option<Envelope> {
+    let end = beginning.windows(2).position(|pair| pair == b"\n\n")?;
+    let header = std::str::from_utf8(&beginning[..=end]).ok()?;
+    let start = header.find(&format!("\n{OURS}"))? + 1 + OURS.len();
+    let unfolded = header[start..].replace(FOLD, "");
+    let read: Read = serde_json::from_str(unfolded.lines().next()?).ok()?;
+    Some(read.envelope)
+}
+
 fn kept(mail: &Mail) -> String {
     let kept = Kept {
         v: 1,
@@ -411,6 +421,7 @@ mod tests {
         fn any_mail_comes_back_as_it_was(subject in ".{0,300}", kind in ".{0,40}", body: Vec<u8>) {
             let mail = mail(&subject, &kind, body);
             prop_assert!(text(&mail).lines().all(|line| line.len() <= 998));
+            prop_assert_eq!(parse_envelope(&file(&mail)), Some(mail.envelope.clone()));
             prop_assert_eq!(parse(file(&mail)), Some(mail));
         }
 

@@ -11,6 +11,7 @@
 //! - [`exchange`], [`mbox`]: the roads out of the mailbox and into it.
 //! - [`search`]: finding mails in the mailbox.
 //! - [`shown`]: which lines of chats this device has shown.
+//! - [`interrupt`]: ends a wait for the server before its time.
 //! - [`connection`]: the sockets and the clock.
 //! - [`core`]: the rules without sockets, files or clock.
 //!
@@ -25,6 +26,7 @@ pub mod exchange;
 mod files;
 pub mod home;
 pub(crate) mod hostile;
+pub mod interrupt;
 pub mod mailbox;
 pub mod mbox;
 pub mod message;

@@ -11,6 +11,7 @@
 mod chat;
 mod fetch;
 mod lease;
+mod rotate;
 mod round;
 mod send;
 mod unread;
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 use super::connection::{Answer, Connection};
 use super::error::ClientError;
 use super::home::{Account, Place};
+use super::interrupt::Interrupt;
 use super::mailbox::{Mailbox, Seen};
 use super::outbox::Outbox;
 use crate::auth::keys::KeyPair;
@@ -35,6 +37,7 @@ use crate::protocol::request::{self, AdminWhat, From, Request, SessionId};
 use crate::protocol::{LogNumber, MailId};
 
 pub use fetch::{Arrival, Look, Refreshed};
+pub use rotate::rotate;
 pub use send::{Retried, Sent, Which, send_or_keep};
 pub use unread::{Unread, unread_here};
 pub use watch::Event;
@@ -60,6 +63,8 @@ pub struct Options {
     pub timeout: Duration,
     /// How long an absent server is waited for; at most `timeout`.
     pub patience: Duration,
+    /// Ends waits for the server before their time.
+    pub interrupt: Interrupt,
 }
 
 impl Default for Options {
@@ -72,6 +77,7 @@ impl Default for Options {
             no_ack: false,
             timeout: Duration::from_secs(10),
             patience: Duration::from_secs(3),
+            interrupt: Interrupt::default(),
         }
     }
 }
@@ -112,13 +118,32 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, logs in and, for a standing session, subscribes and binds its port.
+    /// Connects, logs in and, for a standing session, subscribes and binds its port. A device whose key was changed
+    /// since, or was about to be, comes in with the one that it has now.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the session that is opened keeps them"
+    )]
     pub fn open(account: &Account, options: Options) -> Result<Self, ClientError> {
+        match Self::open_as(account, options.clone()) {
+            Err(error) if error.is_refused(Code::NotRegistered) => {
+                Self::open_as_others(account, &options).unwrap_or(Err(error))
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_as(account: &Account, options: Options) -> Result<Self, ClientError> {
         let outbox = account.outbox()?;
         let mailbox = account.mailbox()?;
         let logouts = account.logouts()?;
         let patience = options.patience.min(options.timeout);
-        let mut connection = Connection::open(account.place(), account.keys(), patience)?;
+        let mut connection = Connection::open_interruptible(
+            account.place(),
+            account.keys()?,
+            patience,
+            options.interrupt.clone(),
+        )?;
         let deadline_ms = connection.deadline_ms(options.timeout);
         let asked = outbox.stream()?;
         let seen = mailbox.seen()?;
@@ -266,6 +291,84 @@ impl Session {
         })
     }
 
+    /// Asks whether a user is here, or everybody: a page of names after `after`.
+    pub fn who(
+        &mut self,
+        user: Option<&UserName>,
+        after: Option<&str>,
+    ) -> Result<reply::Presences, ClientError> {
+        self.ask(|session| {
+            Request::Who(request::Who {
+                session,
+                user: user.cloned(),
+                after: after.map(str::to_owned),
+            })
+        })
+    }
+
+    /// Shows nobody whether this user is here, or shows it again.
+    pub fn hide(&mut self, hidden: bool) -> Result<(), ClientError> {
+        self.done(|session| Request::Hide(request::Hide { session, hidden }))
+    }
+
+    /// Returns every device of this user, by number.
+    pub fn devices(&mut self) -> Result<Vec<reply::DeviceRow>, ClientError> {
+        let (mut devices, mut after) = (Vec::new(), 0);
+        loop {
+            let page: reply::Devices =
+                self.ask(|session| Request::Devices(request::Devices { session, after }))?;
+            devices.extend(page.devices);
+            match page.more_after {
+                Some(more) => after = more,
+                None => return Ok(devices),
+            }
+        }
+    }
+
+    /// Removes another device of this user: its key is worth nothing from now on.
+    pub fn remove_device(&mut self, device: u64) -> Result<(), ClientError> {
+        self.done(|session| Request::DeviceRm(request::DeviceRm { session, device }))
+    }
+
+    /// Gives a device of this user another name.
+    pub fn rename_device(&mut self, device: u64, name: &str) -> Result<(), ClientError> {
+        self.done(|session| {
+            Request::DeviceRename(request::DeviceRename {
+                session,
+                device,
+                name: name.to_owned(),
+            })
+        })
+    }
+
+    /// Returns the invitation codes that this user made and nobody has used.
+    pub fn codes(&mut self) -> Result<Vec<reply::CodeRow>, ClientError> {
+        let told: reply::Codes = self.ask(|session| Request::Codes(request::Codes { session }))?;
+        Ok(told.codes)
+    }
+
+    /// Takes an invitation code back; `id` is that of [`Session::codes`].
+    pub fn remove_code(&mut self, id: &str) -> Result<(), ClientError> {
+        self.done(|session| {
+            Request::CodeRm(request::CodeRm {
+                session,
+                id: id.to_owned(),
+            })
+        })
+    }
+
+    /// Removes this user at the server for good: mail, devices and subscriptions; the name stays reserved.
+    pub fn remove_account(mut self) -> Result<(), ClientError> {
+        let user = self.account.user().clone();
+        self.account.count_logout()?;
+        self.done(|session| {
+            Request::AccountRm(request::AccountRm {
+                session,
+                user: user.clone(),
+            })
+        })
+    }
+
     /// Makes an invitation code: for a new user (any name, or `user`), or for a further device.
     pub fn invite(
         &mut self,
@@ -360,6 +463,7 @@ impl Session {
         &mut self,
         make: impl Fn(SessionId) -> Request,
     ) -> Result<Answer<T>, ClientError> {
+        self.drop_beat();
         let deadline_ms = self.deadline_ms();
         let turns = self.turns;
         loop {
@@ -382,6 +486,9 @@ impl Session {
             ClientError::Refused(told) if !late && told.code == Code::NoSession => {
                 self.login_again(deadline_ms)
             }
+            ClientError::Refused(told) if !late && told.code == Code::NotRegistered => {
+                self.take_other_key(error, deadline_ms)
+            }
             // A part went twice on its way through a reconnect, or the server forgot the upload.
             ClientError::Refused(told) if !late && told.code == Code::PartsMissing => Ok(()),
             ClientError::Refused(told) if !late && passes(told) => {
@@ -395,7 +502,7 @@ impl Session {
     fn pause(&mut self, pause_ms: u64, deadline_ms: u64) -> Result<(), ClientError> {
         let until_ms = (self.connection.now_ms() + pause_ms).min(deadline_ms);
         while self.connection.now_ms() < until_ms {
-            self.connection.pump(until_ms)?;
+            self.connection.pump_interruptibly(until_ms)?;
         }
         Ok(())
     }
@@ -494,7 +601,7 @@ pub fn register(
         device: device.to_owned(),
         code,
     });
-    ask_as(account.place(), account.keys(), timeout, &request)
+    ask_as(account.place(), account.keys()?, timeout, &request)
 }
 
 /// Asks an administrator's question with a key of its own (`admin.key`), without a session.

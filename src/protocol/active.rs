@@ -13,6 +13,8 @@ pub fn is_active(c: char) -> bool {
         | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
         // Bidi marks, overrides and isolates; zero-width space and joiners; line separators.
         | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        // Not characters: programs use them within, as ours does.
+        | '\u{fdd0}'..='\u{fdef}'
         // Interlinear annotation, musical controls, tags.
         | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }

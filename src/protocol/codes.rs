@@ -89,6 +89,8 @@ codes! {
     NameTaken = "name_taken", DENIED, false;
     /// No user or topic of that name.
     NoSuchAddress = "no_such_address", NO_USER, false;
+    /// The caller's user has no such device.
+    NoSuchDevice = "no_such_device", NO_USER, false;
     /// That name is a user's: mail can be sent to it, but nobody joins it.
     IsAUser = "is_a_user", DATA, false;
     /// The session is over: log in again.

@@ -527,6 +527,78 @@ pub struct Blocks {
     pub more_after: Option<String>,
 }
 
+/// To `who`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presences {
+    /// Users by name.
+    pub users: Vec<Presence>,
+    /// When there are more: ask after this name.
+    pub more_after: Option<String>,
+    /// The caller shows nobody whether he is here.
+    pub hidden: bool,
+}
+
+/// Whether a user is here, as far as he shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// The user.
+    pub user: String,
+    /// A session of his is open.
+    pub online: bool,
+    /// When he was heard of last, RFC 3339 UTC; `None` for who is away for long, or hidden.
+    pub last_seen: Option<String>,
+    /// Since when he is online.
+    pub since: Option<String>,
+}
+
+/// To `devices`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// Devices by number.
+    pub devices: Vec<DeviceRow>,
+    /// When there are more: ask after this number.
+    pub more_after: Option<u64>,
+}
+
+/// A device, as its own user sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// Its number.
+    pub device: u64,
+    /// What its owner calls it.
+    pub name: String,
+    /// When it was registered, RFC 3339 UTC.
+    pub since: String,
+    /// When it was heard of last; `None` where that was before anybody wrote it down.
+    pub last_seen: Option<String>,
+    /// A session of it is open.
+    pub online: bool,
+    /// It is the one that asks.
+    pub this: bool,
+    /// Mails that it has not acknowledged.
+    pub waiting: u64,
+}
+
+/// To `codes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Codes {
+    /// Codes, the one that ends first before the others.
+    pub codes: Vec<CodeRow>,
+}
+
+/// An invitation code that nobody has used: what may be told of it, for the code itself is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeRow {
+    /// Names it, for `code_rm`.
+    pub id: String,
+    /// The name the new user must take; the caller's own for a further device.
+    pub user: Option<String>,
+    /// For a further device of the caller.
+    pub device: bool,
+    /// When it ends, RFC 3339 UTC.
+    pub expires_at: String,
+}
+
 /// To `admin`: rows whose fields depend on what was asked (docs/protocol.md lists them).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rows {

@@ -3,7 +3,11 @@
 //! A header is a JSON object whose `verb` picks the struct; unknown fields are ignored, so that a
 //! newer client can talk to an older server. Only `send` and `part` have a body frame.
 
+mod people;
+
 use serde::{Deserialize, Serialize};
+
+pub use people::*;
 
 use super::codes::{Code, WireError, refusal};
 use super::names::{Pattern, UserName};
@@ -474,6 +478,15 @@ pub enum Request {
     Block(Block),
     Unblock(Block),
     Blocks(Blocks),
+    Who(Who),
+    Hide(Hide),
+    Devices(Devices),
+    DeviceRm(DeviceRm),
+    DeviceRename(DeviceRename),
+    Rotate(Rotate),
+    Codes(Codes),
+    CodeRm(CodeRm),
+    AccountRm(AccountRm),
     Close(Close),
     Logout(Logout),
     Admin(Admin),
@@ -513,6 +526,15 @@ impl Request {
             Self::ChatSeen(inner) => &inner.session,
             Self::Block(inner) | Self::Unblock(inner) => &inner.session,
             Self::Blocks(inner) => &inner.session,
+            Self::Who(inner) => &inner.session,
+            Self::Hide(inner) => &inner.session,
+            Self::Devices(inner) => &inner.session,
+            Self::DeviceRm(inner) => &inner.session,
+            Self::DeviceRename(inner) => &inner.session,
+            Self::Rotate(inner) => &inner.session,
+            Self::Codes(inner) => &inner.session,
+            Self::CodeRm(inner) => &inner.session,
+            Self::AccountRm(inner) => &inner.session,
             Self::Close(inner) => &inner.session,
         }
     }
@@ -580,6 +602,15 @@ verbs! {
     "block" => Block,
     "unblock" => Unblock,
     "blocks" => Blocks,
+    "who" => Who,
+    "hide" => Hide,
+    "devices" => Devices,
+    "device_rm" => DeviceRm,
+    "device_rename" => DeviceRename,
+    "rotate" => Rotate,
+    "codes" => Codes,
+    "code_rm" => CodeRm,
+    "account_rm" => AccountRm,
     "close" => Close,
     "logout" => Logout,
     "admin" => Admin,
@@ -653,6 +684,50 @@ mod tests {
             from: From::After(9),
         });
         assert_eq!(Request::decode(&join.encode()), Ok(join));
+        for user in [None, Some("bob".parse().unwrap())] {
+            let who = Request::Who(Who {
+                session: "ab".into(),
+                user,
+                after: Some("ana".into()),
+            });
+            assert_eq!(Request::decode(&who.encode()), Ok(who));
+        }
+        let hide = Request::Hide(Hide {
+            session: "ab".into(),
+            hidden: true,
+        });
+        assert_eq!(Request::decode(&hide.encode()), Ok(hide));
+        let session = || SessionId::from("ab");
+        for request in [
+            Request::Devices(Devices {
+                session: session(),
+                after: 3,
+            }),
+            Request::DeviceRm(DeviceRm {
+                session: session(),
+                device: 3,
+            }),
+            Request::DeviceRename(DeviceRename {
+                session: session(),
+                device: 3,
+                name: "desk".into(),
+            }),
+            Request::Rotate(Rotate {
+                session: session(),
+                key: "07".repeat(32),
+            }),
+            Request::Codes(Codes { session: session() }),
+            Request::CodeRm(CodeRm {
+                session: session(),
+                id: "0badc0de".into(),
+            }),
+            Request::AccountRm(AccountRm {
+                session: session(),
+                user: "ana".parse().unwrap(),
+            }),
+        ] {
+            assert_eq!(Request::decode(&request.encode()), Ok(request));
+        }
     }
 
     #[test]

@@ -270,6 +270,15 @@ pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
             user: LOG,
             blocked: 4,
         }],
+        hidden: vec![HiddenRecord { user: LOG }],
+        sights: vec![SightRecord {
+            device: 2,
+            at_ms: 3_600_000,
+        }],
+        next_keys: vec![NextKeyRecord {
+            device: 2,
+            key: [4; 32],
+        }],
         logs: vec![(
             LOG,
             LogRecord {
@@ -331,6 +340,9 @@ fn puts(snapshot: &Snapshot) -> Vec<Change> {
     changes.extend(all.codes.into_iter().map(Change::PutCode));
     changes.extend(all.invitations.into_iter().map(Change::PutInvitation));
     changes.extend(all.blocks.into_iter().map(Change::PutBlock));
+    changes.extend(all.hidden.into_iter().map(Change::PutHidden));
+    changes.extend(all.sights.into_iter().map(Change::PutSight));
+    changes.extend(all.next_keys.into_iter().map(Change::PutNextKey));
     changes.extend(all.streams.into_iter().map(Change::PutStream));
     for (log, record) in all.logs {
         changes.push(Change::PutLog { log, record });
@@ -363,6 +375,9 @@ fn removing_is_forgetting_and_absence_is_no_error(rig: &mut dyn Rig) {
         Change::RemoveDevice(2),
         Change::RemoveInvitation([7; 16]),
         Change::RemoveBlock(snapshot.blocks[0]),
+        Change::RemoveHidden(snapshot.hidden[0]),
+        Change::RemoveSight(2),
+        Change::RemoveNextKey(2),
         Change::RemoveSubscription {
             user: LOG,
             pattern: "lab/*".into(),

@@ -9,8 +9,8 @@ use super::key::{self, Kind};
 use super::memory::Memory;
 use super::record::{
     AddressRecord, BlockRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters,
-    InvitationRecord, LeaseRecord, LogRecord, MailCounters, Mark, Meta, StreamRecord,
-    SubscriptionRecord,
+    HiddenRecord, InvitationRecord, LeaseRecord, LogRecord, MailCounters, Mark, Meta,
+    NextKeyRecord, SightRecord, StreamRecord, SubscriptionRecord,
 };
 use super::{Report, StoreError};
 use crate::protocol::PublicKey;
@@ -41,6 +41,9 @@ pub fn record(kind: usize, key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> 
         Kind::Invitation => again::<InvitationRecord>(Kind::Invitation, key, value),
         Kind::Block => again::<BlockRecord>(Kind::Block, key, value),
         Kind::ServerKey => again::<PublicKey>(Kind::ServerKey, key, value),
+        Kind::Hidden => again::<HiddenRecord>(Kind::Hidden, key, value),
+        Kind::Sight => again::<SightRecord>(Kind::Sight, key, value),
+        Kind::NextKey => again::<NextKeyRecord>(Kind::NextKey, key, value),
         Kind::MailCounters => again::<MailCounters>(Kind::MailCounters, key, value),
         Kind::Mail => mail(key, value),
         Kind::Log => again::<LogRecord>(Kind::Log, key, value),

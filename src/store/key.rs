@@ -8,8 +8,8 @@ use crate::protocol::{LogNumber, MailId};
 /// A tree of the engine. A commit is atomic within one; they are applied in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tree {
-    /// Who the server is; users, topics, devices, subscriptions, leases, codes, invitations, blocks and their
-    /// counters.
+    /// Who the server is; users, topics, devices, subscriptions, leases, codes, invitations, blocks, who is hidden,
+    /// when devices were seen, and their counters.
     Directory,
     /// Mails, chunks, totals, streams, completions and their counters.
     Mail,
@@ -46,6 +46,9 @@ pub(super) enum Kind {
     Invitation = 0x08,
     Block = 0x09,
     ServerKey = 0x0a,
+    Hidden = 0x0b,
+    Sight = 0x0c,
+    NextKey = 0x0d,
     MailCounters = 0x10,
     Mail = 0x11,
     Chunk = 0x12,
@@ -58,7 +61,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind, in key order.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Meta,
         Self::DirectoryCounters,
         Self::Address,
@@ -69,6 +72,9 @@ impl Kind {
         Self::Invitation,
         Self::Block,
         Self::ServerKey,
+        Self::Hidden,
+        Self::Sight,
+        Self::NextKey,
         Self::MailCounters,
         Self::Mail,
         Self::Chunk,
@@ -101,7 +107,10 @@ impl Kind {
             | Self::Code
             | Self::Invitation
             | Self::Block
-            | Self::ServerKey => Tree::Directory,
+            | Self::ServerKey
+            | Self::Hidden
+            | Self::Sight
+            | Self::NextKey => Tree::Directory,
             Self::MailCounters
             | Self::Mail
             | Self::Chunk
@@ -126,6 +135,9 @@ impl Kind {
             Self::Invitation => "invitation",
             Self::Block => "block",
             Self::ServerKey => "server key",
+            Self::Hidden => "hidden",
+            Self::Sight => "sight",
+            Self::NextKey => "next key",
             Self::MailCounters => "mail counters",
             Self::Mail => "mail",
             Self::Chunk => "chunk",
@@ -181,6 +193,18 @@ pub(super) fn block(user: LogNumber, blocked: LogNumber) -> [u8; 17] {
 
 pub(super) fn server_key() -> [u8; 1] {
     [Kind::ServerKey.byte()]
+}
+
+pub(super) fn hidden(user: LogNumber) -> [u8; 9] {
+    one(Kind::Hidden, user)
+}
+
+pub(super) fn sight(device: u64) -> [u8; 9] {
+    one(Kind::Sight, device)
+}
+
+pub(super) fn next_key(device: u64) -> [u8; 9] {
+    one(Kind::NextKey, device)
 }
 
 pub(super) fn mail_counters() -> [u8; 1] {

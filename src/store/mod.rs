@@ -31,15 +31,16 @@ use crate::protocol::{LogNumber, MailId, PublicKey};
 pub(crate) use jump::Jump;
 pub use record::{
     AddressKind, AddressRecord, AddressState, BlockRecord, ChatSide, CodeRecord, CompletionRecord,
-    DeviceRecord, DirectoryCounters, FullPolicy, InvitationRecord, InvitationState, LeaseRecord,
-    LeaseState, LogRecord, MailCounters, MailRecord, MailState, Mark, Meta, RecordedOutcome,
-    StreamRecord, SubscriptionRecord,
+    DeviceRecord, DirectoryCounters, FullPolicy, HiddenRecord, InvitationRecord, InvitationState,
+    LeaseRecord, LeaseState, LogRecord, MailCounters, MailRecord, MailState, Mark, Meta,
+    NextKeyRecord, RecordedOutcome, SightRecord, StreamRecord, SubscriptionRecord,
 };
 pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
-/// did not know whose it is, 3 did not know which mail answers which.
-pub const FORMAT: u32 = 4;
+/// did not know whose it is, 3 did not know which mail answers which, 4 not who is hidden, when devices were seen,
+/// and keys that come next.
+pub const FORMAT: u32 = 5;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +85,18 @@ pub enum Change {
     PutBlock(BlockRecord),
     /// Removes a block.
     RemoveBlock(BlockRecord),
+    /// Writes that a user is hidden.
+    PutHidden(HiddenRecord),
+    /// Removes that.
+    RemoveHidden(HiddenRecord),
+    /// Writes when a device was last seen.
+    PutSight(SightRecord),
+    /// Removes that.
+    RemoveSight(u64),
+    /// Writes the key that a device goes on with.
+    PutNextKey(NextKeyRecord),
+    /// Removes that.
+    RemoveNextKey(u64),
 
     // -- mail --
     /// Writes the mail tree's counters.
@@ -286,6 +299,12 @@ pub struct Snapshot {
     pub invitations: Vec<InvitationRecord>,
     /// Blocks.
     pub blocks: Vec<BlockRecord>,
+    /// Hidden users.
+    pub hidden: Vec<HiddenRecord>,
+    /// When devices were last seen.
+    pub sights: Vec<SightRecord>,
+    /// Keys that devices go on with.
+    pub next_keys: Vec<NextKeyRecord>,
     /// Totals by log.
     pub logs: Vec<(LogNumber, LogRecord)>,
     /// Streams.

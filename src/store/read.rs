@@ -77,6 +77,9 @@ pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
         codes: values(kv, Kind::Code)?,
         invitations: values(kv, Kind::Invitation)?,
         blocks: values(kv, Kind::Block)?,
+        hidden: values(kv, Kind::Hidden)?,
+        sights: values(kv, Kind::Sight)?,
+        next_keys: values(kv, Kind::NextKey)?,
         logs: each(kv, Kind::Log, |key, record| {
             let [log] = key::numbers(key).ok_or_else(|| keyed(Kind::Log)(key))?;
             Ok((log, record))

@@ -253,6 +253,31 @@ pub struct BlockRecord {
     pub blocked: LogNumber,
 }
 
+/// A user shows nobody whether, and when, he is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HiddenRecord {
+    /// The user's address number.
+    pub user: LogNumber,
+}
+
+/// When a device was last seen. Beside its record, because old records have no room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SightRecord {
+    /// The device.
+    pub device: u64,
+    /// Wall clock, milliseconds since the epoch, to the hour.
+    pub at_ms: i64,
+}
+
+/// The key that a device goes on with, once it has proven it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextKeyRecord {
+    /// The device.
+    pub device: u64,
+    /// Its next CURVE public key.
+    pub key: PublicKey,
+}
+
 /// Whether a mail is still of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailState {

@@ -12,8 +12,9 @@ use super::key::{self, Kind, Tree};
 use super::kv::{self, Kv};
 use super::{
     AddressRecord, BlockRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters,
-    InvitationRecord, InvitationState, LeaseRecord, LogRecord, MailCounters, MailState, Mark, Meta,
-    StoreError, StreamRecord, SubscriptionRecord,
+    HiddenRecord, InvitationRecord, InvitationState, LeaseRecord, LogRecord, MailCounters,
+    MailState, Mark, Meta, NextKeyRecord, SightRecord, StoreError, StreamRecord,
+    SubscriptionRecord,
 };
 use crate::protocol::{LogNumber, MailId, PublicKey};
 
@@ -133,6 +134,9 @@ impl<K: Kv> Check<'_, K> {
             Kind::Invitation => self.invitation(key, value),
             Kind::Block => self.decodes::<BlockRecord>(kind, key, value),
             Kind::ServerKey => self.decodes::<PublicKey>(kind, key, value),
+            Kind::Hidden => self.decodes::<HiddenRecord>(kind, key, value),
+            Kind::Sight => self.decodes::<SightRecord>(kind, key, value),
+            Kind::NextKey => self.decodes::<NextKeyRecord>(kind, key, value),
             Kind::MailCounters => self.decodes::<MailCounters>(kind, key, value),
             Kind::Mail => self.mail(key, value),
             Kind::Chunk => self.chunk(key, value),

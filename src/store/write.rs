@@ -93,6 +93,14 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
             Change::RemoveBlock(record) => {
                 self.remove(Kind::Block, &key::block(record.user, record.blocked))
             }
+            Change::PutHidden(record) => self.put(Kind::Hidden, &key::hidden(record.user), record),
+            Change::RemoveHidden(record) => self.remove(Kind::Hidden, &key::hidden(record.user)),
+            Change::PutSight(record) => self.put(Kind::Sight, &key::sight(record.device), record),
+            Change::RemoveSight(device) => self.remove(Kind::Sight, &key::sight(*device)),
+            Change::PutNextKey(record) => {
+                self.put(Kind::NextKey, &key::next_key(record.device), record)
+            }
+            Change::RemoveNextKey(device) => self.remove(Kind::NextKey, &key::next_key(*device)),
             Change::PutMailCounters(record) => {
                 self.put(Kind::MailCounters, &key::mail_counters(), record)
             }

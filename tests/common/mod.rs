@@ -39,6 +39,7 @@ pub mod story;
 pub mod talker;
 pub mod tally;
 pub mod terminal;
+pub mod tmux;
 pub mod trace;
 pub mod watch;
 pub mod zmtp;

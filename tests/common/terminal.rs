@@ -51,7 +51,9 @@ impl Terminal {
         if !command.get_envs().any(|(name, _)| name == "TERM") {
             command.env("TERM", "xterm");
         }
+        // Tests look for words, which colours would cut in two.
         let child = command
+            .env("NO_COLOR", "1")
             .stdin(end())
             .stdout(end())
             .stderr(end())

@@ -192,6 +192,9 @@ fn again(verb: &str, header: &[u8]) -> Result<Vec<u8>, reply::DecodeError> {
         "chat_accept" => pass::<reply::Introduction>(header),
         "chats" => pass::<reply::Chats>(header),
         "blocks" => pass::<reply::Blocks>(header),
+        "who" => pass::<reply::Presences>(header),
+        "devices" => pass::<reply::Devices>(header),
+        "codes" => pass::<reply::Codes>(header),
         _ => pass::<reply::Done>(header),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use correio::auth::keys::KeyPair;
+use correio::auth::seal::Sealed;
 use correio::client::core::{Link, LinkEvent, Positions, Requests, Sight};
 use correio::client::mailbox::Mail;
 use correio::client::shown::{line_type, parse_line_type};
@@ -12,9 +13,13 @@ use correio::protocol::reply::Envelope;
 use super::lines::{number, orders};
 use super::{acts, cut};
 
-/// A key file is two lines of 64 digits and their checksum, which older ones have not, or none.
+/// A key file is two lines of 64 digits and their checksum, which older ones have not, or sealed, or none.
 pub(super) fn key_file(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
+    if let Some(sealed) = Sealed::parse(&text) {
+        assert_eq!(sealed.to_text(), text);
+        assert!(KeyPair::parse(&text).is_none());
+    }
     if let Some(pair) = KeyPair::parse(&text) {
         let again = format!(
             "{}\n{}",

@@ -168,7 +168,14 @@ pub const PARSERS: &[Parser] = &[
             "src/config.rs:parse_environment,unknown_variables",
         ],
     ),
-    ("key_file", client::key_file, &["src/auth/keys.rs:parse"]),
+    (
+        "key_file",
+        client::key_file,
+        &[
+            "src/auth/keys.rs:parse",
+            "src/auth/seal.rs:parse,bytes,head,to_text",
+        ],
+    ),
     (
         "home_file",
         client::home_file,

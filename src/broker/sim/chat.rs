@@ -121,7 +121,8 @@ fn block(rng: &mut Rng, session: String, user: &str) -> Request {
 pub(super) struct Chats {
     /// Port and device of every lease, by its epoch.
     leases: HashMap<u64, (u16, u64)>,
-    keys: HashMap<u64, PublicKey>,
+    /// Keys of each device, the newest last: what was decided before a change is told after it.
+    keys: HashMap<u64, Vec<PublicKey>>,
     /// The session that was told to have won each chat, and what it was told.
     won: BTreeMap<ChatId, (String, Introduction)>,
 }
@@ -134,7 +135,7 @@ impl Chats {
                     self.leases.insert(lease.epoch, (lease.port, lease.device));
                 }
                 Change::PutDevice(device) => {
-                    self.keys.insert(device.number, device.key);
+                    self.keys.entry(device.number).or_default().push(device.key);
                 }
                 _ => {}
             }
@@ -144,7 +145,9 @@ impl Chats {
     /// Numbers that were never on disk are given out again.
     pub(super) fn restarted(&mut self, synced: &Ledger) {
         let devices = synced.devices.iter();
-        self.keys = devices.map(|(number, (_, key))| (*number, *key)).collect();
+        self.keys = devices
+            .map(|(number, (_, key))| (*number, vec![*key]))
+            .collect();
     }
 
     /// A session was told to have won: on disk (P1), for good (P13), alone and truly (P11).
@@ -167,7 +170,8 @@ impl Chats {
         assert_eq!(*first, told, "P11: two answers to one accept");
         let (port, device) = self.leases[&said.epoch];
         assert_eq!((said.port, said.device), (port, device), "P11: {said:?}");
-        assert_eq!(said.key, hex::encode(self.keys[&device]), "P4: {said:?}");
+        let is_its = |key: &PublicKey| hex::encode(key) == said.key;
+        assert!(self.keys[&device].iter().any(is_its), "P4: {said:?}");
     }
 
     pub(super) fn count(&self) -> u64 {

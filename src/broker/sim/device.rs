@@ -58,6 +58,8 @@ pub(super) struct Device {
     pub(super) user: String,
     pub(super) key: PublicKey,
     keys: u64,
+    /// The key to go on with, once the server has heard of it.
+    pub(super) next: Option<PublicKey>,
     // -- what lasts --
     pub(super) registered: bool,
     /// What the server calls it.
@@ -81,6 +83,8 @@ pub(super) struct Device {
     pub(super) last_session: Option<String>,
     pub(super) logs: BTreeMap<LogNumber, LogInfo>,
     pub(super) known: MailId,
+    /// Other devices of its user, as they were listed.
+    pub(super) siblings: Vec<u64>,
     pub(super) acked: BTreeMap<LogNumber, MailId>,
     pub(super) lease: Option<(LeaseInfo, bool)>,
     pub(super) chatting: Chatting,
@@ -140,6 +144,7 @@ impl Device {
             user: user.to_owned(),
             key: key_of(user, index, 0),
             keys: 0,
+            next: None,
             registered: false,
             called: None,
             needs_code: false,
@@ -157,6 +162,7 @@ impl Device {
             last_session: None,
             logs: BTreeMap::new(),
             known: 0,
+            siblings: Vec::new(),
             acked: BTreeMap::new(),
             lease: None,
             chatting: Chatting::default(),
@@ -333,7 +339,10 @@ impl Device {
                 return Some(join(session, topic, From::Now));
             }
             if around.rng.chance(around.mix.forgets) {
-                return Some(go(around.rng, session));
+                return Some(self.go(around.rng, session));
+            }
+            if around.rng.chance(2) {
+                return Some(self.look_around(around.rng, session));
             }
             if around.rng.chance(around.mix.churn) {
                 return Some(self.churn(around.rng, session));
@@ -393,6 +402,56 @@ impl Device {
             resume: self.last_session.clone().filter(|_| rng.chance(50)),
             ..request::Login::default()
         })
+    }
+
+    /// Asks who is here and which devices there are, hides, or takes another key.
+    fn look_around(&mut self, rng: &mut Rng, session: String) -> Request {
+        match rng.below(6) {
+            0 => Request::Hide(request::Hide {
+                session,
+                hidden: rng.chance(50),
+            }),
+            1 => Request::Devices(request::Devices { session, after: 0 }),
+            2 => {
+                if self.next.is_none() {
+                    self.keys += 1;
+                }
+                let key = key_of(&self.user, self.index, self.keys);
+                self.next = Some(key);
+                let key = hex::encode(key);
+                Request::Rotate(request::Rotate { session, key })
+            }
+            _ => Request::Who(request::Who {
+                session,
+                user: None,
+                after: None,
+            }),
+        }
+    }
+
+    /// The server knows the key to go on with.
+    pub(super) fn is_rotated(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.key = next;
+            self.session_is_over();
+        }
+    }
+
+    /// Logs out, ends the session, forgets the device, removes another one, or the account.
+    fn go(&mut self, rng: &mut Rng, session: String) -> Request {
+        match rng.below(8) {
+            0 | 1 => Request::Close(request::Close { session }),
+            2 | 3 => Request::Logout(request::Logout { forget: false }),
+            4 | 5 => Request::Logout(request::Logout { forget: true }),
+            6 if rng.chance(20) => Request::AccountRm(request::AccountRm {
+                session,
+                user: self.user.parse().expect("names of the simulator are names"),
+            }),
+            _ => match self.siblings.pop() {
+                Some(device) => Request::DeviceRm(request::DeviceRm { session, device }),
+                None => Request::Devices(request::Devices { session, after: 0 }),
+            },
+        }
     }
 
     /// Joins a topic or leaves one.
@@ -701,15 +760,6 @@ fn invite(session: String) -> Request {
         user: None,
         device: true,
     })
-}
-
-/// Logs out, ends the session, or forgets the device.
-fn go(rng: &mut Rng, session: String) -> Request {
-    match rng.below(3) {
-        0 => Request::Close(request::Close { session }),
-        1 => Request::Logout(request::Logout { forget: false }),
-        _ => Request::Logout(request::Logout { forget: true }),
-    }
 }
 
 fn join(session: String, topic: &str, from: From) -> Request {

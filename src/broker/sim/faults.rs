@@ -65,6 +65,10 @@ faults! {
     lease_ends = "leases ended by silence",
     chats = "chats accepted",
     blocks = "blocks",
+    hidden = "users hidden",
+    rotations = "keys changed",
+    devices_removed = "devices removed by another",
+    accounts_removed = "accounts removed by their users",
 }
 
 impl Faults {

@@ -89,6 +89,20 @@ impl Device {
                     self.session_is_over();
                 }
             }
+            Request::Who(_) => drop(read::<reply::Presences>(frames)?),
+            Request::Devices(_) => {
+                let told: reply::Devices = read(frames)?;
+                let others = told.devices.into_iter().filter(|row| !row.this);
+                self.siblings = others.map(|row| row.device).collect();
+            }
+            Request::Rotate(_) => {
+                drop(read::<reply::Done>(frames)?);
+                self.is_rotated();
+            }
+            Request::AccountRm(_) => {
+                drop(read::<reply::Done>(frames)?);
+                self.is_forgotten();
+            }
             Request::Close(_) => {
                 drop(read::<reply::Done>(frames)?);
                 self.session_is_over();

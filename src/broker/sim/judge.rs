@@ -34,6 +34,8 @@ pub(super) struct Handled {
     reads: Vec<(LogNumber, MailId)>,
     last_epoch: u64,
     mails_kept: u64,
+    /// Who was hidden then.
+    hidden: Vec<LogNumber>,
 }
 
 /// Requests that were taken and not answered yet, by connection and number.
@@ -54,6 +56,18 @@ impl Model {
         if let Some(session) = session_in(request) {
             let (now_ms, ttl_ms) = (self.time.ms, self.limits.lease_ttl_ms);
             self.sessions.heard(session, &key, now_ms, ttl_ms);
+        }
+        if let Request::Login(_) = **request {
+            let next = self.decided.next_keys.iter();
+            let mut rotating = next
+                .filter(|(_, next)| **next == key)
+                .map(|(device, _)| device);
+            let device = rotating
+                .next()
+                .and_then(|device| self.decided.devices.get(device));
+            if let Some((_, old)) = device.copied() {
+                self.sessions.logged_out(old, serial);
+            }
         }
         let Some((device, user)) = who else {
             return;
@@ -76,6 +90,15 @@ impl Model {
                 self.claims
                     .insert(Claim::Block(user, blocked.unwrap_or(0)), serial);
             }
+            Request::Rotate(_) => drop(self.claims.insert(Claim::NextKey(device), serial)),
+            Request::Hide(_) => drop(self.claims.insert(Claim::Hidden(user), serial)),
+            Request::DeviceRm(rm) => {
+                let removed = self.decided.devices.get(&rm.device).copied();
+                if let Some((_, key)) = removed.filter(|(owner, _)| *owner == user) {
+                    self.sessions.logged_out(key, serial);
+                }
+            }
+            Request::AccountRm(_) => self.deed_taken(AdminWhat::UserRm, serial),
             Request::Login(login) => {
                 if let Some(resume) = &login.resume {
                     let (now_ms, ttl_ms) = (self.time.ms, self.limits.lease_ttl_ms);
@@ -137,6 +160,7 @@ impl Model {
                 .map(|log| (log, self.decided.head(log).0))
                 .collect(),
             last_epoch: self.decided.last_epoch,
+            hidden: self.decided.hidden.iter().copied().collect(),
             mails_kept,
         }
     }
@@ -260,6 +284,38 @@ impl Model {
             }
             Request::Block(block) => self.judge_block(asked, block.user.as_str(), true, synced),
             Request::Unblock(block) => self.judge_block(asked, block.user.as_str(), false, synced),
+            Request::Hide(hide) => self.judge_hide(asked, hide.hidden, synced),
+            Request::Who(_) => self.judge_who(asked, &read(header)),
+            Request::Devices(_) => self.judge_devices(asked, &read(header)),
+            Request::Rotate(rotate) => {
+                let key = hex::encode(asked.key);
+                let named = asked
+                    .device
+                    .and_then(|device| synced.next_keys.get(&device));
+                let is_last = asked.device.is_some_and(|device| {
+                    self.claims.get(&Claim::NextKey(device)) == Some(&asked.serial)
+                });
+                let is_there = self.decided.device_of(&asked.key).is_some();
+                let is_named = named.map(hex::encode).as_ref() == Some(&rotate.key);
+                assert!(
+                    is_named || key == rotate.key || !is_last || !is_there,
+                    "P1: {named:?} is named instead of {rotate:?}"
+                );
+            }
+            Request::DeviceRm(rm) => {
+                let there = synced.devices.get(&rm.device);
+                assert!(there.is_none(), "P1: {there:?} is removed and on disk");
+                self.faults.devices_removed += 1;
+            }
+            Request::AccountRm(rm) => {
+                let user = self.users_of(&asked.key).iter().find(|user| {
+                    self.users_ever.get(user).map(String::as_str) == Some(rm.user.as_str())
+                });
+                let there = user.and_then(|user| synced.addresses.get(user));
+                let is_live = there.is_some_and(|address| address.is_live);
+                assert!(!is_live, "P1: {there:?} is removed and on disk");
+                self.faults.accounts_removed += 1;
+            }
             Request::ChatAsk(ask) => {
                 let told: reply::Asked = read(header);
                 let user = self.name_of(&asked.key);
@@ -497,6 +553,39 @@ impl Model {
             let there = synced.blocks.contains(&(user, blocked));
             assert_eq!(there, is_in, "P1: {user} blocks {other}: {asked:?}");
             self.faults.blocks += u64::from(is_in);
+        }
+    }
+
+    fn judge_hide(&mut self, asked: &Handled, hidden: bool, synced: &Ledger) {
+        let Some((_, user)) = self.decided.device_of(&asked.key) else {
+            return;
+        };
+        if self.is_last_word(&Claim::Hidden(user), asked) {
+            let there = synced.hidden.contains(&user);
+            assert_eq!(there, hidden, "P1: {user} is hidden: {asked:?}");
+            self.faults.hidden += u64::from(hidden);
+        }
+    }
+
+    /// Nothing is told of who was hidden then (P5).
+    fn judge_who(&self, asked: &Handled, told: &reply::Presences) {
+        for row in &told.users {
+            let user = self.decided.number_of(&row.user);
+            let is_hidden = user.is_some_and(|user| asked.hidden.contains(&user));
+            let is_away = !row.online && row.last_seen.is_none() && row.since.is_none();
+            assert!(is_away || !is_hidden, "P5: {row:?} is told and hidden");
+        }
+    }
+
+    /// Devices are listed to their own user (P5), each under its number for good.
+    fn judge_devices(&mut self, asked: &Handled, told: &reply::Devices) {
+        for row in &told.devices {
+            let user = self.decided.devices.get(&row.device).map(|(user, _)| *user);
+            let users = self.users_of(&asked.key);
+            let is_own = user.is_none_or(|user| users.contains(&user));
+            assert!(is_own, "P5: {row:?} was listed to {users:?}");
+            let is_this = asked.device == Some(row.device);
+            assert_eq!(row.this, is_this, "{row:?} to {asked:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::ledger::is_out;
 use super::model::{Cause, Fact, Model, Said};
 use crate::protocol::request::{AdminWhat, Request};
 use crate::protocol::{LogNumber, MailId};
-use crate::store::{Change, MailRecord, Mark, StreamRecord};
+use crate::store::{Change, DeviceRecord, MailRecord, Mark, StreamRecord};
 
 impl Model {
     /// Judges one change, given everything decided before it.
@@ -32,8 +32,9 @@ impl Model {
                 assert!(is_deed(cause), "P2: address {number} went by {cause:?}");
             }
             Change::RemoveSubscription { .. } => {
-                let may =
-                    is_deed(cause) || is(cause, |request| matches!(request, Request::Leave(_)));
+                let may = is_deed(cause)
+                    || is(cause, |request| matches!(request, Request::AccountRm(_)))
+                    || is(cause, |request| matches!(request, Request::Leave(_)));
                 assert!(may, "P2: {change:?} by {cause:?}");
             }
             Change::PutDevice(record) => {
@@ -41,10 +42,16 @@ impl Model {
                 let of = (record.user, record.key);
                 let is_same = known.is_some_and(|known| *known == of);
                 let registers = is(cause, |request| matches!(request, Request::Register(_)));
+                let rotates = self.may_rotate(record, cause);
                 assert!(
-                    is_same || (known.is_none() && registers),
-                    "{record:?} by {cause:?}"
+                    is_same || rotates || (known.is_none() && registers),
+                    "P5: {record:?} by {cause:?}"
                 );
+                if rotates {
+                    self.is_rotated(record.key, known.map(|(_, key)| *key));
+                    self.faults.rotations += 1;
+                }
+                let is_same = is_same || rotates;
                 let again = !is_same
                     && record.code != [0; 32]
                     && self.decided.redeemed.contains(&record.code);
@@ -54,12 +61,8 @@ impl Model {
                 self.faults.devices += u64::from(!is_same && record.code != [0; 32]);
             }
             Change::RemoveDevice(number) => {
-                let forgets = is(
-                    cause,
-                    |r| matches!(r, Request::Logout(logout) if logout.forget),
-                );
                 assert!(
-                    is_deed(cause) || forgets,
+                    is_deed(cause) || self.may_remove(*number, cause),
                     "P2: device {number} went by {cause:?}"
                 );
                 self.faults.forgets += 1;
@@ -71,6 +74,15 @@ impl Model {
             }
             _ => self.permit_mail(change, cause),
         }
+    }
+
+    /// Says whether a device goes on with the key that it named, proven by a login.
+    fn may_rotate(&self, record: &DeviceRecord, cause: &Cause) -> bool {
+        let known = self.decided.devices.get(&record.number);
+        let is_named = self.decided.next_keys.get(&record.number) == Some(&record.key);
+        let proves = matches!(cause, Cause::Request(request, key)
+            if matches!(**request, Request::Login(_)) && *key == record.key);
+        is_named && proves && known.is_some_and(|(user, _)| *user == record.user)
     }
 
     fn permit_mail(&mut self, change: &Change, cause: &Cause) {
@@ -253,9 +265,26 @@ impl Model {
     }
 
     fn is_going(&self, device: u64, cause: &Cause) -> bool {
-        let forgets =
-            |request: &Request| matches!(request, Request::Logout(logout) if logout.forget);
-        is_deed(cause) || is(cause, forgets) || !self.decided.devices.contains_key(&device)
+        is_deed(cause)
+            || self.may_remove(device, cause)
+            || !self.decided.devices.contains_key(&device)
+    }
+
+    /// Says whether a device forgets itself, or is removed by another one of its user.
+    fn may_remove(&self, device: u64, cause: &Cause) -> bool {
+        let Cause::Request(request, key) = cause else {
+            return false;
+        };
+        let asker = self.decided.device_of(key).map(|(asker, _)| asker);
+        let owner = self.decided.devices.get(&device).map(|(owner, _)| owner);
+        // Who removes his account may have lost the device that he asks with by now.
+        let is_own = owner.is_some() && owner == self.users_of(key).last();
+        match &**request {
+            Request::Logout(logout) => logout.forget && asker == Some(device),
+            Request::DeviceRm(rm) => is_own && rm.device == device && asker != Some(device),
+            Request::AccountRm(_) => is_own,
+            _ => false,
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     pub(super) devices: BTreeMap<u64, (LogNumber, PublicKey)>,
     pub(super) subscriptions: BTreeSet<(LogNumber, String)>,
     pub(super) blocks: BTreeSet<(LogNumber, LogNumber)>,
+    pub(super) hidden: BTreeSet<LogNumber>,
+    pub(super) next_keys: BTreeMap<u64, PublicKey>,
     pub(super) codes: BTreeSet<[u8; 32]>,
     /// Codes that made a device: each makes one.
     pub(super) redeemed: BTreeSet<[u8; 32]>,
@@ -78,6 +80,10 @@ impl Ledger {
             Change::RemoveBlock(record) => {
                 self.blocks.remove(&(record.user, record.blocked));
             }
+            Change::PutNextKey(record) => drop(self.next_keys.insert(record.device, record.key)),
+            Change::RemoveNextKey(device) => drop(self.next_keys.remove(device)),
+            Change::PutHidden(record) => drop(self.hidden.insert(record.user)),
+            Change::RemoveHidden(record) => drop(self.hidden.remove(&record.user)),
             Change::PutCode(record) => drop(self.codes.insert(record.digest)),
             Change::RemoveCode(digest) => drop(self.codes.remove(digest)),
             Change::PutLease(lease) => {

@@ -123,6 +123,8 @@ pub(super) struct Time {
 pub(super) enum Claim {
     Subscription(LogNumber, String),
     Block(LogNumber, LogNumber),
+    Hidden(LogNumber),
+    NextKey(u64),
 }
 
 /// Everything that was ever told, and what follows from it.
@@ -148,6 +150,8 @@ pub(super) struct Model {
     /// Names of users there ever were.
     pub(super) users_ever: HashMap<LogNumber, String>,
     streams: HashMap<u64, PublicKey>,
+    /// The first key of each device that has another by now.
+    first_keys: HashMap<PublicKey, PublicKey>,
     /// Joins that rewind, by device and topic: how many are under way.
     pub(super) rewinds: HashMap<(u64, String), u64>,
     /// The last request that settled each claim.
@@ -262,12 +266,24 @@ impl Model {
         assert_eq!(first, name, "address number {log} was used twice");
     }
 
+    /// A device goes on with another key.
+    pub(super) fn is_rotated(&mut self, key: PublicKey, before: Option<PublicKey>) {
+        let first = before.map_or(key, |before| self.first_key(before));
+        self.first_keys.insert(key, first);
+    }
+
+    fn first_key(&self, key: PublicKey) -> PublicKey {
+        self.first_keys.get(&key).copied().unwrap_or(key)
+    }
+
     pub(super) fn device_told(&mut self, device: u64, key: PublicKey) {
+        let key = self.first_key(key);
         let first = *self.keys.entry(device).or_insert(key);
         assert_eq!(first, key, "device number {device} was used twice");
     }
 
     pub(super) fn stream_told(&mut self, stream: u64, key: PublicKey) {
+        let key = self.first_key(key);
         let first = *self.streams.entry(stream).or_insert(key);
         assert_eq!(first, key, "stream {stream} was given to two");
     }

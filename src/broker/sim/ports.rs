@@ -187,7 +187,12 @@ impl Model {
         let may = match cause {
             Cause::Request(request, key) => {
                 let holder = self.decided.devices.get(&lease.device);
-                matches!(**request, Request::Admin(_)) || holder.is_some_and(|(_, of)| of == key)
+                let removes = matches!(**request, Request::DeviceRm(_) | Request::AccountRm(_))
+                    && self.users_of(key).last() == Some(&lease.user);
+                matches!(**request, Request::Admin(_))
+                    || removes
+                    || self.decided.next_keys.get(&lease.device) == Some(key)
+                    || holder.is_some_and(|(_, of)| of == key)
             }
             // A session whose login was never answered is known to the server alone.
             Cause::Tick => silent.is_none_or(|ms| ms >= self.limits.lease_ttl_ms),

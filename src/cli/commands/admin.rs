@@ -203,7 +203,7 @@ fn deed(
 }
 
 /// Returns the server and the key to ask with.
-fn identity(context: &Context<'_>) -> Result<(Place, KeyPair), CliError> {
+fn identity(context: &mut Context<'_>) -> Result<(Place, KeyPair), CliError> {
     let named = context.named_place()?;
     // Without an account the default's file, or ./data, still says where the server is.
     let place = named.map_or_else(|| login::place(context), Ok)?;
@@ -211,7 +211,7 @@ fn identity(context: &Context<'_>) -> Result<(Place, KeyPair), CliError> {
         return Ok((place, keys));
     }
     let account = context.account()?;
-    Ok((account.place().clone(), account.keys().clone()))
+    Ok((account.place().clone(), account.keys()?.clone()))
 }
 
 /// Returns the administrator's key beside the server's file, if the server was named by a file and

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, close, user_name};
+use super::{Context, user_name, within};
 use crate::cli::args::{Block, Unblock};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
@@ -56,15 +56,4 @@ fn all(session: &mut Session) -> Result<Vec<String>, ClientError> {
         }
         after = page.more_after;
     }
-}
-
-/// Does something in a session of its own.
-fn within<T>(
-    context: &mut Context<'_>,
-    deed: impl FnOnce(&mut Session) -> Result<T, ClientError>,
-) -> Result<T, CliError> {
-    let mut session = context.session()?;
-    let done = deed(&mut session);
-    close(session);
-    Ok(done?)
 }

@@ -1,13 +1,12 @@
 //! `mailctl draft`: mails that were written and wait for their sender's word. They lie in the outbox.
 
-use std::sync::atomic::AtomicBool;
-
-use super::outbox::{print, remove, retry, row};
+use super::outbox::{print, remove, retry_alone, row};
 use super::{Context, send};
 use crate::cli::args::{Draft as Verb, Entry};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
 use crate::cli::json::object;
+use crate::cli::pager;
 use crate::cli::shell::desk;
 use crate::cli::show;
 use crate::client::attachments;
@@ -24,17 +23,18 @@ pub(crate) fn run(context: &mut Context<'_>, verb: Verb) -> Result<(), CliError>
         Verb::Send(entry) => {
             check_draft(context, entry.number)?;
             let number = Some(entry.number);
-            retry(context, Entry { number })
+            retry_alone(context, Entry { number })
         }
         Verb::Rm(entry) => {
             check_draft(context, entry.number)?;
-            remove(context, entry.number)
+            let account = context.account()?;
+            remove(context.ui, &account, entry.number)
         }
     }
 }
 
 fn drafts(context: &Context<'_>) -> Result<Vec<Listed>, CliError> {
-    let mut listed = context.account()?.outbox()?.list()?;
+    let mut listed = context.account_as_it_lies()?.outbox()?.list()?;
     listed.retain(|entry| entry.standing == Standing::Draft);
     Ok(listed)
 }
@@ -67,7 +67,7 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
 
 fn claim(context: &Context<'_>, number: u64) -> Result<Claimed, CliError> {
     check_draft(context, number)?;
-    let claimed = context.account()?.outbox()?.claim(number)?;
+    let claimed = context.account_as_it_lies()?.outbox()?.claim(number)?;
     claimed
         .filter(|claimed| claimed.standing == Standing::Draft)
         .ok_or_else(|| {
@@ -95,7 +95,7 @@ fn open(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
         });
         return context.ui.object(&object(fields));
     }
-    let account = context.account()?;
+    let account = context.account_as_it_lies()?;
     let envelope = Envelope {
         id: number,
         from: account.user().as_str().to_owned(),
@@ -113,7 +113,7 @@ fn open(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
 /// Has a draft's text edited; what is attached stays.
 fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
     let claimed = claim(context, number)?;
-    let account = context.account()?;
+    let account = context.account_as_it_lies()?;
     let draft = &claimed.draft;
     let parts = attachments::unpack(&draft.content_type, &draft.body);
     let text = match &parts {
@@ -122,7 +122,7 @@ fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
             CliError::new("bad_text", exit::DATA, tr!("draft {} is no text", number))
         })?,
     };
-    let edited = desk::edit(account.folder(), &text, &AtomicBool::new(true))
+    let edited = desk::edit(account.folder(), &text, &mut pager::rest)
         .map_err(|why| CliError::new("io", exit::IO, why))?;
     if edited.trim_end_matches('\n') == text.trim_end_matches('\n') {
         context.ui.note(tr!("draft {} is as it was", number));

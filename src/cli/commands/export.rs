@@ -16,6 +16,7 @@ use crate::cli::show::counted;
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::{self, visible};
 use crate::client::exchange::{self, Count, Importer, MaildirOut, Message};
+use crate::client::home::Account;
 use crate::client::mailbox::{Flags, Held, Mail, Mailbox};
 use crate::client::mbox;
 use crate::protocol::codes::exit;
@@ -28,11 +29,16 @@ const STREAM: &str = "-";
 
 /// Runs `export`.
 pub(crate) fn export(context: &mut Context<'_>, args: &Exchange) -> Result<(), CliError> {
-    let mailbox = context.account()?.mailbox()?;
+    let account = context.account_as_it_lies()?;
+    whole(context.ui, &account, args)
+}
+
+/// Exports the mailbox of `account`.
+pub(crate) fn whole(ui: &mut Ui, account: &Account, args: &Exchange) -> Result<(), CliError> {
+    let mailbox = account.mailbox()?;
     let mut mails = mailbox.held()?;
     mails.retain(|held| !held.flags().has(Flags::TRASHED));
     mails.sort_by_cached_key(Held::order);
-    let ui = &mut *context.ui;
     let count = match args.form {
         Form::Maildir => to_maildir(ui, &mailbox, &mails, &args.path)?,
         Form::Mbox | Form::Jsonl => to_stream(ui, &mailbox, &mails, args)?,
@@ -51,7 +57,7 @@ pub(crate) fn export(context: &mut Context<'_>, args: &Exchange) -> Result<(), C
 
 /// Runs `import`.
 pub(crate) fn import(context: &mut Context<'_>, args: &Exchange) -> Result<(), CliError> {
-    let mailbox = context.account()?.mailbox()?;
+    let mailbox = context.account_as_it_lies()?.mailbox()?;
     let ui = &mut *context.ui;
     let count = match args.form {
         Form::Maildir => from_maildir(ui, &mailbox, &args.path)?,

@@ -3,7 +3,8 @@
 use super::{Context, close};
 use crate::cli::args::{History, bare};
 use crate::cli::error::CliError;
-use crate::cli::show;
+use crate::cli::ui::Ui;
+use crate::cli::{pager, show};
 use crate::client::mailbox::Mail;
 use crate::client::session::Session;
 use crate::limits::PAGE_MAILS_MAX;
@@ -14,16 +15,30 @@ pub(crate) fn run(context: &mut Context<'_>, args: &History) -> Result<(), CliEr
     let mails = newest(&mut session, bare(&args.address), args.limit);
     close(session);
     let mails = mails?;
+    context
+        .ui
+        .paged(&mut pager::rest, |ui| print(ui, args, &mails))
+}
+
+/// Shows them within the shell's session.
+pub(crate) fn in_session(
+    ui: &mut Ui,
+    session: &mut Session,
+    args: &History,
+) -> Result<(), CliError> {
+    let mails = newest(session, bare(&args.address), args.limit)?;
+    print(ui, args, &mails)
+}
+
+fn print(ui: &mut Ui, args: &History, mails: &[Mail]) -> Result<(), CliError> {
     if mails.is_empty() {
-        context
-            .ui
-            .note(format_args!("no mail is kept in {}", args.address));
+        ui.note(format_args!("no mail is kept in {}", args.address));
     }
     for (at, mail) in mails.iter().enumerate() {
-        if at > 0 && !context.ui.is_json() {
-            context.ui.line("")?;
+        if at > 0 && !ui.is_json() {
+            ui.line("")?;
         }
-        show::mail(context.ui, &mail.envelope, &mail.body)?;
+        show::mail(ui, &mail.envelope, &mail.body)?;
     }
     Ok(())
 }

@@ -1,26 +1,75 @@
 //! `mailctl invite`: a code with which somebody joins, once.
 
-use serde_json::json;
+use std::net::IpAddr;
 
-use super::{Context, admin, close, user_name};
-use crate::cli::args::Invite;
+use serde_json::{Value, json};
+
+use super::{Context, admin, close, user_name, within};
+use crate::cli::args::{Invite, InviteDeed};
 use crate::cli::error::CliError;
 use crate::cli::json::object;
+use crate::cli::show::{self, Column};
 use crate::cli::times;
+use crate::cli::untrusted::visible;
 use crate::client::home::Place;
-use crate::client::session;
+use crate::client::session::{self, Session};
+use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
-use crate::protocol::reply::Invited;
+use crate::protocol::reply::{CodeRow, Invited};
 use crate::protocol::url::ServerUrl;
 
-/// Runs the verb: as the account in use; where nobody is logged in, with the administrator's key.
+const CODES: &[Column] = &[
+    ("Id", "id"),
+    ("For", "user"),
+    ("Device", "device"),
+    ("Until", "expires_at"),
+];
+
+/// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Invite) -> Result<(), CliError> {
+    match &args.deed {
+        None => make(context, args),
+        Some(InviteDeed::Ls) => list(context),
+        Some(InviteDeed::Rm(args)) => args.ids.iter().try_for_each(|id| remove(context, id)),
+    }
+}
+
+fn list(context: &mut Context<'_>) -> Result<(), CliError> {
+    let codes = within(context, Session::codes)?;
+    if codes.is_empty() {
+        context.ui.note("no invitation of yours is open");
+        return Ok(());
+    }
+    let row = |code: &CodeRow| json!({"id": code.id, "user": code.user, "device": code.device, "expires_at": code.expires_at});
+    let rows: Vec<Value> = codes.iter().map(row).collect();
+    show::rows(context.ui, CODES, &rows)
+}
+
+fn remove(context: &mut Context<'_>, id: &str) -> Result<(), CliError> {
+    let is_open = within(context, |session| {
+        let is_open = session.codes()?.iter().any(|code| code.id == id);
+        session.remove_code(id)?;
+        Ok(is_open)
+    })?;
+    if !is_open {
+        let text = format!("no invitation of yours is called {id}; it may have been used");
+        let error = CliError::new("no_invitation", exit::NO_USER, text);
+        return Err(error.hint("those that are open: mailctl invite ls"));
+    }
+    let fields = json!({"id": id, "removed": true});
+    let human = format_args!("took back the invitation {}", visible(id));
+    context.ui.result(&object(fields), human)
+}
+
+/// Makes a code: as the account in use; where nobody is logged in, with the administrator's key.
+fn make(context: &mut Context<'_>, args: &Invite) -> Result<(), CliError> {
     let user = args.user.as_deref().map(user_name).transpose()?;
     let named = context.named_place()?;
     let admin_key = named.as_ref().and_then(admin::key_beside).transpose()?;
     let (invited, place, whose) = match (context.account(), named, admin_key) {
         (Ok(account), ..) => {
-            let mut session = context.session()?;
+            let options = context.one_shot();
+            let mut session = context.open(&account, options)?;
             let invited = session.invite(user.as_ref(), args.device)?;
             let place = session.account().place().clone();
             close(session);
@@ -35,6 +84,12 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Invite) -> Result<(), CliErr
         (Err(error), ..) => return Err(error),
     };
     tell(context, &invited, &place, whose.as_ref())
+}
+
+/// Says whether an address leads nowhere else.
+fn is_this_machine(host: &str) -> bool {
+    let ip: Option<IpAddr> = host.parse().ok();
+    ip.map_or(host == "localhost", |ip| ip.is_loopback())
 }
 
 fn tell(
@@ -60,6 +115,12 @@ fn tell(
     context.ui.result(&object(fields), &url)?;
     if !context.ui.is_json() {
         let name = if user.is_some() { "" } else { " NAME" };
+        if is_this_machine(&place.url.host) {
+            let host = visible(&place.url.host);
+            context.ui.note(format_args!(
+                "{host} is this machine alone: for another one the server needs --bind to an address that others reach"
+            ));
+        }
         context.ui.note(format_args!(
             "good once, until {ends}; hand it over privately. There: mailctl join '{url}'{name}"
         ));

@@ -7,6 +7,7 @@ use crate::cli::args::Join;
 use crate::cli::error::{CliError, url_text};
 use crate::cli::i18n::tr;
 use crate::client::home::Place;
+use crate::protocol::names::UserName;
 use crate::protocol::url::ServerUrl;
 
 /// What an invitation says.
@@ -25,18 +26,29 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Join) -> Result<(), CliError
         args.code.clone()
     };
     let invitation = parse(text.trim())?;
-    let user = args
-        .user
-        .clone()
-        .or(invitation.user)
-        .ok_or_else(|| CliError::usage("who will you be?").hint("mailctl join CODE NAME"))?;
-    let user = user_name(&user)?;
+    let user = match args.user.clone().or(invitation.user) {
+        Some(user) => user_name(&user)?,
+        None => ask_name(context)?,
+    };
     let place = match (context.named_place()?, invitation.server) {
         (Some(named), _) => named,
         (None, Some(url)) => Place { url, source: None },
         (None, None) => login::place(context)?,
     };
-    login::enter(context, &place, &user, Vec::new(), Some(invitation.code))
+    let newcomer = login::Newcomer {
+        code: Some(invitation.code),
+        device_name: args.device_name.clone(),
+    };
+    login::enter(context, &place, &user, Vec::new(), newcomer)
+}
+
+/// Asks for the name that the code leaves open.
+fn ask_name(context: &mut Context<'_>) -> Result<UserName, CliError> {
+    if !context.ui.may_ask() {
+        return Err(CliError::usage("who will you be?").hint("mailctl join CODE NAME"));
+    }
+    let name = context.ui.ask("your name here will be:");
+    user_name(&name)
 }
 
 fn read_line() -> Result<String, CliError> {

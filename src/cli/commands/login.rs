@@ -22,7 +22,11 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Login) -> Result<(), CliErro
     let place = place(context)?;
     // An address may carry an invitation.
     let code = place.url.code.clone();
-    enter(context, &place, &user, topics, code)
+    let newcomer = Newcomer {
+        code,
+        device_name: args.device_name.clone(),
+    };
+    enter(context, &place, &user, topics, newcomer)
 }
 
 /// Returns the server to log in at: the one that was named, the default account's as it is now, or
@@ -43,6 +47,13 @@ pub(crate) fn place(context: &Context<'_>) -> Result<Place, CliError> {
     Ok(now.unwrap_or_else(|| saved.clone()))
 }
 
+/// What a key that the server does not know is registered with.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) code: Option<String>,
+    pub(crate) device_name: Option<String>,
+}
+
 /// Logs `user` in at `place`, registering this home's key if the server does not know it, and tells
 /// about it.
 pub(crate) fn enter(
@@ -50,15 +61,16 @@ pub(crate) fn enter(
     place: &Place,
     user: &UserName,
     topics: Vec<Pattern>,
-    code: Option<String>,
+    newcomer: Newcomer,
 ) -> Result<(), CliError> {
     let home = context.home()?;
     let account = home.create_account(place, user)?;
+    let account = context.unlock(account)?;
     let options = Options {
         topics,
         ..context.one_shot()
     };
-    let (session, is_new) = open_or_register(context, &account, options, code)?;
+    let (session, is_new) = open_or_register(context, &account, options, newcomer)?;
     let is_default = home.confirm(&account)? || replaces_default(&home, &account)?;
     let told = tell(context, &session, is_new, is_default);
     if !is_default {
@@ -73,11 +85,12 @@ fn open_or_register(
     context: &mut Context<'_>,
     account: &Account,
     options: Options,
-    code: Option<String>,
+    newcomer: Newcomer,
 ) -> Result<(Session, bool), CliError> {
     match context.open(account, options.clone()) {
         Err(ClientError::Refused(told)) if told.code == Code::NotRegistered => {
-            session::register(account, &device_name(), code, options.timeout)?;
+            let name = newcomer.device_name.unwrap_or_else(device_name);
+            session::register(account, &name, newcomer.code, options.timeout)?;
             Ok((context.open(account, options)?, true))
         }
         opened => Ok((opened?, false)),
@@ -149,7 +162,7 @@ fn tell(
     if is_new {
         let key = account.folder().join("key");
         context.ui.note(format_args!(
-            "this device's key: {} (mode 0600, not encrypted)",
+            "this device's key: {} (mode 0600, not encrypted; a passphrase for it: mailctl key protect)",
             key.display()
         ));
     }

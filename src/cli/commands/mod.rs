@@ -1,9 +1,13 @@
 //! The verbs, one file each: each turns arguments into deeds of [`crate::client`] and shows what
 //! came of them through [`super::ui`]. Start with [`run`].
 
+use std::sync::Arc;
+
+use crate::auth::seal::Passphrase;
 use crate::cli::args::{self, Globals, Verb, bare};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
+use crate::cli::passphrase;
 use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
@@ -13,33 +17,39 @@ use crate::client::session::{Options, Session, Which};
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 
+mod account;
 mod admin;
+mod away;
 mod block;
 pub(super) mod chat;
+mod device;
 mod draft;
 mod export;
-mod history;
+pub(super) mod history;
 pub(super) mod invitations;
 mod invite;
 mod join;
+mod key;
 pub(super) mod later;
 mod login;
 mod logout;
-mod outbox;
-mod read;
+pub(super) mod outbox;
+pub(super) mod read;
 mod receipts;
 pub(super) mod refresh;
-mod reply;
-mod rm;
-mod save;
-mod search;
+pub(super) mod reply;
+pub(super) mod rm;
+pub(super) mod save;
+pub(super) mod search;
 pub(super) mod send;
 mod sendmail;
+mod showing;
 mod status;
 pub(super) mod topic;
 pub(super) mod undo;
 mod use_account;
 mod watch;
+pub(super) mod who;
 mod whoami;
 
 /// What every verb works with.
@@ -47,6 +57,8 @@ mod whoami;
 pub struct Context<'a> {
     /// The options that hold for all.
     pub globals: &'a Globals,
+    /// The passphrase of the key, where a program gave it.
+    pub passphrase: Option<Arc<Passphrase>>,
     /// Where results and words go.
     pub ui: &'a mut Ui,
 }
@@ -58,6 +70,10 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Logout(args) => logout::run(context, args),
         Verb::Use(args) => use_account::run(context, args),
         Verb::Whoami => whoami::run(context),
+        Verb::Who(args) => who::run(context, args),
+        Verb::Device { verb } => device::run(context, verb.as_ref().unwrap_or(&args::Device::Ls)),
+        Verb::Key(verb) => key::run(context, verb),
+        Verb::Account(args::AccountDeed::Rm(args)) => account::rm(context, args),
         Verb::Invite(args) => invite::run(context, args),
         Verb::Join(args) => join::run(context, args),
         Verb::Send(args) => send::run(context, args),
@@ -116,9 +132,20 @@ impl Context<'_> {
             .transpose()
     }
 
-    /// Returns the account to act as: at the server and of the user that were named, else the home's
-    /// default.
-    pub fn account(&self) -> Result<Account, CliError> {
+    /// Returns the account to act as, ready for use: where its key is under a passphrase, that is asked for.
+    pub fn account(&mut self) -> Result<Account, CliError> {
+        let account = self.account_as_it_lies()?;
+        self.unlock(account)
+    }
+
+    /// Opens an account's key with its passphrase, where it has one.
+    pub fn unlock(&mut self, account: Account) -> Result<Account, CliError> {
+        passphrase::unlock(self.ui, self.passphrase.as_ref(), account)
+    }
+
+    /// Returns the account to act as, for what needs no key: at the server and of the user that were named, else the
+    /// home's default.
+    pub fn account_as_it_lies(&self) -> Result<Account, CliError> {
         let user = self.named_user()?;
         let home = self.home()?;
         let named = said(self.globals.server.as_deref());
@@ -262,6 +289,17 @@ pub fn tell_going_back(ui: &mut Ui, session: &Session) -> Result<(), ClientError
         }
     });
     Ok(session.mailbox().told_going_back()?)
+}
+
+/// Does something in a session of its own.
+pub fn within<T>(
+    context: &mut Context<'_>,
+    deed: impl FnOnce(&mut Session) -> Result<T, ClientError>,
+) -> Result<T, CliError> {
+    let mut session = context.session()?;
+    let done = deed(&mut session);
+    close(session);
+    Ok(done?)
 }
 
 /// Ends a session. That it could not be told to the server harms nothing: it ends there by itself.

@@ -9,30 +9,38 @@ use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
+use crate::client::home::Account;
 use crate::client::outbox::{Listed, Standing};
-use crate::client::session::{Retried, Which};
+use crate::client::session::{Retried, Session, Which};
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, verb: Verb) -> Result<(), CliError> {
     match verb {
-        Verb::Ls => list(context),
-        Verb::Retry(entry) => retry(context, entry),
-        Verb::Rm(entry) => remove(context, entry.number),
+        Verb::Ls => {
+            let account = context.account_as_it_lies()?;
+            list(context.ui, &account)
+        }
+        Verb::Retry(entry) => retry_alone(context, entry),
+        Verb::Rm(entry) => {
+            let account = context.account_as_it_lies()?;
+            remove(context.ui, &account, entry.number)
+        }
     }
 }
 
-fn list(context: &mut Context<'_>) -> Result<(), CliError> {
-    let entries = context.account()?.outbox()?.list()?;
-    if context.ui.is_json() {
+/// Lists what is there.
+pub(crate) fn list(ui: &mut Ui, account: &Account) -> Result<(), CliError> {
+    let entries = account.outbox()?.list()?;
+    if ui.is_json() {
         let rows = entries.iter().map(row);
-        return rows.map(object).try_for_each(|row| context.ui.object(&row));
+        return rows.map(object).try_for_each(|row| ui.object(&row));
     }
     if entries.is_empty() {
-        context.ui.note(tr!("the outbox is empty"));
+        ui.note(tr!("the outbox is empty"));
         return Ok(());
     }
-    print(context.ui, &entries)
+    print(ui, &entries)
 }
 
 /// Prints entries as a table. When one is to be sent has a column where some wait for a time.
@@ -87,46 +95,59 @@ fn state(entry: &Listed) -> &'static str {
     }
 }
 
-/// Sends what waits: one entry, or all in their order.
-pub(super) fn retry(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
+/// Sends what waits by a session of its own.
+pub(super) fn retry_alone(context: &mut Context<'_>, entry: Entry) -> Result<(), CliError> {
     let account = context.account()?;
+    // What is not there is found without the server.
+    make_sure(&account, entry)?;
+    let options = context.one_shot();
+    let mut session = context.connect(&account, options)?;
+    let done = retry(context.ui, &mut session, entry);
+    close(session);
+    done
+}
+
+fn make_sure(account: &Account, entry: Entry) -> Result<(), CliError> {
     if let Some(number) = entry.number {
         let listed = account.outbox()?.list()?;
         let found = listed.iter().find(|listed| listed.entry == number);
         found.ok_or_else(|| no_entry(number))?;
     }
-    let options = context.one_shot();
-    let mut session = context.connect(&account, options)?;
+    Ok(())
+}
+
+/// Sends what waits: one entry, or all in their order.
+pub(crate) fn retry(ui: &mut Ui, session: &mut Session, entry: Entry) -> Result<(), CliError> {
+    make_sure(session.account(), entry)?;
     let retried = match entry.number {
         Some(number) => session.retry_entry(number)?.into_iter().collect(),
         None => session.retry_outbox(Which::All)?,
     };
-    close(session);
     if retried.is_empty() {
-        context.ui.note(tr!("there is nothing to send"));
+        ui.note(tr!("there is nothing to send"));
     }
     let mut first = Ok(());
     for retried in retried {
-        first = first.and(show(context, retried));
+        first = first.and(show(ui, retried));
     }
     first
 }
 
-fn show(context: &mut Context<'_>, retried: Retried) -> Result<(), CliError> {
+fn show(ui: &mut Ui, retried: Retried) -> Result<(), CliError> {
     match retried.result {
-        Ok(sent) => send::show(context.ui, &sent.outcomes),
+        Ok(sent) => send::show(ui, &sent.outcomes),
         Err(error) => {
             let told =
                 CliError::from(error).about(&tr!("{} to {}", retried.entry, retried.to.join(", ")));
-            context.ui.error(&told);
+            ui.error(&told);
             Err(CliError::silent(told.exit))
         }
     }
 }
 
-/// Throws one entry away.
-pub(super) fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliError> {
-    let outbox = context.account()?.outbox()?;
+/// Throws an entry away.
+pub(crate) fn remove(ui: &mut Ui, account: &Account, entry: u64) -> Result<(), CliError> {
+    let outbox = account.outbox()?;
     let listed = outbox.list()?;
     let found = listed
         .iter()
@@ -140,12 +161,10 @@ pub(super) fn remove(context: &mut Context<'_>, entry: u64) -> Result<(), CliErr
         ));
     }
     if matches!(found.standing, Standing::InDoubt(_) | Standing::Lost { .. }) {
-        context
-            .ui
-            .report(tr!("it had been tried: it may have arrived all the same"));
+        ui.report(tr!("it had been tried: it may have arrived all the same"));
     }
     let fields = json!({"entry": entry, "removed": true});
-    context.ui.result(&object(fields), tr!("removed {}", entry))
+    ui.result(&object(fields), tr!("removed {}", entry))
 }
 
 fn no_entry(entry: u64) -> CliError {

@@ -4,32 +4,42 @@
 use super::Context;
 use crate::cli::args::Read;
 use crate::cli::error::CliError;
-use crate::cli::show;
+use crate::cli::ui::Ui;
+use crate::cli::{pager, show};
+use crate::client::home::Account;
 use crate::client::mailbox::{Called, Flags, Held, Mail, Mailbox};
 use crate::protocol::MailId;
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Read) -> Result<(), CliError> {
-    let mailbox = context.account()?.mailbox()?;
+    let account = context.account_as_it_lies()?;
+    context
+        .ui
+        .paged(&mut pager::rest, |ui| show(ui, &account, args))
+}
+
+/// Shows the mail, or all of its thread.
+pub(crate) fn show(ui: &mut Ui, account: &Account, args: &Read) -> Result<(), CliError> {
+    let mailbox = account.mailbox()?;
     let held = held_mail(&mailbox, &args.id)?;
     let mail = mailbox.read(&held)?;
     if !args.thread || held.is_imported() {
-        return show::held(context.ui, &held, &mail.envelope, &mail.body);
+        return show::held(ui, &held, &mail.envelope, &mail.body);
     }
     let thread = mailbox.thread_of(&mail.envelope)?;
     for (at, mail) in thread.iter().enumerate() {
-        if at > 0 && !context.ui.is_json() {
-            context.ui.line("")?;
+        if at > 0 && !ui.is_json() {
+            ui.line("")?;
         }
-        show::mail(context.ui, &mail.envelope, &mail.body)?;
+        show::mail(ui, &mail.envelope, &mail.body)?;
     }
     Ok(())
 }
 
 /// Returns a received mail of this device's mailbox.
-pub(super) fn the_mail(context: &Context<'_>, id: MailId) -> Result<Mail, CliError> {
-    let mailbox = context.account()?.mailbox()?;
+pub(crate) fn the_mail(account: &Account, id: MailId) -> Result<Mail, CliError> {
+    let mailbox = account.mailbox()?;
     let held = held_mail(&mailbox, &Called::Number(id))?;
     Ok(mailbox.read(&held)?)
 }

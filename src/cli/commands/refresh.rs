@@ -1,21 +1,23 @@
 //! `mailctl refresh`: what is unseen, in id order, then invitations to chats. Each mail is claimed,
 //! printed, flushed and only then marked, so it is shown again only if this process died while showing
-//! it. A mail that is a line of a chat which this device has shown is marked and not shown, and one that came by
-//! several addresses is shown once.
+//! it, or if it lay beyond where a pager was left. A mail that is a line of a chat which this device has shown is marked
+//! and not shown, and one that came by several addresses is shown once.
+
+use std::time::Duration;
 
 use super::invitations::Waiting;
-use super::{Context, close, receipts};
+use super::showing::{Showing, show_each};
+use super::{Context, away, close, receipts};
 use crate::cli::args::Refresh;
 use crate::cli::error::CliError;
+use crate::cli::pager::{self, Idle};
 use crate::cli::show::{self, Answer, counted};
 use crate::cli::ui::Ui;
+use crate::client::ClientError;
 use crate::client::home::Account;
-use crate::client::mailbox::{Mailbox, Place, ShownBefore, TrimmedNotice, are_copies};
+use crate::client::mailbox::{Mailbox, Place, TrimmedNotice, are_copies};
 use crate::client::session::{Arrival, Options, Session};
 use crate::protocol::reply::{Envelope, Trimmed};
-
-/// Mails shown between two syncs of the marks: what a power cut may show again.
-const SYNC_EVERY: usize = 64;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliError> {
@@ -32,7 +34,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
     }
     // What is here already is shown even if the server is not there.
     let fetched = fetch(context, &account, options);
-    let (shown, receipts) = show_and_answer(context.ui, &account, args.limit)?;
+    let (shown, receipts) = show_and_answer(context.ui, &account, args.limit, &mut pager::rest)?;
     let (waiting, session) = fetched?;
     receipts::send_alone(context, &account, &receipts);
     show_waiting(context.ui, &waiting, Answer::Verb, shown)?;
@@ -47,13 +49,25 @@ pub(crate) fn run(context: &mut Context<'_>, args: Refresh) -> Result<(), CliErr
 /// Refreshes within the shell's session.
 pub(crate) fn in_session(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
     let fetched = session.refresh().and_then(|_| Waiting::of(session));
-    let (shown, receipts) = show_and_answer(ui, session.account(), None)?;
+    if matches!(fetched, Err(ClientError::Interrupted)) {
+        return Err(ClientError::Interrupted.into());
+    }
+    let account = session.account().clone();
+    let (shown, receipts) = show_and_answer(ui, &account, None, &mut |pause| keep(session, pause))?;
     let waiting = fetched?;
     receipts::send(ui, session, &receipts);
     show_waiting(ui, &waiting, Answer::Prompt, shown)?;
     waiting.seen(session)?;
     tell_nothing(ui, session.account(), shown + waiting.len());
     Ok(())
+}
+
+/// Keeps a session while somebody reads.
+pub(crate) fn keep(session: &mut Session, pause: Duration) {
+    // One that fails is noticed by the next word; here it must not turn into a busy wait.
+    if session.keep(pause).is_err() {
+        pager::rest(pause);
+    }
 }
 
 /// Brings everything here. The session stays open when there is a word to say after showing.
@@ -92,13 +106,14 @@ pub(crate) fn tell_nothing(ui: &mut Ui, account: &Account, shown: usize) {
     }
 }
 
-/// Shows what the mailbox holds and nobody saw, and marks it. Returns how many things were shown.
+/// Shows what the mailbox holds and nobody saw, and marks what was shown. Returns how many things were.
 pub(crate) fn show_unseen(
     ui: &mut Ui,
     account: &Account,
     limit: Option<usize>,
+    idle: Idle<'_>,
 ) -> Result<usize, CliError> {
-    show_and_answer(ui, account, limit).map(|(shown, _)| shown)
+    show_and_answer(ui, account, limit, idle).map(|(shown, _)| shown)
 }
 
 /// As [`show_unseen`]; returns also which receipts wait in the outbox since.
@@ -106,9 +121,10 @@ fn show_and_answer(
     ui: &mut Ui,
     account: &Account,
     limit: Option<usize>,
+    idle: Idle<'_>,
 ) -> Result<(usize, Vec<u64>), CliError> {
     let mut read = Vec::new();
-    let shown = show_all(ui, account, limit, &mut read)?;
+    let shown = show_all(ui, account, limit, &mut read, idle)?;
     // After the marks: a receipt that a crash forgets is better than one given twice.
     let receipts = receipts::give(ui, account, &read)?;
     Ok((shown, receipts))
@@ -119,47 +135,25 @@ fn show_all(
     account: &Account,
     limit: Option<usize>,
     read: &mut Vec<Envelope>,
+    idle: Idle<'_>,
 ) -> Result<usize, CliError> {
     let mailbox = account.mailbox()?;
     file_lines(ui, account, &mailbox)?;
     let unseen = grouped(ui, &mailbox, &mailbox.unseen()?)?;
     let total = unseen.len();
-    let shown = limit.unwrap_or(total).min(total);
-    heading(ui, account, shown, total)?;
+    let wanted = limit.unwrap_or(total).min(total);
+    ui.page();
+    away::heading(ui, account, &mailbox, wanted, total)?;
     let told = tell_trimmed(ui, &mailbox, total > 0)?;
-    let (mut done, mut again) = (0, 0);
-    let mut before = ShownBefore::default();
-    for copies in unseen {
-        if done == shown {
-            break;
-        }
-        match show_one(ui, &mailbox, &copies, &mut before, read)? {
-            Fate::Shown => done += 1,
-            Fate::Filed => again += 1,
-            Fate::Taken => {}
-        }
-        if (done + again) % SYNC_EVERY == 0 {
-            mailbox.sync_shown()?;
-        }
-    }
+    let mut showing = Showing::new(&mailbox);
+    let shown = show_each(ui, &mut showing, &unseen, wanted, idle);
+    let sheets = ui.end_pages(idle);
+    showing.mark(*sheets.as_ref().unwrap_or(&0))?;
     mailbox.sync_shown()?;
-    if again > 0 {
-        ui.note(format_args!(
-            "{} came by another address too; shown before, not shown again",
-            counted(again as u64, "mail")
-        ));
-    }
-    Ok(told + done)
-}
-
-/// What became of a mail that was to be shown.
-enum Fate {
-    /// This process has shown it.
-    Shown,
-    /// Another copy of it was shown before.
-    Filed,
-    /// Another process shows it.
-    Taken,
+    read.extend(showing.take_read());
+    shown.and(sheets)?;
+    showing.tell(ui, wanted);
+    Ok(told + showing.begun())
 }
 
 /// Puts together the copies of one mail, where people read.
@@ -196,56 +190,7 @@ fn file_lines(ui: &mut Ui, account: &Account, mailbox: &Mailbox) -> Result<(), C
     Ok(())
 }
 
-/// Claims, prints, flushes, marks: one mail with all its copies. A copy that another process has claimed is shown
-/// by that one.
-fn show_one(
-    ui: &mut Ui,
-    mailbox: &Mailbox,
-    copies: &[Place],
-    before: &mut ShownBefore,
-    read: &mut Vec<Envelope>,
-) -> Result<Fate, CliError> {
-    let mut claims = Vec::with_capacity(copies.len());
-    for (id, log) in copies {
-        claims.extend(mailbox.claim(*id, *log)?);
-    }
-    let Some(first) = claims.first() else {
-        return Ok(Fate::Taken);
-    };
-    let mail = first.read()?;
-    let mut addresses = vec![mail.envelope.address.clone()];
-    let mut shown = vec![mail.envelope.clone()];
-    for claim in &claims[1..] {
-        let copy = claim.read()?.envelope;
-        addresses.push(copy.address.clone());
-        shown.push(copy);
-    }
-    let is_shown = !ui.is_json() && mailbox.was_shown(&mail, before)?;
-    if !is_shown {
-        separate(ui)?;
-        show::mail_by(ui, &mail.envelope, &addresses, &mail.body)?;
-    }
-    for claim in &claims {
-        mailbox.mark_shown(claim)?;
-    }
-    read.extend(shown);
-    Ok(if is_shown { Fate::Filed } else { Fate::Shown })
-}
-
-fn heading(ui: &mut Ui, account: &Account, shown: usize, total: usize) -> Result<(), CliError> {
-    if ui.is_json() || total == 0 {
-        return Ok(());
-    }
-    let user = account.user();
-    let mails = counted(total as u64, "mail");
-    if shown < total {
-        ui.line(format_args!("{shown} of {mails} for {user}"))
-    } else {
-        ui.line(format_args!("{mails} for {user}"))
-    }
-}
-
-fn separate(ui: &mut Ui) -> Result<(), CliError> {
+pub(super) fn separate(ui: &mut Ui) -> Result<(), CliError> {
     if ui.is_json() { Ok(()) } else { ui.line("") }
 }
 

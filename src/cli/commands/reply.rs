@@ -1,13 +1,13 @@
 //! `mailctl reply`: an answer to a mail of this device's mailbox, in its thread.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
 use super::read::the_mail;
 use super::{Context, send};
 use crate::cli::args::{Content, Reply};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
+use crate::cli::pager;
 use crate::cli::shell::chat::alone;
 use crate::cli::shell::compose::{Composed, Written};
 use crate::cli::shell::{desk, letter};
@@ -20,8 +20,8 @@ use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliError> {
-    let answered = the_mail(context, args.id)?;
-    let account = context.account()?;
+    let account = context.account_as_it_lies()?;
+    let answered = the_mail(&account, args.id)?;
     let mut draft = answer::draft(&answered.envelope, account.user().as_str(), args.all);
     if let Some(subject) = &args.subject {
         draft.subject.clone_from(subject);
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
     let how = &args.content;
     let has_body = how.body.is_some() || how.file.is_some() || args.stdin.is_some();
     let draft = if args.edit {
-        let text = desk::edit(account.folder(), &quoted, &AtomicBool::new(true))
+        let text = desk::edit(account.folder(), &quoted, &mut pager::rest)
             .map_err(|why| CliError::new("io", exit::IO, why))?;
         if text.trim().is_empty() || text.trim() == quoted.trim() {
             context

@@ -9,36 +9,44 @@ use crate::cli::error::CliError;
 use crate::cli::json::{self, object};
 use crate::cli::show::counted;
 use crate::cli::times;
+use crate::cli::ui::Ui;
+use crate::client::home::Account;
 use crate::client::mailbox::{Called, Held, Mailbox};
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Rm) -> Result<(), CliError> {
-    let mailbox = context.account()?.mailbox()?;
+    let account = context.account_as_it_lies()?;
+    remove(context.ui, &account, args)
+}
+
+/// Removes them.
+pub(crate) fn remove(ui: &mut Ui, account: &Account, args: &Rm) -> Result<(), CliError> {
+    let mailbox = account.mailbox()?;
     if args.purge {
-        return purge(context, &mailbox, args);
+        return purge(ui, &mailbox, args);
     }
     let mails = all(&args.ids, |called| held_mail(&mailbox, called))?;
     mailbox.trash(&mails, &times::stamp())?;
-    tell(context, &mails, false)?;
-    context.ui.note("take it back: mailctl undo");
+    tell(ui, &mails, false)?;
+    ui.note("take it back: mailctl undo");
     Ok(())
 }
 
 /// Removes the mails that were named, or all that are in the trash.
-fn purge(context: &mut Context<'_>, mailbox: &Mailbox, args: &Rm) -> Result<(), CliError> {
+fn purge(ui: &mut Ui, mailbox: &Mailbox, args: &Rm) -> Result<(), CliError> {
     let mails = if args.ids.is_empty() {
         mailbox.trashed()?
     } else {
         all(&args.ids, |called| any_mail(mailbox, called))?
     };
     if mails.is_empty() {
-        context.ui.note("the trash is empty");
+        ui.note("the trash is empty");
         return Ok(());
     }
-    agree(context, mails.len(), args)?;
+    agree(ui, mails.len(), args)?;
     mailbox.purge(&mails)?;
-    tell(context, &mails, true)
+    tell(ui, &mails, true)
 }
 
 /// Returns the mails that were named, each once; nothing when one of them is not there.
@@ -56,36 +64,36 @@ fn all(
     Ok(mails)
 }
 
-fn tell(context: &mut Context<'_>, mails: &[Held], purged: bool) -> Result<(), CliError> {
-    if context.ui.is_json() {
+fn tell(ui: &mut Ui, mails: &[Held], purged: bool) -> Result<(), CliError> {
+    if ui.is_json() {
         let row =
             |held: &Held| json!({"id": json::id(held.called()), "removed": true, "purged": purged});
         return mails
             .iter()
-            .try_for_each(|held| context.ui.object(&object(row(held))));
+            .try_for_each(|held| ui.object(&object(row(held))));
     }
     let named = match mails {
         [held] => format!("mail {}", held.called()),
         mails => counted(mails.len() as u64, "mail"),
     };
-    context.ui.line(if purged {
+    ui.line(if purged {
         format!("removed {named} for good")
     } else {
         format!("moved {named} to the trash")
     })
 }
 
-fn agree(context: &mut Context<'_>, count: usize, args: &Rm) -> Result<(), CliError> {
+fn agree(ui: &mut Ui, count: usize, args: &Rm) -> Result<(), CliError> {
     if args.yes {
         return Ok(());
     }
-    if !context.ui.may_ask() {
+    if !ui.may_ask() {
         return Err(
             CliError::usage("nothing was removed: --purge needs a yes").hint("add --yes to it")
         );
     }
     let mails = counted(count as u64, "mail");
-    if context.ui.confirm(&format!("Remove {mails} for good?")) {
+    if ui.confirm(&format!("Remove {mails} for good?")) {
         return Ok(());
     }
     Err(CliError::new(

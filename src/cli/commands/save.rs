@@ -10,14 +10,22 @@ use crate::cli::error::{CliError, folder_text};
 use crate::cli::i18n::tr;
 use crate::cli::json::{self, object};
 use crate::cli::show::{counted, size};
+use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::attachments::{self, Attachment};
+use crate::client::home::Account;
 use crate::client::mailbox::Called;
 use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Save) -> Result<(), CliError> {
-    let mailbox = context.account()?.mailbox()?;
+    let account = context.account_as_it_lies()?;
+    save(context.ui, &account, args)
+}
+
+/// Saves them.
+pub(crate) fn save(ui: &mut Ui, account: &Account, args: &Save) -> Result<(), CliError> {
+    let mailbox = account.mailbox()?;
     let mail = mailbox.read(&held_mail(&mailbox, &args.id)?)?;
     let envelope = &mail.envelope;
     let parts = attachments::parts(envelope.id, &envelope.content_type, &mail.body);
@@ -26,7 +34,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Save) -> Result<(), CliError
         .map_err(|error| CliError::new("io", exit::CANT_CREATE, folder_text(&error)))?;
     for number in chosen {
         keep(
-            context,
+            ui,
             &args.id,
             number,
             &parts.attachments[number - 1],
@@ -63,7 +71,7 @@ fn chosen(args: &Save, attached: &[Attachment]) -> Result<Vec<usize>, CliError> 
 }
 
 fn keep(
-    context: &mut Context<'_>,
+    ui: &mut Ui,
     called: &Called,
     number: usize,
     attached: &Attachment,
@@ -81,5 +89,5 @@ fn keep(
         size(bytes),
         visible(&path)
     );
-    context.ui.result(&object(fields), human)
+    ui.result(&object(fields), human)
 }

@@ -3,9 +3,11 @@
 use super::Context;
 use crate::cli::args::Search;
 use crate::cli::error::CliError;
+use crate::cli::pager;
 use crate::cli::show::{self, counted};
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
+use crate::client::home::Account;
 use crate::client::mailbox::Mailbox;
 use crate::client::search::{Hit, Query, search};
 
@@ -17,12 +19,19 @@ const ROWS_TOGETHER: usize = 500;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Search) -> Result<(), CliError> {
+    let account = context.account_as_it_lies()?;
+    context
+        .ui
+        .paged(&mut pager::rest, |ui| find(ui, &account, args))
+}
+
+/// Finds them and shows them.
+pub(crate) fn find(ui: &mut Ui, account: &Account, args: &Search) -> Result<(), CliError> {
     let query = Query::parse(&args.words, &times::now()).map_err(|error| {
         CliError::usage(error.to_string()).hint("what may be searched for: mailctl search --help")
     })?;
-    let mailbox = context.account()?.mailbox()?;
+    let mailbox = account.mailbox()?;
     let found = search(&mailbox, &query)?;
-    let ui = &mut *context.ui;
     let shown = args.limit.unwrap_or(found.hits.len()).min(found.hits.len());
     for (nth, hits) in found.hits[..shown].chunks(ROWS_TOGETHER).enumerate() {
         if ui.is_json() {

@@ -32,11 +32,11 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
             ..Draft::default()
         },
     )?;
+    let account = context.account()?;
     let Some(id) = args.reply_to else {
-        let account = context.account()?;
         return dispatch(context, &account, draft, &args.content);
     };
-    let answered = the_mail(context, id)?;
+    let answered = the_mail(&account, id)?;
     let subject = match draft.subject.as_str() {
         "" => answer::subject(&answered.envelope.subject),
         _ => draft.subject.clone(),

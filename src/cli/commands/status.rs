@@ -15,7 +15,11 @@ use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Status) -> Result<(), CliError> {
-    let account = context.account()?;
+    let account = if args.offline {
+        context.account_as_it_lies()?
+    } else {
+        context.account()?
+    };
     let (unread, asked) = if args.offline {
         (here(&account)?, Ok(()))
     } else {

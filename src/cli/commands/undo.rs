@@ -16,7 +16,7 @@ use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<(), CliError> {
-    let account = context.account()?;
+    let account = context.account_as_it_lies()?;
     take_back(context.ui, &account)
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<(), CliError> {
             "user": user.as_str(),
             "device": device,
             "server": url.to_string(),
-            "key": hex::encode(account.keys().public),
+            "key": hex::encode(account.public_key()),
             "home": account.folder(),
         })),
         tr!(

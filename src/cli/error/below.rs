@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io;
 
 use crate::auth::keys::KeyError;
+use crate::auth::seal::SealError;
 use crate::chat::ChatError;
 use crate::chat::file::FolderError;
 use crate::cli::i18n::{self, Language, tr, translated};
@@ -93,6 +94,9 @@ pub fn client_text(error: &ClientError) -> String {
             entry,
             client_text(cause)
         ),
+        ClientError::Interrupted => {
+            tr!("stopped; the server was not waited for any longer").to_owned()
+        }
         ClientError::LoggedOut => {
             tr!("this device was logged out; start again to be logged in").to_owned()
         }
@@ -229,6 +233,18 @@ fn key_text(error: &KeyError) -> String {
             mode = format!("{mode:04o}")
         ),
         KeyError::Malformed { path } => tr!("{} does not hold a key", path.display()),
+        KeyError::Locked { path } => tr!("the key {} is under a passphrase", path.display()),
+        KeyError::Shut {
+            path,
+            source: SealError::Wrong,
+        } => tr!("the key {} stays shut: that is not its passphrase", path.display()),
+        KeyError::Shut {
+            path,
+            source: SealError::Memory,
+        } => tr!(
+            "the key {} stays shut: there is not enough memory to try a passphrase",
+            path.display()
+        ),
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::cli::i18n::tr;
 use std::path::PathBuf;
 
-use super::words::{self, Row, Shape};
+use super::words::{self, Row, Shape, Takes};
 use crate::cli::show::counted;
 
 /// What a mail is written at: the terminal with its files and its editor, or a test.
@@ -85,6 +85,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~e", "~v"]),
         deed: Deed::Edit,
+        takes: Takes::Nothing,
         usage: "~e",
         short: "edit the text in $VISUAL or $EDITOR",
         long: "Opens the text in the editor that $VISUAL or $EDITOR names, else in vi, and goes on after it.",
@@ -92,6 +93,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~p"]),
         deed: Deed::Print,
+        takes: Takes::Nothing,
         usage: "~p",
         short: "print the mail as it stands",
         long: "Prints the subject, the text so far and what is attached.",
@@ -99,6 +101,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~r"]),
         deed: Deed::Read,
+        takes: Takes::Path,
         usage: "~r FILE",
         short: "put the text of a file in here",
         long: "Puts the text of a file below what is written. What is no text is attached, with `~a`.",
@@ -106,6 +109,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~a"]),
         deed: Deed::Attach,
+        takes: Takes::Path,
         usage: "~a FILE",
         short: "attach a file",
         long: "Sends a file along with the mail. It is read when the mail is sent.",
@@ -113,6 +117,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~s"]),
         deed: Deed::Subject,
+        takes: Takes::Nothing,
         usage: "~s SUBJECT",
         short: "change the subject",
         long: "Takes the rest of the line for the subject.",
@@ -120,6 +125,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~x"]),
         deed: Deed::Keep,
+        takes: Takes::Nothing,
         usage: "~x",
         short: "stop here and keep a draft",
         long: "Sends nothing and keeps the mail in the outbox: `mailctl outbox retry` sends it.",
@@ -127,6 +133,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~q"]),
         deed: Deed::Drop,
+        takes: Takes::Nothing,
         usage: "~q",
         short: "drop the mail (also Ctrl-C twice)",
         long: "Throws away what was written.",
@@ -134,24 +141,47 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["~?", "~h"]),
         deed: Deed::Help,
+        takes: Takes::Nothing,
         usage: "~?",
         short: "list these; ~~ begins a line with ~",
         long: "Lists the commands. A line of the mail that begins with ~ is typed with two of them.",
     },
 ];
 
+/// Returns the beginning of a path in what was typed so far, if one is being typed.
+pub fn path_in(typed: &str) -> Option<&str> {
+    let (word, rest) = typed.split_once(char::is_whitespace)?;
+    let row = words::find(ROWS, word)?;
+    (row.takes == Takes::Path).then_some(rest)
+}
+
+/// Returns the commands that begin with `typed`; a text begins with none.
+pub fn beginning(typed: &str) -> Vec<String> {
+    if typed.starts_with('~') {
+        words::beginning(ROWS, typed)
+    } else {
+        Vec::new()
+    }
+}
+
 /// Asks for a subject and a text.
 pub fn compose(desk: &mut dyn Desk) -> Written {
-    let Typed::Line(subject) = desk.read("Subject (Enter for none): ") else {
+    let Typed::Line(typed) = desk.read("Subject (Enter for none): ") else {
         return Written::Dropped;
     };
+    // What was pasted may have several lines.
+    let mut pasted = typed.lines().map(str::to_owned);
+    let subject = pasted.next().unwrap_or_default();
     let letter = Letter {
         mail: Composed {
             subject: subject.trim().to_owned(),
             ..Composed::default()
         },
-        lines: Vec::new(),
+        lines: pasted.collect(),
     };
+    if !letter.lines.is_empty() {
+        desk.tell("a subject has one line; what was below it begins the text");
+    }
     letter.written(desk)
 }
 
@@ -188,6 +218,11 @@ impl Letter {
                 Typed::Failed(_) => return self.whole(Written::Keep),
             };
             interrupted = false;
+            // What was pasted is text: no line of it is a command, and no dot in it the end.
+            if line.contains('\n') {
+                self.lines.extend(line.lines().map(str::to_owned));
+                continue;
+            }
             match line.strip_prefix('~') {
                 None => self.lines.push(line),
                 Some(rest) if rest.starts_with('~') => self.lines.push(rest.to_owned()),
@@ -366,6 +401,13 @@ pub(crate) mod tests {
         assert_eq!(composed(&["s", "text", "^X"]), kept);
         let sent = Written::Send(mail("s", "text\nmore"));
         assert_eq!(composed(&["s", "text", "^C", "more", "^C", "."]), sent);
+    }
+
+    #[test]
+    fn what_is_pasted_is_text() {
+        let pasted = ["sub\nject", "~q\n.\n@bob hi\n", "last", "."];
+        let text = "ject\n~q\n.\n@bob hi\nlast";
+        assert_eq!(composed(&pasted), Written::Send(mail("sub", text)));
     }
 
     #[test]

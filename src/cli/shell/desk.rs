@@ -5,14 +5,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Shell;
 use super::compose::{Desk, Typed};
 use super::editor::Completion;
+use super::words;
+use crate::cli::pager::Idle;
 use crate::cli::show::size;
 use crate::limits::BODY_BYTES_CEILING;
+
+/// How long the end of an editor may go unnoticed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What is edited with where nothing else is named.
 const EDITOR: &str = "vi";
@@ -20,7 +26,7 @@ const EDITOR: &str = "vi";
 impl Desk for Shell<'_, '_> {
     /// Asks for a line of a text, and listens meanwhile.
     fn read(&mut self, prompt: &str) -> Typed {
-        match self.read_line(prompt, Completion::Text) {
+        match self.read_line(prompt, Completion::Letter) {
             // Asked to go in the middle: that does not finish a text.
             Typed::End if self.stop.load(Ordering::Relaxed) => Typed::Failed("asked to end".into()),
             typed => typed,
@@ -32,7 +38,12 @@ impl Desk for Shell<'_, '_> {
     }
 
     fn edit(&mut self, text: &str) -> Result<String, String> {
-        edit(self.account.folder(), text, &self.interruptible)
+        // Two borrows of the shell: the folder, and what is kept meanwhile.
+        let folder = self.account.folder().to_owned();
+        let edited = edit(&folder, text, &mut |pause| self.keep(pause));
+        // A Ctrl-C at the editor was the editor's.
+        self.interrupt.take();
+        edited
     }
 
     fn text_of(&mut self, path: &str) -> Result<String, String> {
@@ -45,17 +56,13 @@ impl Desk for Shell<'_, '_> {
 }
 
 /// Has a text edited by who sits at this terminal; `account` is the folder where it lies meanwhile.
-pub(crate) fn edit(
-    account: &Path,
-    text: &str,
-    interruptible: &AtomicBool,
-) -> Result<String, String> {
-    edited(&account.join("letter"), text, interruptible)
+pub(crate) fn edit(account: &Path, text: &str, idle: Idle<'_>) -> Result<String, String> {
+    edited(&account.join("letter"), text, idle)
 }
 
 /// Returns the text in a file.
 pub(super) fn text_of(path: &str) -> Result<String, String> {
-    let path = expanded(path);
+    let path = expanded(&words::unescaped(path));
     let length = readable(&path)?;
     if length > BODY_BYTES_CEILING {
         return Err(format!("{} is larger than a mail may be", path.display()));
@@ -67,14 +74,14 @@ pub(super) fn text_of(path: &str) -> Result<String, String> {
 
 /// Makes sure that a file can be attached.
 pub(super) fn attachable(path: &str) -> Result<(PathBuf, String), String> {
-    let path = expanded(path);
+    let path = expanded(&words::unescaped(path));
     let length = readable(&path)?;
     let what = format!("{}, {}", path.display(), size(length));
     Ok((path, what))
 }
 
 /// Puts the home's folder in place of a leading `~/`, as shells do.
-fn expanded(path: &str) -> PathBuf {
+pub(super) fn expanded(path: &str) -> PathBuf {
     let home = path.strip_prefix("~/").zip(std::env::var_os("HOME"));
     home.map_or_else(|| path.into(), |(rest, home)| Path::new(&home).join(rest))
 }
@@ -96,11 +103,11 @@ fn cannot_read(path: &Path, error: &io::Error) -> String {
 }
 
 /// Has a text edited in a file beside `place`, which only its owner can read and which goes afterwards.
-fn edited(place: &Path, text: &str, interruptible: &AtomicBool) -> Result<String, String> {
+fn edited(place: &Path, text: &str, idle: Idle<'_>) -> Result<String, String> {
     let path = place.with_extension(format!("{}.txt", std::process::id()));
     let written = write_private(&path, text);
     let edited = written.map_err(|error| format!("cannot write {}: {error}", path.display()));
-    let edited = edited.and_then(|()| run_editor(&path, interruptible));
+    let edited = edited.and_then(|()| run_editor(&path, idle));
     // One that stays behind is private, and the next one of this process goes over it.
     fs::remove_file(&path).ok();
     edited
@@ -116,7 +123,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(end.as_bytes())
 }
 
-fn run_editor(path: &Path, interruptible: &AtomicBool) -> Result<String, String> {
+fn run_editor(path: &Path, idle: Idle<'_>) -> Result<String, String> {
     let named = |name| {
         std::env::var(name)
             .ok()
@@ -124,15 +131,12 @@ fn run_editor(path: &Path, interruptible: &AtomicBool) -> Result<String, String>
     };
     let editor = named("VISUAL").or_else(|| named("EDITOR"));
     let editor = editor.unwrap_or_else(|| EDITOR.to_owned());
-    // A Ctrl-C at the editor is the editor's.
-    interruptible.store(false, Ordering::Relaxed);
     // Through a shell: the variable may hold options.
-    let ended = Command::new("sh")
+    let begun = Command::new("sh")
         .args(["-c", &format!("exec {editor} \"$1\""), "sh"])
         .arg(path)
-        .status();
-    interruptible.store(true, Ordering::Relaxed);
-    match ended {
+        .spawn();
+    match begun.and_then(|child| ended(child, idle)) {
         Ok(status) if status.success() => {
             fs::read_to_string(path).map_err(|error| cannot_read(path, &error))
         }
@@ -142,5 +146,15 @@ fn run_editor(path: &Path, interruptible: &AtomicBool) -> Result<String, String>
             status
         )),
         Err(error) => Err(tr!("cannot run {}: {}", editor, error)),
+    }
+}
+
+/// Waits for the end of a program that has the terminal.
+fn ended(mut child: Child, idle: Idle<'_>) -> io::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        idle(LOOK_EVERY);
     }
 }

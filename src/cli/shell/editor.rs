@@ -8,6 +8,9 @@
 //!
 //! The editor's printer writes what it gets, so nothing gets there but through a [`Ui`].
 
+mod plain;
+
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,20 +21,24 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use rustyline::completion::{Completer, FilenameCompleter};
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, ExternalPrinter, Helper, Prompt};
+use rustyline::{
+    ColorMode, CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Prompt,
+};
 
 use super::chat;
-use super::compose::Typed;
-use super::table::{self, Known};
+use super::compose::{self, Typed};
+use super::table::{self, Fitting, Known};
 use crate::cli::error::CliError;
-use crate::cli::ui::Ui;
-use crate::cli::untrusted::is_active;
+use crate::cli::ui::{Look, Ui};
+use crate::cli::untrusted::{clipped, is_active, visible};
+use crate::client::interrupt::Interrupt;
+use crate::client::mailbox::Mailbox;
 use crate::protocol::codes::exit;
 
 /// Texts handed to the editor at once.
@@ -40,17 +47,26 @@ const TEXTS_MAX: usize = 64;
 /// How long the last words may take to appear when the program ends.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
+/// Lines of history kept.
+const HISTORY_LINES: usize = 1_000;
+
+/// Mails offered after Tab, and how wide each is in the list.
+const MAILS_OFFERED: usize = 30;
+const MAIL_COLUMNS: usize = 60;
+
 /// Wakes whoever waits for something else than the terminal.
 pub type Wake = Box<dyn Fn() + Send>;
 
 /// What is completed after Tab.
 #[derive(Debug, Clone)]
 pub enum Completion {
-    /// The shell's words and names.
-    Shell(Known),
+    /// The shell's words, names, and mails of this mailbox.
+    Shell(Known, Mailbox),
     /// The chat's words.
     Chat,
-    /// Nothing: a text is being written.
+    /// The commands of a mail that is being written.
+    Letter,
+    /// Nothing: a question is asked.
     Text,
 }
 
@@ -77,44 +93,35 @@ impl std::fmt::Debug for Terminal {
 }
 
 impl Terminal {
-    /// Opens the editor; what was typed before is remembered in `history`, if there is one.
-    pub fn open(history: Option<&Path>) -> Result<Self, CliError> {
-        let unusable = |cause: &dyn Display| {
-            let text = format!("cannot use this terminal: {cause}");
-            CliError::new("io", exit::IO, text)
-        };
+    /// Opens the editor; what was typed before is remembered in `history`, if there is one. Where lines only
+    /// follow each other (`look`) there is no editor but the terminal's own, and Ctrl-C is an `interrupt`.
+    pub fn open(
+        history: Option<&Path>,
+        look: Look,
+        interrupt: Option<Interrupt>,
+    ) -> Result<Self, CliError> {
         let completion = Arc::new(Mutex::new(Completion::Text));
-        let mut editor = Editor::new().map_err(|e| unusable(&e))?;
-        editor.set_helper(Some(Words(Arc::clone(&completion))));
-        // A first start has no history, and one that cannot be read is no reason not to work.
-        drop(history.map(|history| editor.load_history(history)));
         let screen = Arc::new(Screen::default());
-        let (above, modes) = match editor.create_external_printer() {
-            Ok(printer) => {
-                let above = print_above(printer, &screen).map_err(|e| unusable(&e))?;
-                (above, tcgetattr(io::stdin()).ok())
-            }
-            // A terminal that cannot move its cursor has neither printer nor modes of the editor's; texts
-            // then simply follow.
-            Err(_) => (Above::straight(&screen), None),
+        let (reader, above, modes): (Box<dyn Reads>, _, _) = if look.is_plain() {
+            let interrupt = interrupt.unwrap_or_default();
+            let reader = plain::Reader::new(Arc::clone(&screen), interrupt);
+            (Box::new(reader), Above::straight(&screen), None)
+        } else {
+            let (reader, above, modes) = edits(history, &screen, &completion)?;
+            (Box::new(reader), above, modes)
         };
         let (questions, asked) = mpsc::channel();
         let (typed, answers) = mpsc::channel();
-        let reader = Reader {
-            editor,
-            history: history.map(Path::to_owned),
-            screen: Arc::clone(&screen),
-        };
         thread::Builder::new()
             .name("editor".to_owned())
-            .spawn(move || reader.run(&asked, &typed))
+            .spawn(move || answer(reader, &asked, &typed))
             .map_err(|e| unusable(&e))?;
         Ok(Self {
             questions,
             answers,
             reading: false,
             remember: None,
-            above: Ui::to(Box::new(above.clone()), Box::new(above), false).wide(),
+            above: Ui::to(Box::new(above.clone()), Box::new(above), false).like(look),
             screen,
             completion,
             modes,
@@ -157,10 +164,12 @@ impl Terminal {
         if self.reading {
             return;
         }
+        let recalls = matches!(completion, Completion::Shell(..));
         *locked(&self.completion) = completion;
         let question = Question {
             prompt: prompt.to_owned(),
             remember: self.remember.take(),
+            recalls,
         };
         // An editor that is gone answers by its absence.
         drop(self.questions.send(question));
@@ -182,6 +191,11 @@ impl Terminal {
     /// Waits until a line is finished, `patience` long at most: for who has nothing else to wait for.
     pub fn rest(&self, patience: Duration) {
         self.screen.wait_while(patience, |state| state.reading);
+    }
+
+    /// Changes what Tab offers in the line that is being read.
+    pub fn offer(&mut self, completion: Completion) {
+        *locked(&self.completion) = completion;
     }
 
     /// Says whether a line is being read.
@@ -228,6 +242,38 @@ impl Terminal {
     }
 }
 
+fn unusable(cause: &dyn Display) -> CliError {
+    let text = format!("cannot use this terminal: {cause}");
+    CliError::new("io", exit::IO, text)
+}
+
+/// Makes the line editor, with what prints above it and the modes to bring back.
+fn edits(
+    history: Option<&Path>,
+    screen: &Arc<Screen>,
+    completion: &Arc<Mutex<Completion>>,
+) -> Result<(Reader, Above, Option<Termios>), CliError> {
+    let mut editor = Editor::with_config(config()).map_err(|e| unusable(&e))?;
+    editor.set_helper(Some(Words(Arc::clone(completion))));
+    // A first start has no history, and one that cannot be read is no reason not to work.
+    drop(history.map(|history| editor.load_history(history)));
+    let (above, modes) = match editor.create_external_printer() {
+        Ok(printer) => {
+            let above = print_above(printer, screen).map_err(|e| unusable(&e))?;
+            (above, tcgetattr(io::stdin()).ok())
+        }
+        // Without a printer texts simply follow.
+        Err(_) => (Above::straight(screen), None),
+    };
+    let reader = Reader {
+        editor,
+        history: history.map(Path::to_owned),
+        aside: FileHistory::default(),
+        screen: Arc::clone(screen),
+    };
+    Ok((reader, above, modes))
+}
+
 /// Whether keys are kept between two lines.
 #[derive(Debug, Default)]
 struct Quiet {
@@ -239,6 +285,8 @@ struct Quiet {
 struct Question {
     prompt: String,
     remember: Option<String>,
+    /// The arrow keys bring back what was typed before.
+    recalls: bool,
 }
 
 /// What the threads around a terminal tell each other.
@@ -251,6 +299,8 @@ struct Screen {
     /// The last text that stands on the screen.
     appeared: AtomicU64,
     wake: Mutex<Option<Wake>>,
+    /// The prompt that stands, where there is no editor.
+    prompt: Mutex<Option<String>>,
     /// Held while a text is handed over: no line begins meanwhile, or the text would stand behind its
     /// prompt.
     turn: Mutex<()>,
@@ -299,6 +349,20 @@ impl Screen {
         let begins = |now: &mut State| now.reading && now.begins;
         let steady = self.changed.wait_while(state, begins);
         *steady.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a text where nothing can be put above a line: below it, and the prompt once more below that.
+    fn write_below(&self, text: &[u8]) -> io::Result<()> {
+        let prompt = locked(&self.prompt);
+        let mut err = io::stderr().lock();
+        if let Some(prompt) = prompt.as_ref() {
+            err.write_all(b"\n")?;
+            err.write_all(text)?;
+            err.write_all(prompt.as_bytes())?;
+        } else {
+            err.write_all(text)?;
+        }
+        err.flush()
     }
 
     fn count(&self, texts: u64) {
@@ -355,9 +419,9 @@ impl Write for Above {
             None => Some(text),
         };
         if let Some(text) = left {
+            let written = self.screen.write_below(&text);
             self.screen.count(1);
-            let mut err = io::stderr().lock();
-            return err.write_all(&text).and_then(|()| err.flush());
+            return written;
         }
         Ok(())
     }
@@ -403,23 +467,31 @@ fn hand_over(mut printer: impl ExternalPrinter, texts: &Receiver<Vec<u8>>, scree
 struct Reader {
     editor: Editor<Words, FileHistory>,
     history: Option<PathBuf>,
+    /// Stands in for the history where nothing is recalled.
+    aside: FileHistory,
     screen: Arc<Screen>,
 }
 
-impl Reader {
-    fn run(mut self, questions: &Receiver<Question>, typed: &Sender<Typed>) {
-        while let Ok(question) = questions.recv() {
-            if let Some(line) = &question.remember {
-                self.remember(line);
-            }
-            let answer = self.read(question.prompt);
-            if typed.send(answer).is_err() {
-                return;
-            }
-            self.screen.wake();
-        }
-    }
+/// What reads lines.
+trait Reads: Send {
+    /// Reads one.
+    fn read(&mut self, question: Question) -> Typed;
+    /// Wakes who waits for it.
+    fn wake(&self);
+}
 
+/// Answers one question after the other.
+fn answer(mut reader: Box<dyn Reads>, questions: &Receiver<Question>, typed: &Sender<Typed>) {
+    while let Ok(question) = questions.recv() {
+        let answer = reader.read(question);
+        if typed.send(answer).is_err() {
+            return;
+        }
+        reader.wake();
+    }
+}
+
+impl Reader {
     fn remember(&mut self, line: &str) {
         // Without history the shell works as well.
         drop(self.editor.add_history_entry(line));
@@ -429,8 +501,17 @@ impl Reader {
                 .map(|history| self.editor.append_history(history)),
         );
     }
+}
 
-    fn read(&mut self, prompt: String) -> Typed {
+impl Reads for Reader {
+    fn wake(&self) {
+        self.screen.wake();
+    }
+
+    fn read(&mut self, question: Question) -> Typed {
+        if let Some(line) = &question.remember {
+            self.remember(line);
+        }
         let turn = locked(&self.screen.turn);
         self.screen.change(|state| {
             state.reading = true;
@@ -439,10 +520,18 @@ impl Reader {
         });
         drop(turn);
         let prompt = Painted {
-            prompt,
+            prompt: question.prompt,
             screen: &self.screen,
         };
+        // Elsewhere the arrow keys bring back no words of the shell: they would be said to somebody.
+        let elsewhere = !question.recalls;
+        if elsewhere {
+            std::mem::swap(self.editor.history_mut(), &mut self.aside);
+        }
         let read = self.editor.readline(&prompt);
+        if elsewhere {
+            std::mem::swap(self.editor.history_mut(), &mut self.aside);
+        }
         self.screen.change(|state| state.reading = false);
         match read {
             Ok(line) => Typed::Line(line),
@@ -469,43 +558,114 @@ impl Prompt for Painted<'_> {
     }
 }
 
+/// How the editor works.
+fn config() -> Config {
+    let sized = Config::builder().max_history_size(HISTORY_LINES);
+    let builder = sized.unwrap_or_else(|_| Config::builder());
+    builder
+        .completion_type(CompletionType::List)
+        .completion_show_all_if_ambiguous(true)
+        // Not for colours: the highlighter must run also without them.
+        .color_mode(ColorMode::Forced)
+        .build()
+}
+
 /// Completes what is being typed.
 struct Words(Arc<Mutex<Completion>>);
 
 impl Completer for Words {
-    type Candidate = String;
+    type Candidate = Pair;
 
     fn complete(
         &self,
         line: &str,
         at: usize,
         _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let typed = &line[..at];
         Ok(match &*locked(&self.0) {
-            Completion::Shell(known) => table::complete(typed, known),
-            Completion::Chat => match chat::table::path_in(typed) {
+            Completion::Shell(known, mailbox) => match table::complete(typed, known) {
+                (start, Fitting::Words(words)) => (start, as_they_are(words)),
+                (start, Fitting::Mails) => (start, mails(mailbox, &typed[start..])),
+                (start, Fitting::Path) => paths(&typed[start..], at)?,
+            },
+            Completion::Chat => {
+                if let Some(path) = chat::table::path_in(typed) {
+                    return paths(path, at);
+                }
+                let (start, words) = chat::table::complete(typed);
+                (start, as_they_are(words))
+            }
+            Completion::Letter => match compose::path_in(typed) {
                 Some(path) => paths(path, at)?,
-                None => chat::table::complete(typed),
+                None => (0, as_they_are(compose::beginning(typed))),
             },
             Completion::Text => (at, Vec::new()),
         })
     }
 }
 
+fn as_they_are(words: Vec<String>) -> Vec<Pair> {
+    let pair = |word: String| Pair {
+        display: word.clone(),
+        replacement: word,
+    };
+    words.into_iter().map(pair).collect()
+}
+
+/// Offers the newest mails whose number begins so, with what tells them apart.
+fn mails(mailbox: &Mailbox, typed: &str) -> Vec<Pair> {
+    let newest = mailbox.newest(MAILS_OFFERED).unwrap_or_default();
+    let pairs = newest.iter().map(|mail| {
+        let about = format!(
+            "{}  {}  {}",
+            mail.id,
+            visible(&mail.from),
+            visible(&mail.subject)
+        );
+        Pair {
+            display: clipped(about.trim_end(), MAIL_COLUMNS),
+            replacement: format!("{} ", mail.id),
+        }
+    });
+    pairs
+        .filter(|pair| pair.replacement.starts_with(typed))
+        .collect()
+}
+
 /// Completes a path that ends at the column `at`.
-fn paths(path: &str, at: usize) -> rustyline::Result<(usize, Vec<String>)> {
+fn paths(path: &str, at: usize) -> rustyline::Result<(usize, Vec<Pair>)> {
     let (start, found) = FilenameCompleter::new().complete_path(path, path.len())?;
     // Names of files may be somebody else's, and are shown in a list.
-    let found = found.into_iter().map(|pair| pair.replacement);
-    let found = found.filter(|path| !path.contains(is_active)).collect();
-    Ok((at - path.len() + start, found))
+    let found = found
+        .into_iter()
+        .filter(|pair| !pair.replacement.contains(is_active));
+    Ok((at - path.len() + start, found.collect()))
 }
 
 impl Hinter for Words {
     type Hint = String;
 }
-impl Highlighter for Words {}
+
+impl Highlighter for Words {
+    /// What acts and was pasted is seen, and does not act here either.
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if line.contains(acts) {
+            Cow::Owned(line.replace(acts, "\u{fffd}"))
+        } else {
+            Cow::Borrowed(line)
+        }
+    }
+
+    fn highlight_char(&self, line: &str, _: usize, _: CmdKind) -> bool {
+        line.contains(acts)
+    }
+}
+
+fn acts(c: char) -> bool {
+    c != '\n' && is_active(c)
+}
+
 impl Validator for Words {}
 impl Helper for Words {}
 

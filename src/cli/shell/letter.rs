@@ -1,5 +1,5 @@
 //! Writing one mail at a terminal without the shell around it: `mailctl reply`. Ctrl-C between two lines ends the
-//! program, as it does with every verb; in a line it is [`super::compose()`]'s.
+//! program, as it does with every verb; in a line it is [`super::compose::compose`]'s.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::desk;
 use super::editor::{Completion, Terminal};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
+use crate::cli::pager;
 use crate::cli::ui::Ui;
 use crate::client::home::Account;
 
@@ -32,7 +33,7 @@ pub(crate) fn write(ui: &mut Ui, account: &Account, begun: Composed) -> Result<W
     };
     register().map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
     let mut at = Alone {
-        terminal: Terminal::open(None)?,
+        terminal: Terminal::open(None, ui.look(), None)?,
         ui,
         account,
         stop,
@@ -54,7 +55,7 @@ struct Alone<'a> {
 
 impl Desk for Alone<'_> {
     fn read(&mut self, prompt: &str) -> Typed {
-        self.terminal.ask(prompt, Completion::Text);
+        self.terminal.ask(prompt, Completion::Letter);
         loop {
             if let Some(typed) = self.terminal.take() {
                 return typed;
@@ -72,7 +73,11 @@ impl Desk for Alone<'_> {
     }
 
     fn edit(&mut self, text: &str) -> Result<String, String> {
-        desk::edit(self.account.folder(), text, &self.interruptible)
+        // A Ctrl-C at the editor is the editor's.
+        self.interruptible.store(false, Ordering::Relaxed);
+        let edited = desk::edit(self.account.folder(), text, &mut pager::rest);
+        self.interruptible.store(true, Ordering::Relaxed);
+        edited
     }
 
     fn text_of(&mut self, path: &str) -> Result<String, String> {

@@ -11,11 +11,14 @@ pub mod compose;
 pub(super) mod desk;
 pub mod editor;
 pub(super) mod letter;
+pub(crate) mod names;
 pub mod news;
 pub mod parse;
 pub mod table;
 mod talk;
+mod verbs;
 pub mod words;
+mod write;
 
 use crate::cli::i18n::tr;
 use std::collections::BTreeSet;
@@ -25,17 +28,21 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use self::compose::{Composed, Typed, Written, compose};
+use self::compose::Typed;
 use self::editor::{Completion, Terminal};
+use self::names::Kind;
 use self::news::News;
 use self::parse::{Command, Mistake};
-use super::commands::{self, Context, Flush, later, refresh, send, tell_going_back, topic, undo};
+use super::commands::{self, Context, Flush, refresh, send, tell_going_back, topic};
 use super::error::CliError;
+use super::pager;
 use super::show::{Answer, counted};
-use super::ui::Ui;
-use crate::cli::args::{bare, parse_undo};
+use super::ui::{Ui, terminal_width};
+use super::untrusted::visible;
+use crate::cli::args::parse_undo;
+use crate::client::ClientError;
 use crate::client::home::Account;
-use crate::client::outbox::Draft;
+use crate::client::interrupt::Interrupt;
 use crate::client::session::{Event, Options, Session};
 use crate::limits::INVITATIONS_TO_USER_MAX;
 use crate::protocol::MailId;
@@ -47,6 +54,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Looks without a session between two tries to open one.
 const REOPEN_EVERY: u32 = 8;
 
+/// Columns that must be left for what is wrong to point at the spot.
+const POINTED_COLUMNS: usize = 40;
+
+/// Topics named in the greeting.
+const TOPICS_NAMED: usize = 8;
+
 /// Events taken in before their announcement.
 const EVENTS_MAX: usize = 1_024;
 
@@ -55,12 +68,21 @@ const UNDO: &str = "MAILCTL_UNDO";
 
 /// Runs the shell until it is left.
 pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
-    let (stop, interruptible) = flags()?;
+    let (stop, interrupt) = (stop_flag()?, Interrupt::default());
     let undo = undo()?;
     let account = context.account()?;
-    let session = context.open(&account, standing(context))?;
-    let terminal = Terminal::open(Some(&context.home()?.file("history")))?;
-    greet(context.ui, &session);
+    let session = context.open(&account, standing(context, &interrupt))?;
+    // From here on Ctrl-C ends what is under way, and not the program.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for flag in [interrupt.flag(), Arc::clone(&interrupted)] {
+        signal_hook::flag::register(SIGINT, flag)
+            .map_err(|e| CliError::io("listen for signals", &e))?;
+    }
+    context.ui.stop_with(interrupt.clone());
+    let history = context.home()?.file("history");
+    let is_new = !history.exists();
+    let terminal = Terminal::open(Some(&history), context.ui.look(), Some(interrupt.clone()))?;
+    greet(context.ui, &session, is_new);
     let mut shell = Shell {
         context,
         account,
@@ -68,7 +90,8 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
         terminal,
         news: News::new(&session, Answer::Prompt),
         stop,
-        interruptible,
+        interrupt,
+        interrupted,
         reopens: false,
         tries: 0,
         outbox: Flush::default(),
@@ -91,42 +114,57 @@ fn undo() -> Result<Duration, CliError> {
     })
 }
 
-fn standing(context: &Context<'_>) -> Options {
+fn standing(context: &Context<'_>, interrupt: &Interrupt) -> Options {
     Options {
         timeout: context.globals.timeout,
+        interrupt: interrupt.clone(),
         ..Options::standing()
     }
 }
 
-fn greet(ui: &mut Ui, session: &Session) {
+/// Says in one line who this is, what waits and which topics; to newcomers also how to begin.
+fn greet(ui: &mut Ui, session: &Session, is_new: bool) {
     let unseen = session
         .mailbox()
         .unseen()
         .map_or(0, |unseen| unseen.len() as u64);
     let waiting = unseen + session.logs().map(|log| log.waiting).sum::<u64>();
     let url = &session.account().place().url;
+    let (user, endpoint) = (session.account().user(), url.endpoint(url.port));
+    let (waiting, topics) = (counted(waiting, "mail"), topics(session));
     ui.note(format_args!(
-        "{} at {}, {} waiting\n@name writes, !topic joins, #user chats, refresh reads, help, Ctrl-D leaves",
-        session.account().user(),
-        url.endpoint(url.port),
-        counted(waiting, "mail")
+        "{user} at {endpoint}; {waiting} waiting; topics: {topics}"
     ));
+    if is_new {
+        ui.note("@name writes, !topic joins, #user chats, refresh reads, help, Ctrl-D leaves");
+    }
 }
 
-/// Returns what becomes true when the process is asked to go, and what must be true for Ctrl-C to do its
-/// work: in a line that is a key, a deed that takes long is cut short by it, and an editor has its own.
-fn flags() -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), CliError> {
-    let (stop, interruptible) = (AtomicBool::new(false), AtomicBool::new(true));
-    let (stop, interruptible) = (Arc::new(stop), Arc::new(interruptible));
-    let register = || {
-        for signal in [SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        }
-        let conditional = Arc::clone(&interruptible);
-        signal_hook::flag::register_conditional_default(SIGINT, conditional)
-    };
-    register().map_err(|e| CliError::io("listen for signals", &e))?;
-    Ok((stop, interruptible))
+/// Names the first topics that are read.
+fn topics(session: &Session) -> String {
+    let topics = session.logs().filter(|log| log.kind == "topic");
+    let mut named: Vec<String> = topics.map(|log| visible(&log.address)).collect();
+    named.sort_unstable();
+    let others = named.len().saturating_sub(TOPICS_NAMED) as u64;
+    named.truncate(TOPICS_NAMED);
+    if others > 0 {
+        named.push(format!("and {}", counted(others, "other")));
+    }
+    if named.is_empty() {
+        "none".to_owned()
+    } else {
+        named.join(", ")
+    }
+}
+
+/// Returns what becomes true when the process is asked to go.
+fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|e| CliError::io("listen for signals", &e))?;
+    }
+    Ok(stop)
 }
 
 /// A shell that stands.
@@ -138,8 +176,10 @@ struct Shell<'a, 'c> {
     terminal: Terminal,
     news: News,
     stop: Arc<AtomicBool>,
-    /// Ctrl-C between two lines ends the program.
-    interruptible: Arc<AtomicBool>,
+    /// Ctrl-C between two lines: ends the word that is being carried out.
+    interrupt: Interrupt,
+    /// Ctrl-C was pressed in a word, and the terminal has echoed it.
+    interrupted: Arc<AtomicBool>,
     /// The server did not answer: it is tried again without being asked.
     reopens: bool,
     tries: u32,
@@ -152,8 +192,8 @@ impl Shell<'_, '_> {
     fn converse(&mut self) -> Result<(), CliError> {
         let prompt = format!("{}> ", self.account.user());
         loop {
-            let known = self.news.known(self.addresses());
-            let line = match self.read_line(&prompt, Completion::Shell(known)) {
+            let completion = self.completion()?;
+            let line = match self.read_line(&prompt, completion) {
                 Typed::Line(line) => line,
                 Typed::Interrupt => continue,
                 Typed::End => return Ok(()),
@@ -168,7 +208,11 @@ impl Shell<'_, '_> {
                     self.terminal.remember(&line);
                     self.obey(command);
                 }
-                Err(mistake) => point(self.context.ui, &prompt, &mistake),
+                Err(mistake) => {
+                    // To be mended, not typed anew.
+                    self.terminal.remember(&line);
+                    point(self.context.ui, &prompt, &mistake);
+                }
             }
         }
     }
@@ -176,12 +220,32 @@ impl Shell<'_, '_> {
     /// Does what a line says; whatever goes wrong is told.
     fn obey(&mut self, command: Command) {
         let asks = !matches!(command, Command::Nothing | Command::Help(_));
+        // One from before this word, which had nothing to end.
+        self.interrupt.take();
+        self.interrupted.store(false, Ordering::Relaxed);
+        let written = match &command {
+            Command::Write { targets, .. } => targets.clone(),
+            _ => Vec::new(),
+        };
         let done = self.act(command);
+        if done.is_ok() {
+            self.meet(&written);
+        }
+        self.news.keep_names();
+        if self.interrupted.swap(false, Ordering::Relaxed) {
+            self.context.ui.begin_line();
+        }
         match (done, &mut self.session) {
             // The server is there: what an earlier line left in doubt settles now.
             (Ok(()), Some(session)) if asks => drop(commands::settle(self.context.ui, session)),
             (Ok(()), _) => {}
-            (Err(error), _) => self.context.ui.error(&error),
+            (Err(mut error), _) => {
+                error.text = table::at_the_prompt(&error.text);
+                for hint in &mut error.hints {
+                    *hint = table::at_the_prompt(hint);
+                }
+                self.context.ui.error(&error);
+            }
         }
     }
 
@@ -199,47 +263,14 @@ impl Shell<'_, '_> {
                 let (ui, session) = self.parts()?;
                 topic::leave(ui, session, &topic)
             }
-            Command::Topics => {
-                let (ui, session) = self.parts()?;
-                topic::list(ui, session)
-            }
+            Command::Reply { id, all, text } => self.reply(id, all, text),
+            Command::Topics => self.list_topics(),
             Command::Refresh => self.refresh(),
-            Command::Undo => undo::take_back(self.context.ui, &self.account),
+            Command::Verb(verb) => self.verb(*verb),
             Command::Help(word) => self.context.ui.line(table::help(word.as_deref())),
             Command::Chat(user) => self.ask(&user),
             Command::Accept(user) => self.accept(user.as_deref()),
             Command::Decline(user) => self.decline(user.as_deref()),
-        }
-    }
-
-    fn write(&mut self, targets: &[String], text: Option<String>) -> Result<(), CliError> {
-        let written = match text {
-            Some(text) => Written::Send(Composed {
-                text,
-                ..Composed::default()
-            }),
-            None => compose(self),
-        };
-        let draft = |mail| draft(targets, mail);
-        match written {
-            Written::Send(mail) => {
-                let draft = draft(mail)?;
-                if !self.undo.is_zero() {
-                    return later::hold_in_shell(self.context.ui, &self.account, &draft, self.undo);
-                }
-                let (ui, session) = self.parts()?;
-                send::deliver(ui, session, draft)
-            }
-            Written::Keep(mail) => {
-                let entry = self.account.outbox()?.keep(&draft(mail)?, false)?;
-                let how = format!("kept as draft {entry}; mailctl outbox retry {entry} sends it");
-                self.context.ui.note(how);
-                Ok(())
-            }
-            Written::Dropped => {
-                self.context.ui.note(tr!("nothing was sent"));
-                Ok(())
-            }
         }
     }
 
@@ -248,7 +279,8 @@ impl Shell<'_, '_> {
             Ok((ui, session)) => refresh::in_session(ui, session),
             // What is here already is shown even if the server is not there.
             Err(error) => {
-                refresh::show_unseen(self.context.ui, &self.account, None).and(Err(error))
+                refresh::show_unseen(self.context.ui, &self.account, None, &mut pager::rest)
+                    .and(Err(error))
             }
         };
         self.pass_shown()?;
@@ -266,6 +298,7 @@ impl Shell<'_, '_> {
 
     /// Reads a line; what is heard meanwhile is said above it.
     fn read_line(&mut self, prompt: &str, completion: Completion) -> Typed {
+        let offers_names = matches!(completion, Completion::Shell(..));
         self.terminal.ask(prompt, completion);
         loop {
             if let Some(typed) = self.terminal.take() {
@@ -276,8 +309,16 @@ impl Shell<'_, '_> {
             }
             let events = self.events(LOOK_EVERY);
             let is_back = events.contains(&Event::Reconnected);
+            let is_news = !events.is_empty();
             self.announce(events, |_| false);
             self.flush(is_back);
+            // Who was just heard of comes first.
+            if is_news
+                && offers_names
+                && let Ok(completion) = self.completion()
+            {
+                self.terminal.offer(completion);
+            }
         }
     }
 
@@ -304,7 +345,7 @@ impl Shell<'_, '_> {
                 break;
             };
             match session.next_event(patience) {
-                Ok(Event::Quiet) => break,
+                Ok(Event::Quiet) | Err(ClientError::Interrupted) => break,
                 Ok(event) => events.push(event),
                 Err(error) => {
                     self.lose_session(&error.into());
@@ -346,7 +387,7 @@ impl Shell<'_, '_> {
         }
         let options = Options {
             patience: LOOK_EVERY,
-            ..standing(self.context)
+            ..standing(self.context, &self.interrupt)
         };
         if let Ok(session) = Session::open(&self.account, options) {
             self.take_session(session);
@@ -370,12 +411,30 @@ impl Shell<'_, '_> {
     /// What a deed works with; opens a session if there is none.
     fn parts(&mut self) -> Result<(&mut Ui, &mut Session), CliError> {
         if self.session.is_none() {
-            let options = standing(self.context);
+            let options = standing(self.context, &self.interrupt);
             let session = self.context.open(&self.account, options)?;
             self.take_session(session);
         }
         let session = self.session.as_mut().expect("opened above");
         Ok((self.context.ui, session))
+    }
+
+    /// Remembers whom was written to.
+    fn meet(&mut self, targets: &[String]) {
+        let addresses = self.addresses();
+        let own = self.account.user().as_str().to_owned();
+        for name in targets {
+            let is_topic = *name != own && addresses.contains(name);
+            let kind = if is_topic { Kind::Topic } else { Kind::User };
+            self.news.meet(kind, name);
+        }
+    }
+
+    /// What Tab offers at the prompt just now.
+    fn completion(&mut self) -> Result<Completion, CliError> {
+        let addresses = self.addresses();
+        let known = self.news.known(addresses);
+        Ok(Completion::Shell(known, self.account.mailbox()?))
     }
 
     /// What may follow a mark: the addresses this user reads.
@@ -384,7 +443,8 @@ impl Shell<'_, '_> {
         logs.map(|log| log.address.clone()).collect()
     }
 
-    fn close(self) {
+    fn close(mut self) {
+        self.news.keep_names();
         self.terminal.leave(self.context.ui);
         // Gives the port back. That the server may not be there to hear it harms nothing.
         if let Some(mut session) = self.session {
@@ -397,25 +457,14 @@ impl Shell<'_, '_> {
     }
 }
 
-/// Makes of a mail as typed one to send; its files are read now.
-fn draft(targets: &[String], mail: Composed) -> Result<Draft, CliError> {
-    let text = mail.text.into_bytes();
-    let (content_type, body) = if mail.attached.is_empty() {
-        (send::content_type_of(&text), text)
-    } else {
-        send::with_attachments(text, &mail.attached)?
-    };
-    Ok(Draft {
-        to: targets.iter().map(|name| bare(name).to_owned()).collect(),
-        subject: mail.subject,
-        content_type,
-        body,
-        ..Draft::default()
-    })
-}
-
 /// Points at the spot of a mistake, below the line as it was typed.
 fn point(ui: &mut Ui, prompt: &str, mistake: &Mistake) {
-    let gap = " ".repeat(super::untrusted::columns(prompt) + mistake.at);
+    let before = super::untrusted::columns(prompt) + mistake.at;
+    // Where the line was wrapped, or the screen is narrow, nothing can be pointed at.
+    let gap = if before + POINTED_COLUMNS < terminal_width() {
+        " ".repeat(before)
+    } else {
+        String::new()
+    };
     ui.note(format_args!("{gap}^ {}", mistake.text));
 }

@@ -3,12 +3,13 @@
 use crate::cli::i18n::tr;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::names::{Kind, Names};
 use super::table::Known;
 use crate::cli::commands::invitations::Live;
 use crate::cli::once::{self, Once};
 use crate::cli::show::{Answer, counted};
 use crate::cli::ui::{Ui, terminal_width};
-use crate::cli::untrusted::{clipped, columns, visible};
+use crate::cli::untrusted::{Paint, clipped, columns, painted, visible};
 use crate::client::mailbox::Mail;
 use crate::client::receipt;
 use crate::client::session::{Event, Session};
@@ -19,9 +20,6 @@ use crate::protocol::request::ChatId;
 
 /// Mails announced one by one when they come at once; more are counted.
 const SINGLE_MAILS: usize = 3;
-
-/// Names remembered for completion.
-const PEOPLE_MAX: usize = 256;
 
 /// What the shell has heard so far.
 #[derive(Debug)]
@@ -37,8 +35,10 @@ struct Heard {
     once: Once,
     /// The addresses that this user reads.
     reads: Vec<String>,
-    people: BTreeSet<String>,
+    names: Names,
     asking: BTreeMap<ChatId, String>,
+    /// Whose shell it is.
+    user: String,
     down: bool,
 }
 
@@ -50,6 +50,8 @@ impl News {
             lines: session.account().shown(),
             heard: Heard {
                 reads: session.logs().map(|log| log.address.clone()).collect(),
+                names: Names::of(session.account().folder()),
+                user: session.account().user().as_str().to_owned(),
                 ..Heard::default()
             },
         }
@@ -98,17 +100,23 @@ impl News {
         self.heard.asking.remove(chat);
     }
 
-    /// Remembers a user's name for completion.
-    pub(crate) fn meet(&mut self, user: &str) {
-        self.heard.meet(user);
+    /// Remembers a name for completion.
+    pub(crate) fn meet(&mut self, kind: Kind, name: &str) {
+        self.heard.names.hear(kind, name);
+    }
+
+    /// Keeps the names for later sessions.
+    pub(crate) fn keep_names(&mut self) {
+        self.heard.names.keep();
     }
 
     /// Returns the names to complete.
     pub(crate) fn known(&mut self, addresses: Vec<String>) -> Known {
         self.heard.reads.clone_from(&addresses);
         Known {
+            recent: self.heard.names.recent(None),
+            people: self.heard.names.recent(Some(Kind::User)),
             addresses,
-            people: self.heard.people.iter().cloned().collect(),
             asking: self.heard.asking.values().cloned().collect(),
         }
     }
@@ -145,7 +153,7 @@ impl Heard {
 
     fn invitation(&mut self, row: &ChatRow) {
         if row.state == ChatState::Open {
-            self.meet(&row.from);
+            self.names.hear(Kind::User, &row.from);
             self.asking.insert(row.chat.clone(), visible(&row.from));
         } else {
             self.asking.remove(&row.chat);
@@ -153,14 +161,13 @@ impl Heard {
     }
 
     fn from(&mut self, mail: Mail) -> Envelope {
-        self.meet(&mail.envelope.from);
-        mail.envelope
-    }
-
-    fn meet(&mut self, user: &str) {
-        if self.people.len() < PEOPLE_MAX {
-            self.people.insert(visible(user));
+        let envelope = &mail.envelope;
+        // Of a user's own log the sender is who matters.
+        if envelope.address != self.user {
+            self.names.hear(Kind::Topic, &envelope.address);
         }
+        self.names.hear(Kind::User, &envelope.from);
+        mail.envelope
     }
 
     /// Notes that the server is gone; says so once.
@@ -204,7 +211,8 @@ fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
         .iter()
         .map(|name| format!("@{}", visible(name)))
         .collect();
-    let head = format!("{} from {}", by.join(" "), visible(&mail.from));
+    let from = painted(Paint::Fresh, &visible(&mail.from));
+    let head = format!("{} from {from}", by.join(" "));
     let tail = " - refresh shows it";
     let subject = match mail.subject.as_str() {
         "" => String::new(),
@@ -219,6 +227,7 @@ fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::untrusted::Print;
 
     fn mail(id: MailId, address: &str, subject: &str) -> Event {
         Event::Mail(Mail {
@@ -242,8 +251,15 @@ mod tests {
         })
     }
 
+    /// As it stands where there are no colours.
+    fn printed(text: &str) -> String {
+        let coloured = false;
+        Print { text, coloured }.to_string()
+    }
+
     fn hear(heard: &mut Heard, events: Vec<Event>) -> Vec<String> {
-        heard.hear(events, |mail| mail.id == 99, 80)
+        let said = heard.hear(events, |mail| mail.id == 99, 80);
+        said.iter().map(|text| printed(text)).collect()
     }
 
     #[test]
@@ -268,7 +284,7 @@ mod tests {
             hear(&mut heard, many),
             ["5 mails to news - refresh shows them"]
         );
-        assert_eq!(Vec::from_iter(heard.people), ["ana"]);
+        assert_eq!(heard.names.recent(None), ["ana", "news", "bob"]);
     }
 
     #[test]
@@ -311,7 +327,7 @@ mod tests {
         let evil = "x\u{1b}[2J\n@news from bob: forged";
         let said = hear(&mut Heard::default(), vec![mail(1, "news", evil)]);
         assert_eq!(
-            said,
+            [printed(&said[0])],
             ["@news from ana: x␛[2J␊@news from bob: forged - refresh shows it"]
         );
     }

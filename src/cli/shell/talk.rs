@@ -7,6 +7,7 @@ use super::Shell;
 use super::chat::{self, Stage};
 use super::compose::{Desk, Typed};
 use super::editor::Completion;
+use super::names::Kind;
 use crate::chat::file::Policy;
 use crate::chat::{Chat, Refusal, Undelivered};
 use crate::cli::commands;
@@ -24,7 +25,7 @@ impl Shell<'_, '_> {
     /// `#user`.
     pub(super) fn ask(&mut self, user: &str) -> Result<(), CliError> {
         let user = commands::user_name(user)?;
-        self.news.meet(user.as_str());
+        self.news.meet(Kind::User, user.as_str());
         let session = self.lend_session()?;
         self.chat(Chat::ask(session, &user, &chat::options()))
     }

@@ -2,6 +2,8 @@
 //! ([`super::table`]), the chat has one ([`super::chat::table`]); each feeds parsing, help and
 //! completion.
 
+use rustyline::completion::unescape;
+
 use crate::cli::i18n::{text, tr};
 use crate::cli::untrusted::columns;
 
@@ -14,6 +16,27 @@ pub enum Shape {
     Word(&'static [&'static str]),
 }
 
+/// What follows a word, for completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing that could be completed.
+    Nothing,
+    /// A word of the same table.
+    Word,
+    /// A user whose request for a chat stands open.
+    Asker,
+    /// The number of a mail.
+    Mail,
+    /// The number of a mail, then where to save what is attached.
+    MailAndPath,
+    /// A topic, or oneself.
+    Address,
+    /// Users.
+    People,
+    /// A file.
+    Path,
+}
+
 /// One row of a table; `D` is what its words do.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<D> {
@@ -21,6 +44,8 @@ pub struct Row<D> {
     pub shape: Shape,
     /// What it does.
     pub deed: D,
+    /// What follows it.
+    pub takes: Takes,
     /// How it is written, for help.
     pub usage: &'static str,
     /// One line of help.
@@ -68,13 +93,17 @@ pub fn find<D>(rows: &'static [Row<D>], word: &str) -> Option<&'static Row<D>> {
 pub fn nearest<D>(rows: &'static [Row<D>], word: &str) -> Option<&'static str> {
     rows.iter()
         .filter_map(Row::word)
-        .map(|known| (strsim::damerau_levenshtein(known, word), known))
-        .filter(|(distance, known)| {
+        // A word that was not typed to its end is nearer than a mistyped one.
+        .map(|known| {
+            let distance = strsim::damerau_levenshtein(known, word);
+            (!known.starts_with(word), distance, known)
+        })
+        .filter(|(is_other, distance, known)| {
             // A word of one letter is near to every other.
-            (*distance <= 2 && known.len() > 2) || known.starts_with(word)
+            (*distance <= 2 && known.len() > 2) || !is_other
         })
         .min()
-        .map(|(_, known)| known)
+        .map(|(.., known)| known)
 }
 
 /// Returns the words of a table that begin with `typed`.
@@ -113,4 +142,16 @@ fn overview<D>(rows: &'static [Row<D>]) -> String {
         .map(|row| format!("  {:<widest$}  {}", row.shown(), text(row.short)))
         .collect();
     lines.join("\n")
+}
+
+/// A path as it was meant: completion puts a backslash before a space, people and programs put quotes
+/// around.
+pub fn unescaped(path: &str) -> String {
+    for quote in ['"', '\''] {
+        let within = path.strip_prefix(quote);
+        if let Some(path) = within.and_then(|path| path.strip_suffix(quote)) {
+            return path.to_owned();
+        }
+    }
+    unescape(path, Some('\\')).into_owned()
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use zmq::{PollEvents, PollItem};
 
-use super::{Answer, Connection, decode, zmq_failed};
+use super::sockets::zmq_failed;
+use super::{Answer, Connection, decode};
 use crate::auth::keys::KeyPair;
 use crate::client::core::RequestNumber;
 use crate::client::error::ClientError;
 use crate::client::home::Place;
+use crate::client::interrupt::Interrupt;
 
 /// Connections in one context: each has four sockets, and libzmq gives a context 1,023.
 const CONNECTIONS_PER_CONTEXT: usize = 250;
@@ -108,11 +110,17 @@ impl Connection {
         keys: &KeyPair,
         patience: Duration,
     ) -> Result<Self, ClientError> {
-        match Self::open_in(sockets.seat(), place, keys, patience) {
+        match Self::open_in(sockets.seat(), place, keys, patience, Interrupt::default()) {
             Err(ClientError::Zmq {
                 source: zmq::Error::EMFILE,
                 ..
-            }) => Self::open_in(sockets.another(), place, keys, patience),
+            }) => Self::open_in(
+                sockets.another(),
+                place,
+                keys,
+                patience,
+                Interrupt::default(),
+            ),
             other => other,
         }
     }

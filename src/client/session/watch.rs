@@ -10,13 +10,13 @@ use std::time::Duration;
 use super::Session;
 use super::chat::ChatStates;
 use super::fetch::Arrival;
-use crate::client::core::{Positions, Sight};
+use crate::client::core::{Positions, RequestNumber, Sight};
 use crate::client::error::ClientError;
 use crate::client::mailbox::{BATCH_MAILS_MAX, Mail, Mark, TrimmedNotice};
 use crate::client::waker::Waker;
 use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::reply::{self, ChatRow, LeaseInfo, LogInfo};
-use crate::protocol::request::{self, Request};
+use crate::protocol::request::{self, ChatId, Request};
 use crate::protocol::{LogNumber, MailId};
 
 /// How long the server's word that a subscription counts is waited for.
@@ -65,9 +65,19 @@ pub(super) struct Watch {
     unacked: usize,
     acked_ms: u64,
     beat_ms: u64,
+    beat: Option<Beat>,
     down: bool,
     generation: u64,
     lease: Option<LeaseInfo>,
+}
+
+/// A heartbeat that is on its way.
+#[derive(Debug)]
+struct Beat {
+    number: RequestNumber,
+    /// The chats that stood open when it was sent.
+    open: Vec<ChatId>,
+    until_ms: u64,
 }
 
 impl Watch {
@@ -217,10 +227,10 @@ impl Session {
     }
 
     fn wake_ms(&self, now_ms: u64) -> u64 {
-        let beat_ms = if self.connection.is_up() {
-            self.watch.beat_ms
-        } else {
-            now_ms + 1_000
+        let beat_ms = match &self.watch.beat {
+            Some(beat) => beat.until_ms,
+            None if self.connection.is_up() => self.watch.beat_ms,
+            None => now_ms + 1_000,
         };
         if self.watch.acks.is_empty() {
             beat_ms
@@ -383,30 +393,63 @@ impl Session {
         self.watch.events.extend(mails.into_iter().map(Event::Mail));
     }
 
-    /// Sends a heartbeat when it is time. Returns whether it found something to do.
+    /// Sends a heartbeat when it is time, and takes in what came of the last one: a server that hangs
+    /// keeps nobody waiting. Returns whether there is something to do now.
     fn beat_if_due(&mut self) -> Result<bool, ClientError> {
         let now_ms = self.connection.now_ms();
-        if now_ms < self.watch.beat_ms || !self.connection.is_up() {
+        if self.watch.beat.is_none() && now_ms >= self.watch.beat_ms && self.connection.is_up() {
+            self.watch.beat_ms = now_ms + self.login.heartbeat_ms.clamp(200, 60_000);
+            let request = Request::Heartbeat(request::Heartbeat {
+                session: self.login.session.clone(),
+                known: self.watch.known,
+            });
+            self.watch.beat = Some(Beat {
+                number: self.connection.submit(&request, None),
+                open: self.watch.chats.open(),
+                until_ms: self.deadline_ms(),
+            });
+        }
+        let Some(beat) = self.watch.beat.take() else {
             return Ok(false);
-        }
-        self.watch.beat_ms = now_ms + self.login.heartbeat_ms.clamp(200, 60_000);
-        let (known, open) = (self.watch.known, self.watch.chats.open());
-        let asked: Result<reply::Heartbeat, _> =
-            self.ask(|session| Request::Heartbeat(request::Heartbeat { session, known }));
-        let beat = match asked {
-            Err(error) if error.is_transport() => return Ok(false),
-            other => other?,
         };
-        self.back();
-        for info in beat.behind {
-            self.learn_live(info)?;
+        match self.connection.answer(beat.number, "heartbeat") {
+            Some(Ok((heard, _))) => self.beaten(heard, &beat.open),
+            // The session is open anew, or the server asked for patience: at once again.
+            Some(Err(error)) => {
+                self.overcome(error, beat.until_ms)?;
+                self.watch.beat_ms = 0;
+                Ok(true)
+            }
+            None if now_ms >= beat.until_ms => {
+                self.connection.forget(beat.number);
+                Ok(false)
+            }
+            None => {
+                self.watch.beat = Some(beat);
+                Ok(false)
+            }
         }
-        self.watch.known = beat.through;
-        if beat.more {
+    }
+
+    /// Gives up a heartbeat that is on its way: what is asked now may make its answer an old one.
+    pub(super) fn drop_beat(&mut self) {
+        if let Some(beat) = self.watch.beat.take() {
+            self.connection.forget(beat.number);
             self.watch.beat_ms = 0;
         }
-        self.learn_chats(beat.chats, &open);
-        self.renewed(beat.lease);
+    }
+
+    fn beaten(&mut self, heard: reply::Heartbeat, open: &[ChatId]) -> Result<bool, ClientError> {
+        self.back();
+        for info in heard.behind {
+            self.learn_live(info)?;
+        }
+        self.watch.known = heard.through;
+        if heard.more {
+            self.watch.beat_ms = 0;
+        }
+        self.learn_chats(heard.chats, open);
+        self.renewed(heard.lease);
         self.tell_lease();
         Ok(!self.watch.behind.is_empty() || !self.watch.events.is_empty())
     }

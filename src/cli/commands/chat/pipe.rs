@@ -14,7 +14,7 @@ use crate::cli::error::{CliError, client_text};
 use crate::cli::i18n::tr;
 use crate::cli::json::{self, V};
 use crate::cli::times;
-use crate::cli::ui::Ui;
+use crate::cli::ui::{Look, Ui};
 use crate::cli::untrusted::visible;
 use crate::client::session;
 use crate::limits::LINE_BYTES_MAX;
@@ -189,7 +189,7 @@ pub(super) fn read_stdin(mouth: Mouth, json: bool) -> Faults {
     let faults = Faults::default();
     let heard = faults.clone();
     std::thread::spawn(move || {
-        let mut ui = Ui::stdio(json, true);
+        let mut ui = Ui::stdio(json, true, Look::default());
         let mut lines = Lines::new(io::stdin().lock());
         while let Some(line) = lines.next() {
             match line {

@@ -46,7 +46,7 @@ impl Alone<'_> {
         chat: Chat,
         policy: Policy,
     ) -> Result<(Party, Over, bool), CliError> {
-        let mut terminal = Terminal::open(None)?;
+        let mut terminal = Terminal::open(None, self.ui.look(), None)?;
         let mut stage = Stage {
             terminal: &mut terminal,
             account: self.account,

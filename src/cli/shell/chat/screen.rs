@@ -3,14 +3,13 @@
 
 use std::collections::VecDeque;
 
-use rustyline::completion::unescape;
-
 use super::table::{self, Deed, Said};
 use crate::chat::frame::{FileNumber, Seq};
 use crate::chat::io::{End, Event};
 use crate::cli::i18n::{tr, tr_n};
 use crate::cli::shell::compose::Typed;
 use crate::cli::shell::parse::Mistake;
+use crate::cli::shell::words;
 use crate::cli::times;
 use crate::cli::untrusted::{Block, columns, visible, wrapped};
 use crate::limits::{LINE_BYTES_MAX, LINE_WINDOW};
@@ -320,10 +319,10 @@ impl Screen {
                 note(tr!("files go once {} is here", self.peer))
             }
             Deed::Send if rest.is_empty() => note("which file? /send FILE".to_owned()),
-            Deed::Send => vec![Act::Send(unescaped(rest))],
+            Deed::Send => vec![Act::Send(words::unescaped(rest))],
             Deed::Accept => {
                 let (file, folder) = numbered(rest);
-                vec![Act::Accept(file, unescaped(folder))]
+                vec![Act::Accept(file, words::unescaped(folder))]
             }
             Deed::Refuse => match numbered(rest) {
                 (file, "") => vec![Act::Refuse(file)],
@@ -422,18 +421,6 @@ fn numbered(text: &str) -> (Option<FileNumber>, &str) {
         Ok(file) => (Some(file), rest.trim_start()),
         Err(_) => (None, text),
     }
-}
-
-/// A path as it was meant: completion puts a backslash before a space, people and programs put quotes
-/// around.
-fn unescaped(path: &str) -> String {
-    for quote in ['"', '\''] {
-        let within = path.strip_prefix(quote);
-        if let Some(path) = within.and_then(|path| path.strip_suffix(quote)) {
-            return path.to_owned();
-        }
-    }
-    unescape(path, Some('\\')).into_owned()
 }
 
 fn note(text: impl Into<String>) -> Vec<Act> {

@@ -2,7 +2,7 @@
 
 use crate::cli::i18n::tr;
 use crate::cli::shell::parse::Mistake;
-use crate::cli::shell::words::{self, Row, Shape};
+use crate::cli::shell::words::{self, Row, Shape, Takes};
 use crate::cli::untrusted::columns;
 
 /// What a word of a chat does.
@@ -29,6 +29,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/bye", "/quit", "/exit"]),
         deed: Deed::Bye,
+        takes: Takes::Nothing,
         usage: "/bye",
         short: "end the chat (also Ctrl-D)",
         long: "What you said is delivered first. It ends for both.",
@@ -36,6 +37,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/fp"]),
         deed: Deed::Fingerprint,
+        takes: Takes::Nothing,
         usage: "/fp",
         short: "show the key words",
         long: "Both sides show the same words. Compare them aloud: when they differ, somebody is in between.",
@@ -43,6 +45,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/status"]),
         deed: Deed::Status,
+        takes: Takes::Nothing,
         usage: "/status",
         short: "say what is sent and what is delivered",
         long: "A line counts as delivered when the other side has shown it.",
@@ -50,6 +53,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/send"]),
         deed: Deed::Send,
+        takes: Takes::Path,
         usage: "/send FILE",
         short: "send a file",
         long: "It is offered with name, size and BLAKE3, goes the same way as the lines, and is verified at the \
@@ -58,6 +62,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/accept"]),
         deed: Deed::Accept,
+        takes: Takes::Path,
         usage: "/accept [N] [DIR]",
         short: "take an offered file",
         long: "The oldest offer, or number N, into DIR or the folder where mailctl was started. Nothing there \
@@ -66,6 +71,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/refuse"]),
         deed: Deed::Refuse,
+        takes: Takes::Nothing,
         usage: "/refuse [N]",
         short: "refuse an offered file, or stop one",
         long: "The oldest offer, or number N; also one that is on its way.",
@@ -73,6 +79,7 @@ pub const ROWS: &[Row<Deed>] = &[
     Row {
         shape: Shape::Word(&["/help", "/?"]),
         deed: Deed::Help,
+        takes: Takes::Word,
         usage: "/help [word]",
         short: "explain the words",
         long: "Every other line goes to the other side. `//text` says `/text`.",
