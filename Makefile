@@ -49,10 +49,8 @@ bench: setup-build ## Correio beside other servers and the machine's limits (ONL
 bench-setup: ## install the servers it is compared with (Debian, as root): Redis, NATS, RabbitMQ, Mosquitto
 	@bench/setup.sh
 
-bench-own: setup-build ## measure Correio's parts: acks per second, fan-out, restart, store, chat, mailbox (docs/figures.md)
-	@$(CARGO) bench --locked --bench server --bench store --bench chat --bench mailbox
+bench-own: setup-build ## measure Correio's parts: acks per second, fan-out, restart, store, chat, mailbox, start-up (docs/figures.md)
+	@$(CARGO) bench --locked --bench server --bench store --bench chat --bench mailbox --bench startup
 
-install: build ## put both programs into PREFIX/bin (PREFIX=/usr/local)
-	@install -d "$(DESTDIR)$(PREFIX)/bin"
-	@install -m 0755 "$(BIN)/mailserver" "$(BIN)/mailctl" "$(DESTDIR)$(PREFIX)/bin/"
-	@echo "mailserver and mailctl are in $(DESTDIR)$(PREFIX)/bin"
+install: build ## put both programs, their manual pages and completions below PREFIX (PREFIX=/usr/local)
+	@tools/install.sh "$(BIN)" "$(DESTDIR)$(PREFIX)"

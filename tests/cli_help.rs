@@ -19,6 +19,7 @@ fn help(command: &mut Command, path: &str, out: &mut Vec<(String, String)>) {
     out.push((path.replace(' ', "_"), command.render_help().to_string()));
     let names: Vec<String> = command
         .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
         .map(|sub| sub.get_name().to_owned())
         .filter(|name| name != "help")
         .collect();

@@ -85,6 +85,9 @@ setup_test() {
     have systemd-analyze || want systemd -
     have patch || want patch -
     have mutt || have neomutt || want mutt -
+    have zsh || want zsh -
+    have fish || want fish -
+    have mandoc || want mandoc -
   fi
   install_wanted || say "not everything the tests want could be installed; the tests that need it will say so"
   setup_test_mail || say "no test mail of CPython: the test of real mail will say so"

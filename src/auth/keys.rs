@@ -103,6 +103,12 @@ pub fn require_curve() -> Result<(), KeyError> {
     }
 }
 
+/// Returns the version of the libzmq that runs.
+pub fn libzmq_version() -> String {
+    let (major, minor, patch) = zmq::version();
+    format!("{major}.{minor}.{patch}")
+}
+
 impl KeyPair {
     /// Makes a new key pair from the system's randomness.
     pub fn generate() -> Result<Self, KeyError> {

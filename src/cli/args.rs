@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod admin;
+mod around;
 mod chat;
 mod mailbox;
 mod people;
@@ -13,6 +14,7 @@ mod writing;
 
 use super::ui::{Colours, Look};
 pub use admin::*;
+pub use around::*;
 pub use chat::*;
 pub use mailbox::*;
 pub use people::*;
@@ -34,6 +36,8 @@ Examples:
   mailctl topic join news
   mailctl chat bob                      ask bob for a direct chat; mailctl chat accept, on his side
   mailctl                               the shell: @bob writes, !news joins, refresh reads
+
+Further help: mailctl help exit-codes, environment, topics or formatting; mailctl errors CODE.
 
 Exit codes: 0 done, 64 usage, 65 bad data, 67 no such user or topic, 69 server unreachable,
 73 cannot create, 74 input or output, 75 try later, 77 denied, 78 configuration."
@@ -81,6 +85,17 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub home: Option<PathBuf>,
+    /// Which of this home's contexts to use, for this once: a user at a server, `context ls` has them
+    #[arg(
+        short = 'C',
+        long,
+        global = true,
+        overrides_with = "context",
+        value_name = "NAME",
+        env = "MAILCTL_CONTEXT",
+        hide_env_values = true
+    )]
+    pub context: Option<String>,
     /// Which of this home's users to be, for this once
     #[arg(
         id = "as",
@@ -227,9 +242,32 @@ pub enum Verb {
     Block(Block),
     /// Take mail and chats from a user again
     Unblock(Unblock),
+    /// Keep the mail of a topic, and do not announce it at this device
+    Mute(Muting),
+    /// Announce the mail of a topic again
+    Unmute(Muting),
+    /// Name this home's users at their servers, and choose among them; without a command, list them
+    Context {
+        /// What to do
+        #[command(subcommand)]
+        verb: Option<Context>,
+    },
+    /// Test what mailctl depends on, and say what to do about what fails
+    Doctor(Doctor),
+    /// Explain the code of an error, or list all of them
+    Errors(Errors),
     /// See to users, topics, queues, leases and sessions of a running server
     #[command(subcommand)]
     Admin(Admin),
+    /// Print the script with which a shell completes verbs, options, users, topics and mails
+    Completions(Completions),
+    /// Print or write the schema of what a verb prints under --json
+    JsonSchema(JsonSchema),
+    /// Print or write the manual pages
+    Man(Man),
+    /// Complete a command line
+    #[command(name = "__complete", hide = true, disable_help_flag = true)]
+    Complete(Complete),
 }
 
 /// `mailctl outbox`.

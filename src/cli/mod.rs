@@ -2,7 +2,8 @@
 //!
 //! [`args`] parses and touches nothing, [`commands`] act (one file a verb), [`ui`] is the only
 //! printer, [`untrusted`] is how strings from others are shown, [`error`] how failures are told,
-//! [`json`] and [`times`] the forms of results, [`i18n`] the language of texts. The wire and the files below belong to
+//! [`json`] and [`times`] the forms of results, [`i18n`] the language of texts, `complete` what a shell completes. The wire and the
+//! files below belong to
 //! [`crate::client`]; nothing here opens a socket.
 
 use std::ffi::OsString;
@@ -11,8 +12,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
 use signal_hook::consts::SIGXFSZ;
 
 use self::args::Cli;
@@ -23,7 +24,9 @@ use self::ui::{Look, Ui};
 use crate::protocol::codes::exit;
 
 pub mod args;
+pub mod codes;
 pub mod commands;
+mod complete;
 pub mod error;
 mod hidden;
 pub mod i18n;
@@ -31,9 +34,11 @@ pub mod json;
 pub mod once;
 pub mod pager;
 mod passphrase;
+pub mod schema;
 pub mod shell;
 pub mod show;
 pub mod times;
+pub mod topics;
 pub mod ui;
 pub mod untrusted;
 
@@ -53,7 +58,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let mut ui = Ui::stdio(json, true, Look::default());
-            return explain(&mut ui, &error).into();
+            let told = topics::asked(&words).map(|topic| show_page(&mut ui, topic));
+            return told.unwrap_or_else(|| explain(&mut ui, &error)).into();
         }
     };
     let globals = &cli.globals;
@@ -70,11 +76,8 @@ pub fn main() -> ExitCode {
 
 /// Reads the command line. What is said about it is in the language of this process.
 fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    if i18n::language() == Language::English {
-        return Cli::try_parse_from(words);
-    }
-    let read = help::translate(Cli::command()).try_get_matches_from(words)?;
-    Cli::from_arg_matches(&read)
+    let command = help::translate(Cli::command());
+    Cli::of_matches(&command.try_get_matches_from(words)?)
 }
 
 fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
@@ -99,6 +102,14 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<(), CliError> {
     }
 }
 
+/// Shows a page of help about what is no verb. Returns the exit code.
+fn show_page(ui: &mut Ui, topic: &topics::Topic) -> u8 {
+    let text = topic.text();
+    let page = json::object(serde_json::json!({"topic": topic.name, "text": text}));
+    let told = ui.result(&page, &text);
+    ended(ui, told)
+}
+
 /// Tells what the parser has to say: help and version are results, the rest is a mistake. Returns
 /// the exit code.
 fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
@@ -108,6 +119,10 @@ fn explain(ui: &mut Ui, error: &clap::Error) -> u8 {
         }
         _ => Err(usage_error(error)),
     };
+    ended(ui, told)
+}
+
+fn ended(ui: &mut Ui, told: Result<(), CliError>) -> u8 {
     told.map_or_else(
         |error| {
             ui.error(&error);
@@ -136,6 +151,8 @@ fn usage_error(error: &clap::Error) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/                              0700; MAILCTL_HOME, or $XDG_STATE_HOME/mailctl
-//!   home.json                          the default account
+//!   home.json                          the default account, and names for accounts
 //!   <server key, hex>/<user>/
 //!     key                              the device's CURVE key pair, 0600
 //!     key.next                         the one that takes its place, while `rotate` is at work or was cut off
@@ -12,6 +12,7 @@
 //! State is keyed by the server's public key, never by its address or port, which may change. This
 //! module opens no sockets.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,12 @@ pub enum HomeError {
     Ambiguous {
         /// The user asked for.
         user: String,
+    },
+    /// No account of that name.
+    #[error("no context is called {name} here; list them with: mailctl context ls")]
+    NoSuchContext {
+        /// The name asked for.
+        name: String,
     },
     /// No account at that server.
     #[error(
@@ -109,6 +116,7 @@ impl HomeError {
                 "not_logged_in"
             }
             Self::Ambiguous { .. } | Self::NoDefault => "ambiguous_account",
+            Self::NoSuchContext { .. } => "no_such_context",
             Self::NoFolder => "no_home",
             Self::Url { .. } | Self::BadUrl(_) => "bad_server",
             Self::NoUrl { .. } => "unreachable",
@@ -173,9 +181,12 @@ pub struct Home {
 pub(super) struct HomeFile {
     v: u32,
     default: Option<AccountName>,
+    /// Names that the owner gave to accounts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    contexts: BTreeMap<String, AccountName>,
 }
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct AccountName {
     server: String,
     user: UserName,
@@ -305,12 +316,12 @@ impl Home {
     /// Removes an account with its key, outbox and mail, for good.
     pub fn forget(&self, account: &Account) -> Result<(), HomeError> {
         let _lock = self.lock()?;
-        let was_default = self.default_name()? == Some(account.name());
+        let mut file = self.home_file()?;
         fs::remove_dir_all(&account.folder).map_err(failed("remove", &account.folder))?;
-        if was_default {
-            self.write_default(None)?;
-        }
-        Ok(())
+        let gone = account.name();
+        file.default = file.default.filter(|default| *default != gone);
+        contexts::without(&mut file.contexts, &gone);
+        self.write(&file)
     }
 
     /// Returns a place for files that belong to no account, such as the shell's history.
@@ -356,14 +367,29 @@ impl Home {
         Ok(Some((account, file.confirmed)))
     }
 
-    fn default_name(&self) -> Result<Option<AccountName>, HomeError> {
+    fn home_file(&self) -> Result<HomeFile, HomeError> {
         let file: Option<HomeFile> = files::read_json(&self.root.join("home.json"))?;
-        Ok(file.and_then(|file| file.default))
+        Ok(file.unwrap_or(HomeFile {
+            v: 1,
+            default: None,
+            contexts: BTreeMap::new(),
+        }))
+    }
+
+    fn write(&self, file: &HomeFile) -> Result<(), HomeError> {
+        Ok(files::replace_json(&self.root.join("home.json"), file)?)
+    }
+
+    fn default_name(&self) -> Result<Option<AccountName>, HomeError> {
+        Ok(self.home_file()?.default)
     }
 
     fn write_default(&self, default: Option<AccountName>) -> Result<(), HomeError> {
-        let file = HomeFile { v: 1, default };
-        Ok(files::replace_json(&self.root.join("home.json"), &file)?)
+        let file = HomeFile {
+            default,
+            ..self.home_file()?
+        };
+        self.write(&file)
     }
 
     fn lock(&self) -> Result<File, HomeError> {
@@ -399,13 +425,16 @@ fn pick(
     }
 }
 
+mod contexts;
+pub use contexts::Context;
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::auth::seal::Passphrase;
     use std::os::unix::fs::PermissionsExt;
 
-    fn home() -> (tempfile::TempDir, Home) {
+    pub(super) fn home() -> (tempfile::TempDir, Home) {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(Some(&folder.path().join("state/home"))).unwrap();
         (folder, home)
@@ -423,11 +452,11 @@ mod tests {
         }
     }
 
-    fn user(name: &str) -> UserName {
+    pub(super) fn user(name: &str) -> UserName {
         UserName::parse(name).unwrap()
     }
 
-    fn login(home: &Home, key: u8, name: &str) -> Account {
+    pub(super) fn login(home: &Home, key: u8, name: &str) -> Account {
         let account = home.create_account(&place(key, 1), &user(name)).unwrap();
         home.confirm(&account).unwrap();
         account

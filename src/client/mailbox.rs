@@ -713,6 +713,7 @@ fn read_envelope(path: &Path) -> std::io::Result<Option<Envelope>> {
 
 mod copies;
 mod flags;
+mod glance;
 mod held;
 mod import;
 mod pending;
@@ -721,6 +722,7 @@ mod trash;
 pub use copies::{Place, ShownBefore, are_copies};
 pub use flags::Flags;
 use flags::{flagged, parted};
+pub use glance::Survey;
 use held::Key;
 pub use held::{Called, Held, NotCalled};
 pub use import::Stock;

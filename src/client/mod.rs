@@ -10,6 +10,7 @@
 //! - [`message`]: mails that are whole messages of the Internet's kind.
 //! - [`exchange`], [`mbox`]: the roads out of the mailbox and into it.
 //! - [`search`]: finding mails in the mailbox.
+//! - [`muted`]: topics that are not announced at this device.
 //! - [`shown`]: which lines of chats this device has shown.
 //! - [`interrupt`]: ends a wait for the server before its time.
 //! - [`connection`]: the sockets and the clock.
@@ -32,6 +33,7 @@ pub mod mbox;
 pub mod message;
 mod mime;
 pub(crate) mod monitor;
+pub mod muted;
 pub mod outbox;
 pub mod receipt;
 pub mod search;

@@ -147,7 +147,7 @@ fn named(words: &ArgMatches) -> End {
 }
 
 /// Returns the whole grammar.
-pub(super) fn command() -> Command {
+pub(crate) fn command() -> Command {
     let run = Command::new("run").about("Serve until told to stop (the default)");
     Command::new("mailserver")
         .version(env!("CARGO_PKG_VERSION"))

@@ -34,6 +34,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::http::FrontError;
 use crate::protocol::codes::exit;
 use crate::store::StoreError;
+pub(crate) use args::command;
 use args::{Call, Verb};
 
 /// Runs the program and returns its exit code.

@@ -34,6 +34,7 @@ pub mod person;
 pub mod ports;
 pub mod process;
 pub mod rng;
+pub mod schema;
 pub mod server;
 pub mod story;
 pub mod talker;

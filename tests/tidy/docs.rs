@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use correio::cli::codes;
 use correio::limits;
 use correio::protocol::codes::Code;
 use correio::protocol::notice::Notice;
@@ -95,6 +96,64 @@ fn protocol_page_lists_the_codes() {
         })
         .collect();
     assert_eq!(listed, known, "{PAGE}: section 9 and codes.rs differ");
+}
+
+/// Words in double quotes after each `mark`, whatever white space stands between.
+fn words_after(text: &str, mark: &str) -> Vec<String> {
+    let rest = text.split(mark).skip(1);
+    rest.filter_map(|rest| {
+        let quoted = rest.trim_start().strip_prefix('"')?;
+        let word = quoted.split('"').next()?;
+        (!word.is_empty()).then(|| word.to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn every_word_of_an_error_is_explained() {
+    let mut found = Vec::new();
+    let page = read("docs/cli.md").text;
+    for source in files(&["src"], &["rs"]) {
+        let mut words = Vec::new();
+        if source.path.starts_with("src/cli/") {
+            words.extend(words_after(&source.text, "CliError::new("));
+        }
+        if [
+            "src/client/error.rs",
+            "src/client/home.rs",
+            "src/chat/error.rs",
+        ]
+        .contains(&source.path.as_str())
+        {
+            let code = source
+                .text
+                .split("fn code(&self)")
+                .nth(1)
+                .unwrap_or_default();
+            words.extend(words_after(
+                code.split("fn ").next().unwrap_or_default(),
+                "=>",
+            ));
+        }
+        for word in words {
+            if codes::find(&word).is_none() {
+                found.push(format!(
+                    "{}:1: {word} is missing in src/cli/codes.rs",
+                    source.path
+                ));
+            }
+        }
+    }
+    let own = codes::all()
+        .into_iter()
+        .filter(|row| !row.is_servers && row.exits != [0]);
+    for row in own.filter(|row| !page.contains(&format!("`{}`", row.word))) {
+        found.push(format!(
+            "docs/cli.md:1: {} is missing among the codes",
+            row.word
+        ));
+    }
+    report(&found);
 }
 
 #[test]

@@ -125,8 +125,8 @@ fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
     let edited = desk::edit(account.folder(), &text, &mut pager::rest)
         .map_err(|why| CliError::new("io", exit::IO, why))?;
     if edited.trim_end_matches('\n') == text.trim_end_matches('\n') {
-        context.ui.note(tr!("draft {} is as it was", number));
-        return Ok(());
+        let human = tr!("draft {} is as it was", number);
+        return tell_edited(context, number, &draft.to, false, &human);
     }
     let (content_type, body) = match parts {
         Some(parts) => attachments::pack(&edited, parts.attachments)
@@ -140,10 +140,26 @@ fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
         ..draft.clone()
     };
     account.outbox()?.replace(claimed, &changed)?;
-    context.ui.note(tr!(
+    let human = tr!(
         "draft {} is changed; send it: mailctl draft send {}",
         number,
         number
-    ));
-    Ok(())
+    );
+    tell_edited(context, number, &changed.to, true, &human)
+}
+
+fn tell_edited(
+    context: &mut Context<'_>,
+    number: u64,
+    to: &[String],
+    changed: bool,
+    human: &str,
+) -> Result<(), CliError> {
+    context.ui.note(human);
+    if !context.ui.is_json() {
+        return Ok(());
+    }
+    let fields =
+        serde_json::json!({"entry": number, "state": "draft", "to": to, "changed": changed});
+    context.ui.object(&object(fields))
 }

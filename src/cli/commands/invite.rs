@@ -122,7 +122,7 @@ fn tell(
             ));
         }
         context.ui.note(format_args!(
-            "good once, until {ends}; hand it over privately. There: mailctl join '{url}'{name}"
+            "good once, until {ends}; hand it over privately. There: mailctl join -{name}, which reads it from stdin"
         ));
     }
     Ok(())

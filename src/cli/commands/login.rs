@@ -9,7 +9,7 @@ use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::show::mails;
 use crate::client::ClientError;
-use crate::client::home::{Account, Home, Place};
+use crate::client::home::{Account, Home, HomeError, Place};
 use crate::client::session::{self, Options, Session};
 use crate::protocol::codes::Code;
 use crate::protocol::names::{Pattern, UserName};
@@ -35,7 +35,15 @@ pub(crate) fn place(context: &Context<'_>) -> Result<Place, CliError> {
     if let Some(named) = context.named_place()? {
         return Ok(named);
     }
-    let Some(account) = context.home()?.default_account()? else {
+    let home = context.home()?;
+    let account = match new_context(context, &home)? {
+        Some(_) => home.default_account()?,
+        None => match context.named_context(&home)? {
+            Some(context) => Some(context.account),
+            None => home.default_account()?,
+        },
+    };
+    let Some(account) = account else {
         return Ok(Place::read("data/server.url".as_ref())?);
     };
     let saved = account.place();
@@ -54,6 +62,14 @@ pub(crate) struct Newcomer {
     pub(crate) device_name: Option<String>,
 }
 
+/// Returns the name of a context that was named and is none yet: this login makes it.
+fn new_context(context: &Context<'_>, home: &Home) -> Result<Option<UserName>, CliError> {
+    match context.named_context(home) {
+        Err(HomeError::NoSuchContext { name }) => Ok(Some(user_name(&name)?)),
+        known => Ok(known.map(|_| None)?),
+    }
+}
+
 /// Logs `user` in at `place`, registering this home's key if the server does not know it, and tells
 /// about it.
 pub(crate) fn enter(
@@ -64,6 +80,7 @@ pub(crate) fn enter(
     newcomer: Newcomer,
 ) -> Result<(), CliError> {
     let home = context.home()?;
+    let name = new_context(context, &home)?;
     let account = home.create_account(place, user)?;
     let account = context.unlock(account)?;
     let options = Options {
@@ -72,6 +89,9 @@ pub(crate) fn enter(
     };
     let (session, is_new) = open_or_register(context, &account, options, newcomer)?;
     let is_default = home.confirm(&account)? || replaces_default(&home, &account)?;
+    if let Some(name) = &name {
+        home.name_context(name, &account)?;
+    }
     let told = tell(context, &session, is_new, is_default);
     if !is_default {
         tell_how_to_be(context, &home, user)?;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::auth::seal::Passphrase;
 use crate::cli::args::{self, Globals, Verb, bare};
+use crate::cli::complete;
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
 use crate::cli::passphrase;
 use crate::cli::times;
 use crate::cli::ui::Ui;
 use crate::client::ClientError;
-use crate::client::home::{Account, Home, HomeError, Place};
+use crate::client::home::{self, Account, Home, HomeError, Place};
 use crate::client::mailbox::Back;
 use crate::client::session::{Options, Session, Which};
 use crate::protocol::codes::exit;
@@ -22,17 +23,23 @@ mod admin;
 mod away;
 mod block;
 pub(super) mod chat;
+mod contexts;
 mod device;
+mod doctor;
 mod draft;
+mod errors;
 mod export;
 pub(super) mod history;
 pub(super) mod invitations;
 mod invite;
 mod join;
+mod json_schema;
 mod key;
 pub(super) mod later;
 mod login;
 mod logout;
+mod man;
+mod mute;
 pub(super) mod outbox;
 pub(super) mod read;
 mod receipts;
@@ -98,6 +105,17 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Block(args) => block::block(context, args),
         Verb::Unblock(args) => block::unblock(context, args),
         Verb::Admin(verb) => admin::run(context, verb),
+        Verb::Mute(args) => mute::run(context, args, true),
+        Verb::Unmute(args) => mute::run(context, args, false),
+        Verb::Context { verb } => {
+            contexts::run(context, verb.as_ref().unwrap_or(&args::Context::Ls))
+        }
+        Verb::Doctor(args) => doctor::run(context, *args),
+        Verb::Errors(args) => errors::run(context, args),
+        Verb::Completions(args) => complete::script(context, *args),
+        Verb::Complete(args) => complete::run(context, args),
+        Verb::JsonSchema(args) => json_schema::run(context, args),
+        Verb::Man(args) => man::run(context, args),
     }
 }
 
@@ -149,6 +167,9 @@ impl Context<'_> {
         let user = self.named_user()?;
         let home = self.home()?;
         let named = said(self.globals.server.as_deref());
+        if let Some(context) = self.named_context(&home)? {
+            return self.in_context(&home, context, user.as_ref());
+        }
         let place = match named.map(Place::parse).transpose() {
             // A server that was stopped took its file away; what the home remembers will do.
             Err(HomeError::NoUrl { path, source }) => {
@@ -166,6 +187,38 @@ impl Context<'_> {
             Some(place) => account.at(place),
             None => account,
         })
+    }
+
+    /// Returns the context that was named, if one was.
+    pub fn named_context(&self, home: &Home) -> Result<Option<home::Context>, HomeError> {
+        let named = self.globals.context.as_deref();
+        named.map(|name| home.context(name)).transpose()
+    }
+
+    /// Returns the account of a context, or that of another user at the same server.
+    fn in_context(
+        &self,
+        home: &Home,
+        context: home::Context,
+        user: Option<&UserName>,
+    ) -> Result<Account, CliError> {
+        let key = *context.account.server_key();
+        let account = match user {
+            Some(user) => home.account(Some(&key), Some(user))?,
+            None => context.account,
+        };
+        match self.named_place()? {
+            None => Ok(account),
+            Some(place) if place.url.key == key => Ok(account.at(place)),
+            Some(_) => {
+                let name = context.name;
+                let text = tr!(
+                    "{} is at another server than the one that --server names",
+                    name
+                );
+                Err(CliError::usage(text).hint(tr!("leave one of the two out")))
+            }
+        }
     }
 
     /// Puts the server as it was named into an error about it.
@@ -216,7 +269,7 @@ impl Context<'_> {
 }
 
 /// An option given as nothing (an empty variable in a script) counts as not given.
-fn said(option: Option<&str>) -> Option<&str> {
+pub(crate) fn said(option: Option<&str>) -> Option<&str> {
     option.filter(|text| !text.is_empty())
 }
 

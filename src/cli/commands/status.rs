@@ -20,7 +20,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: Status) -> Result<(), CliErro
     } else {
         context.account()?
     };
-    let (unread, asked) = if args.offline {
+    let (mut unread, asked) = if args.offline {
         (here(&account)?, Ok(()))
     } else {
         match at_server(context, &account) {
@@ -29,6 +29,8 @@ pub(crate) fn run(context: &mut Context<'_>, args: Status) -> Result<(), CliErro
             Err(error) => return Err(error),
         }
     };
+    let muted = account.muted().read();
+    unread.retain(|address, _| !muted.cover(address));
     let total: u64 = unread.values().sum();
     let user = account.user().as_str();
     let addresses: Vec<Value> = rows(&unread, user)

@@ -19,6 +19,9 @@ const TOPICS: &[Column] = &[
     (tr_later!(">Waiting"), "waiting"),
 ];
 
+/// Stands beside the others where it says something.
+const MUTED: Column = (tr_later!("Muted"), "muted");
+
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
     // Names are read before anything is asked of the server.
@@ -92,18 +95,21 @@ pub(crate) fn list(ui: &mut Ui, session: &mut Session) -> Result<(), CliError> {
         ));
         return Ok(());
     }
-    show::rows(ui, TOPICS, &rows)
+    let mut columns = TOPICS.to_vec();
+    columns.extend(rows.iter().any(|row| row["muted"] == true).then_some(MUTED));
+    show::rows(ui, &columns, &rows)
 }
 
 fn rows(session: &mut Session) -> Result<Vec<Value>, CliError> {
+    let muted = session.account().muted().read();
     let mut page = session.topics(None)?;
     let mut rows = Vec::new();
     loop {
         rows.extend(page.prefixes.iter().map(
-            |prefix| json!({"topic": prefix, "subscribed": true, "waiting": 0, "prefix": true}),
+            |prefix| json!({"topic": prefix, "subscribed": true, "waiting": 0, "prefix": true, "muted": muted.cover(prefix)}),
         ));
         rows.extend(page.topics.iter().map(
-            |row| json!({"topic": row.topic, "subscribed": row.subscribed, "waiting": row.waiting}),
+            |row| json!({"topic": row.topic, "subscribed": row.subscribed, "waiting": row.waiting, "muted": muted.cover(&row.topic)}),
         ));
         let Some(after) = page.more_after else {
             return Ok(rows);

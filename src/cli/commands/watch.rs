@@ -18,6 +18,7 @@ use crate::cli::show::{self, Answer};
 use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::mailbox::Mail;
+use crate::client::muted::Muted;
 use crate::client::session::{Event, Options, Session};
 use crate::client::shown::Shown;
 use crate::protocol::codes::exit;
@@ -53,6 +54,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
         stop: Arc::clone(&stop),
         shown: account.shown(),
         once: Once::default(),
+        muted: account.muted(),
         invitations: Live::new(&session, Answer::Verb),
     };
     let mut watched = Ok(());
@@ -98,6 +100,7 @@ struct Teller<'a> {
     stop: Arc<AtomicBool>,
     shown: Shown,
     once: Once,
+    muted: Muted,
     invitations: Live,
 }
 
@@ -106,6 +109,8 @@ impl Teller<'_> {
         match event {
             // The next refresh files it.
             Event::Mail(mail) if self.shown.covers(&mail.envelope) => {}
+            // The next refresh shows it.
+            Event::Mail(mail) if self.muted.covers(&mail.envelope.address) => {}
             Event::Mail(mail) => {
                 if ui.is_json() || !self.once.is_again(&mail.envelope) {
                     let reads = session.logs().map(|log| log.address.as_str());

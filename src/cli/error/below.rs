@@ -185,6 +185,10 @@ fn home_text(error: &HomeError) -> String {
             "{} is logged in at several servers; choose one with --server",
             user
         ),
+        HomeError::NoSuchContext { name } => tr!(
+            "no context is called {} here; list them with: mailctl context ls",
+            name
+        ),
         HomeError::OtherServer { place } => tr!(
             "nobody here is logged in at that server; log in with: mailctl --server {} login USER",
             place

@@ -11,6 +11,7 @@ use crate::cli::show::{Answer, counted};
 use crate::cli::ui::{Ui, terminal_width};
 use crate::cli::untrusted::{Paint, clipped, columns, painted, visible};
 use crate::client::mailbox::Mail;
+use crate::client::muted::Muted;
 use crate::client::receipt;
 use crate::client::session::{Event, Session};
 use crate::client::shown::Shown;
@@ -27,6 +28,7 @@ pub(crate) struct News {
     invitations: Live,
     /// Lines of chats that were shown need no word when they come again as mail.
     lines: Shown,
+    muted: Muted,
     heard: Heard,
 }
 
@@ -54,6 +56,7 @@ impl News {
                 user: session.account().user().as_str().to_owned(),
                 ..Heard::default()
             },
+            muted: session.account().muted(),
         }
     }
 
@@ -71,8 +74,9 @@ impl News {
                 self.heard.invitation(row);
             }
         }
-        let lines = &self.lines;
-        let known = |mail: &Envelope| is_seen(mail.id) || lines.covers(mail);
+        let (lines, muted) = (&self.lines, &self.muted);
+        let known =
+            |mail: &Envelope| is_seen(mail.id) || lines.covers(mail) || muted.covers(&mail.address);
         for text in self.heard.hear(events, known, terminal_width()) {
             ui.note(text);
         }

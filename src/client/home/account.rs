@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::files::{self, FileError, failed};
 use super::super::mailbox::Mailbox;
+use super::super::muted::Muted;
 use super::super::outbox::Outbox;
 use super::super::receipt;
 use super::super::shown::Shown;
@@ -265,6 +266,11 @@ impl Account {
             keys: Keys::Open(keys, passphrase),
             ..self.clone()
         }
+    }
+
+    /// Returns the account's topics that are not announced.
+    pub fn muted(&self) -> Muted {
+        Muted::at(&self.folder)
     }
 
     /// Returns how often this device was logged out: a standing session that finds another number than
