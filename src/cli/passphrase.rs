@@ -1,6 +1,7 @@
 //! Where a passphrase comes from: a terminal that does not show it, or a file. Never an argument or the environment,
 //! which others can read.
 
+use crate::cli::i18n::tr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -37,10 +38,10 @@ pub(super) fn unlock(
             path: account.key_file(),
         };
         return Err(CliError::from(locked)
-            .hint("run it at a terminal, or with --passphrase-file FILE")
-            .hint("to do without: mailctl key unprotect"));
+            .hint(tr!("run it at a terminal, or with --passphrase-file FILE"))
+            .hint(tr!("to do without: mailctl key unprotect")));
     }
-    let question = format!("passphrase of {}'s key:", account.user());
+    let question = tr!("passphrase of {}'s key:", account.user());
     for _ in 1..TRIES {
         match account.unlocked(ask(ui, &question)?) {
             Err(KeyError::Shut {
@@ -65,35 +66,41 @@ pub(super) fn choose(ui: &mut Ui, file: Option<&Path>) -> Result<Passphrase, Cli
         Some(file) => read(file)?,
         None if ui.may_ask() => twice(ui)?,
         None => {
-            return Err(CliError::usage("the new passphrase is missing")
-                .hint("run it at a terminal, or with --new-passphrase-file FILE"));
+            return Err(
+                CliError::usage(tr!("the new passphrase is missing")).hint(tr!(
+                    "run it at a terminal, or with --new-passphrase-file FILE"
+                )),
+            );
         }
     };
     if passphrase.chars() < PASSPHRASE_CHARS_MIN {
-        let text = format!("a passphrase has {PASSPHRASE_CHARS_MIN} characters at least");
+        let text = tr!(
+            "a passphrase has {} characters at least",
+            PASSPHRASE_CHARS_MIN
+        );
         return Err(
-            CliError::usage(text).hint("several words are easy to remember and hard to guess")
+            CliError::usage(text).hint(tr!("several words are easy to remember and hard to guess"))
         );
     }
     Ok(passphrase)
 }
 
 fn twice(ui: &mut Ui) -> Result<Passphrase, CliError> {
-    let first = ask(ui, "new passphrase:")?;
-    let second = ask(ui, "once more:")?;
+    let first = ask(ui, tr!("new passphrase:"))?;
+    let second = ask(ui, tr!("once more:"))?;
     if first == second {
         return Ok(first);
     }
-    Err(CliError::usage(
-        "the two are not the same; nothing was changed",
-    ))
+    Err(CliError::usage(tr!(
+        "the two are not the same; nothing was changed"
+    )))
 }
 
 fn ask(ui: &mut Ui, question: &str) -> Result<Passphrase, CliError> {
     let typed = ui
         .ask_hidden(question)
-        .map_err(|error| CliError::io("read the passphrase", &error))?;
-    let cancelled = || CliError::new("cancelled", exit::USAGE, "no passphrase was given");
+        .map_err(|error| CliError::io(tr!("read the passphrase"), &error))?;
+    let cancelled = || CliError::new("cancelled", exit::USAGE, tr!("no passphrase was given"));
     typed.map(Passphrase::new).ok_or_else(cancelled)
 }
 
@@ -102,9 +109,8 @@ fn read(path: &Path) -> Result<Passphrase, CliError> {
     if path == Path::new("-") {
         return first_line(&mut io::stdin().lock());
     }
-    let failed = |error: &io::Error| {
-        CliError::io(&format!("read the passphrase in {}", path.display()), error)
-    };
+    let failed =
+        |error: &io::Error| CliError::io(&tr!("read the passphrase in {}", path.display()), error);
     let file = File::open(path).map_err(|error| failed(&error))?;
     let about = file.metadata().map_err(|error| failed(&error))?;
     let mode = about.permissions().mode() & 0o7777;
@@ -122,7 +128,7 @@ fn first_line(from: &mut impl BufRead) -> Result<Passphrase, CliError> {
     let mut line = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX + 2));
     from.take(PASSPHRASE_BYTES_MAX as u64 + 2)
         .read_until(b'\n', &mut line)
-        .map_err(|error| CliError::io("read the passphrase", &error))?;
+        .map_err(|error| CliError::io(tr!("read the passphrase"), &error))?;
     while line
         .last()
         .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
@@ -132,7 +138,7 @@ fn first_line(from: &mut impl BufRead) -> Result<Passphrase, CliError> {
     let text = std::str::from_utf8(&line).ok();
     let text = text.filter(|text| !text.is_empty() && text.len() <= PASSPHRASE_BYTES_MAX);
     text.map(|text| Passphrase::new(Zeroizing::new(text.to_owned())))
-        .ok_or_else(|| CliError::usage("the file's first line is no passphrase"))
+        .ok_or_else(|| CliError::usage(tr!("the file's first line is no passphrase")))
 }
 
 /// A wrong passphrase is a denial; all else is about the file.

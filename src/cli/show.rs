@@ -52,8 +52,9 @@ pub fn held(ui: &mut Ui, held: &Held, envelope: &Envelope, body: &[u8]) -> Resul
     }
     let called = held.called().to_string();
     let to: Vec<String> = envelope.to.iter().map(|to| visible(to)).collect();
-    let mut header = format!(
-        "{called}  {}  {} to {}",
+    let mut header = tr!(
+        "{}  {}  {} to {}",
+        called,
         times::human(&envelope.sent_at),
         visible(&envelope.from),
         to.join(", ")
@@ -87,14 +88,14 @@ fn whole(
 
 /// Says that a mail was read: who says so is certain, whatever else stands in a receipt is not shown.
 fn read_by(envelope: &Envelope) -> String {
-    let mut line = format!(
+    let mut line = tr!(
         "{}  read by {} {}",
         envelope.id,
         visible(&envelope.from),
         times::human(&envelope.sent_at)
     );
     if let Some(answered) = envelope.in_reply_to {
-        line.extend([" (re ", &answered.to_string(), ")"]);
+        line += &tr!(" (re {})", answered);
     }
     line
 }
@@ -112,7 +113,7 @@ fn attached_lines(called: &str, attached: &[Attachment]) -> Vec<String> {
     };
     let mut lines: Vec<String> = attached.iter().enumerate().map(line).collect();
     if !lines.is_empty() {
-        lines.push(format!("  save: mailctl save {called}"));
+        lines.push(tr!("  save: mailctl save {}", called));
     }
     lines
 }
@@ -131,20 +132,20 @@ fn header(envelope: &Envelope, addresses: &[String]) -> String {
         let names: Vec<String> = names.into_iter().map(|name| visible(name)).collect();
         names.join(between)
     };
-    let mut header = format!(
+    let mut header = tr!(
         "{}  {}  {} to {}",
         envelope.id,
         times::human(&envelope.sent_at),
         painted(Paint::Name, &visible(&envelope.from)),
-        names(addresses.iter().collect(), " and ")
+        names(addresses.iter().collect(), tr!(" and "))
     );
     let others = envelope.to.iter().filter(|to| !addresses.contains(to));
     let others = names(others.collect(), ", ");
     if !others.is_empty() {
-        header.extend([" (also to ", &others, ")"]);
+        header += &tr!(" (also to {})", others);
     }
     if let Some(answered) = envelope.in_reply_to {
-        header.extend([" (re ", &answered.to_string(), ")"]);
+        header += &tr!(" (re {})", answered);
     }
     if !envelope.subject.is_empty() {
         header.extend([": ", &visible(&envelope.subject)]);
@@ -203,14 +204,24 @@ pub fn invitation(ui: &mut Ui, row: &ChatRow, answer: Answer) -> Result<(), CliE
     let left = times::left(&row.expires_at);
     let human = match answer {
         Answer::Prompt => {
-            format!("? {who} asks for a direct chat (expires in {left}) -> y or n")
+            tr!(
+                "? {} asks for a direct chat (expires in {}) -> y or n",
+                who,
+                left
+            )
         }
         Answer::Later => {
-            format!("? {who} asks for a direct chat (expires in {left}) -> /bye, then y or n")
+            tr!(
+                "? {} asks for a direct chat (expires in {}) -> /bye, then y or n",
+                who,
+                left
+            )
         }
-        Answer::Verb => format!(
-            "? {who} asks for a direct chat until {} - mailctl chat accept {from}",
-            times::hour(&row.expires_at)
+        Answer::Verb => tr!(
+            "? {} asks for a direct chat until {} - mailctl chat accept {}",
+            who,
+            times::hour(&row.expires_at),
+            from
         ),
     };
     ui.result(&json::invitation(row), human)

@@ -402,7 +402,7 @@ fn stdout_failed(error: &io::Error) -> CliError {
     if error.kind() == io::ErrorKind::BrokenPipe {
         CliError::silent(exit::OK)
     } else {
-        CliError::io("write the results", error)
+        CliError::io(tr!("write the results"), error)
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn rm(context: &mut Context<'_>, args: &AccountRm) -> Result<(), CliE
         let is_unknown = error.is_refused(Code::NotRegistered);
         let error = CliError::from(error);
         if is_unknown {
-            return error.hint("to remove what is left here: mailctl logout --forget");
+            return error.hint(tr!("to remove what is left here: mailctl logout --forget"));
         }
         error
     })?;
@@ -41,8 +41,9 @@ pub(crate) fn rm(context: &mut Context<'_>, args: &AccountRm) -> Result<(), CliE
     let (user, url) = (account.user(), &account.place().url);
     context.ui.result(
         &object(json!({"user": user.as_str(), "server": url.to_string(), "removed": true})),
-        format_args!(
-            "{user} is no more at {}; the name stays reserved there",
+        tr!(
+            "{} is no more at {}; the name stays reserved there",
+            user,
             url.endpoint(url.port)
         ),
     )
@@ -65,29 +66,32 @@ fn copy_of(words: &[String]) -> Result<Option<Exchange>, CliError> {
 fn agree(context: &mut Context<'_>, account: &Account, args: &AccountRm) -> Result<(), CliError> {
     let (user, url) = (account.user(), &account.place().url);
     let open = account.outbox()?.list()?.len() as u64;
-    context.ui.note(format_args!(
-        "this removes {user} at {} for good: all mail, devices and subscriptions there; and here {}, with all mail \
+    context.ui.note(tr!(
+        "this removes {} at {} for good: all mail, devices and subscriptions there; and here {}, with all mail \
          received, {} in the outbox, and the key",
+        user,
         url.endpoint(url.port),
         account.folder().display(),
-        counted(open, "mail"),
+        counted(open, "mail")
     ));
     if args.yes {
         return Ok(());
     }
     if !context.ui.may_ask() {
-        return Err(CliError::usage("nothing was removed: this needs a yes")
-            .hint("mailctl account rm ... --yes"));
+        return Err(
+            CliError::usage(tr!("nothing was removed: this needs a yes"))
+                .hint("mailctl account rm ... --yes"),
+        );
     }
     let typed = context
         .ui
-        .ask("To remove it, type the name of the account:");
+        .ask(tr!("To remove it, type the name of the account:"));
     if typed == user.as_str() {
         return Ok(());
     }
     Err(CliError::new(
         "cancelled",
         exit::USAGE,
-        "nothing was removed",
+        tr!("nothing was removed"),
     ))
 }

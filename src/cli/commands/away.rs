@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::error::CliError;
+use crate::cli::i18n::{tr, tr_n};
 use crate::cli::show::counted;
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
@@ -31,16 +32,16 @@ pub(super) fn heading(
     let user = account.user();
     let mails = counted(total as u64, "mail");
     if total > FEW {
-        ui.line(format_args!("while you were away: {mails} for {user}"))?;
+        ui.line(tr!("while you were away: {} for {}", mails, user))?;
         survey(&mailbox.unseen_envelopes()?).print(ui)?;
         if wanted < total {
-            ui.line(format_args!("{wanted} of them now"))?;
+            ui.line(tr!("{} of them now", wanted))?;
         }
         Ok(())
     } else if wanted < total {
-        ui.line(format_args!("{wanted} of {mails} for {user}"))
+        ui.line(tr!("{} of {} for {}", wanted, mails, user))
     } else {
-        ui.line(format_args!("{mails} for {user}"))
+        ui.line(tr!("{} for {}", mails, user))
     }
 }
 
@@ -72,7 +73,7 @@ fn survey(unseen: &[Envelope]) -> Table {
             None => heap.writers.push((mail.from.as_str(), 1)),
         }
     }
-    let mut table = Table::new(&["To", ">Mails", "Oldest", "From"]);
+    let mut table = Table::new(&[tr!("To"), tr!(">Mails"), tr!("Oldest"), tr!("From")]);
     for address in order {
         let heap = &heaps[address];
         table.row(&[
@@ -96,7 +97,7 @@ fn writers(writers: &[(&str, u64)]) -> String {
     let mut named: Vec<String> = most.iter().take(WRITERS).map(name).collect();
     let others = most.len().saturating_sub(WRITERS) as u64;
     if others > 0 {
-        named.push(format!("and {}", counted(others, "other")));
+        named.push(tr_n!(others, "and {n} other", "and {n} others"));
     }
     named.join(", ")
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Context, within};
 use crate::cli::args::{Device as Verb, DeviceRename, DeviceRm};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::show::{self, Column, counted};
 use crate::cli::untrusted::visible;
@@ -54,22 +55,24 @@ fn remove(context: &mut Context<'_>, args: &DeviceRm) -> Result<(), CliError> {
     let devices = within(context, Session::devices)?;
     let meant = devices.into_iter().find(|row| row.device == args.device);
     let Some(device) = meant else {
-        let text = format!("you have no device {}", args.device);
+        let text = tr!("you have no device {}", args.device);
         let error = CliError::new(Code::NoSuchDevice.word(), exit::NO_USER, text);
-        return Err(error.hint("yours: mailctl device ls"));
+        return Err(error.hint(tr!("yours: mailctl device ls")));
     };
     if device.this {
-        let text = format!("device {} is this one", args.device);
+        let text = tr!("device {} is this one", args.device);
         let error = CliError::new(Code::Denied.word(), exit::DENIED, text);
         return Err(error
-            .hint("to leave with this device: mailctl logout --forget")
-            .hint("to remove it when it is lost: mailctl device rm, on another one"));
+            .hint(tr!("to leave with this device: mailctl logout --forget"))
+            .hint(tr!(
+                "to remove it when it is lost: mailctl device rm, on another one"
+            )));
     }
     agree(context, &device, args.yes)?;
     within(context, |session| session.remove_device(args.device))?;
     context.ui.result(
         &object(json!({"device": device.device, "name": device.name, "removed": true})),
-        format_args!(
+        tr!(
             "removed device {}; its key is worth nothing any more",
             called(&device)
         ),
@@ -90,20 +93,22 @@ fn agree(context: &mut Context<'_>, device: &DeviceRow, yes: bool) -> Result<(),
     }
     let waiting = counted(device.waiting, "mail");
     let called = called(device);
-    context.ui.note(format_args!(
-        "this ends what device {called} has open, and it can never log in again; {waiting} waiting for it alone"
+    context.ui.note(tr!(
+        "this ends what device {} has open, and it can never log in again; {} waiting for it alone",
+        called,
+        waiting
     ));
     if !context.ui.may_ask() {
-        let hint = format!("mailctl device rm {} --yes", device.device);
-        return Err(CliError::usage("nothing was removed: this needs a yes").hint(hint));
+        let hint = tr!("mailctl device rm {} --yes", device.device);
+        return Err(CliError::usage(tr!("nothing was removed: this needs a yes")).hint(hint));
     }
-    if context.ui.confirm("Remove it?") {
+    if context.ui.confirm(tr!("Remove it?")) {
         return Ok(());
     }
     Err(CliError::new(
         "cancelled",
         exit::USAGE,
-        "nothing was removed",
+        tr!("nothing was removed"),
     ))
 }
 
@@ -113,7 +118,7 @@ fn rename(context: &mut Context<'_>, args: &DeviceRename) -> Result<(), CliError
     })?;
     context.ui.result(
         &object(json!({"device": args.device, "name": args.name})),
-        format_args!(
+        tr!(
             "device {} is called {} now",
             args.device,
             visible(&args.name)

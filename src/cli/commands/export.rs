@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Context;
 use crate::cli::args::{Exchange, Form};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::{self, object};
 use crate::cli::show::counted;
 use crate::cli::ui::Ui;
@@ -46,10 +47,10 @@ pub(crate) fn whole(ui: &mut Ui, account: &Account, args: &Exchange) -> Result<(
     let path = args.path.display().to_string();
     let there = match count.here {
         0 => String::new(),
-        here => format!("; {here} were there"),
+        here => tr!("; {} were there", here),
     };
     let mails = counted(count.added, "mail");
-    let human = format!("exported {mails} to {}{there}", visible(&path));
+    let human = tr!("exported {} to {}{}", mails, visible(&path), there);
     let told =
         json!({"form": args.form.word(), "path": path, "mails": count.added, "there": count.here});
     tell(ui, args, &told, &human)
@@ -67,10 +68,10 @@ pub(crate) fn import(context: &mut Context<'_>, args: &Exchange) -> Result<(), C
     let path = args.path.display().to_string();
     let here = match count.here {
         0 => String::new(),
-        here => format!("; {here} were here"),
+        here => tr!("; {} were here", here),
     };
     let mails = counted(count.added, "mail");
-    let human = format!("imported {mails} from {}{here}", visible(&path));
+    let human = tr!("imported {} from {}{}", mails, visible(&path), here);
     let told =
         json!({"form": args.form.word(), "path": path, "added": count.added, "here": count.here});
     ui.pass(None);
@@ -95,7 +96,7 @@ fn tell(
 fn progress(ui: &mut Ui, done: u64, all: Option<u64>) {
     if done.is_multiple_of(TELL_EVERY) {
         ui.pass(Some(&match all {
-            Some(all) => format!("{done} of {}", counted(all, "mail")),
+            Some(all) => tr!("{} of {}", done, counted(all, "mail")),
             None => counted(done, "mail"),
         }));
     }
@@ -108,12 +109,12 @@ fn to_maildir(
     path: &Path,
 ) -> Result<Count, CliError> {
     if path == Path::new(STREAM) {
-        return Err(CliError::usage("a Maildir is a folder; name one"));
+        return Err(CliError::usage(tr!("a Maildir is a folder; name one")));
     }
     if path.starts_with(mailbox.folder()) {
-        return Err(CliError::usage(
-            "that is the mailbox itself; name another folder",
-        ));
+        return Err(CliError::usage(tr!(
+            "that is the mailbox itself; name another folder"
+        )));
     }
     let mut out =
         MaildirOut::open(path).map_err(|error| CliError::from(error).exits(exit::CANT_CREATE))?;
@@ -145,10 +146,10 @@ struct NewFile {
 impl NewFile {
     fn create(path: &Path) -> Result<Self, CliError> {
         let failed = |error: &io::Error| {
-            CliError::io(&format!("create {}", path.display()), error).exits(exit::CANT_CREATE)
+            CliError::io(&tr!("create {}", path.display()), error).exits(exit::CANT_CREATE)
         };
         if path.exists() {
-            let text = format!(
+            let text = tr!(
                 "{} is there already; nothing is overwritten",
                 path.display()
             );
@@ -176,7 +177,7 @@ impl NewFile {
         };
         sync(self.out)
             .and_then(|()| std::fs::rename(&self.aside, &self.path))
-            .map_err(|error| CliError::io(&format!("write {}", self.path.display()), &error))
+            .map_err(|error| CliError::io(&tr!("write {}", self.path.display()), &error))
     }
 }
 
@@ -188,8 +189,11 @@ fn to_stream(
 ) -> Result<Count, CliError> {
     let is_stdout = args.path == Path::new(STREAM);
     if is_stdout && args.form == Form::Mbox && io::stdout().is_terminal() {
-        return Err(CliError::usage("a terminal would obey what is in mails")
-            .hint("name a file, or pipe it: mailctl export mbox - | gzip > mail.mbox.gz"));
+        return Err(
+            CliError::usage(tr!("a terminal would obey what is in mails")).hint(tr!(
+                "name a file, or pipe it: mailctl export mbox - | gzip > mail.mbox.gz"
+            )),
+        );
     }
     let mut file = if is_stdout {
         None
@@ -202,9 +206,10 @@ fn to_stream(
             continue;
         };
         match &mut file {
-            Some(file) => file.out.write_all(&bytes).map_err(|error| {
-                CliError::io(&format!("write {}", file.aside.display()), &error)
-            })?,
+            Some(file) => file
+                .out
+                .write_all(&bytes)
+                .map_err(|error| CliError::io(&tr!("write {}", file.aside.display()), &error))?,
             None => ui.raw(&bytes)?,
         }
         count.added += 1;
@@ -277,7 +282,7 @@ fn from_maildir(ui: &mut Ui, mailbox: &Mailbox, path: &Path) -> Result<Count, Cl
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
-                return Err(CliError::io(&format!("read {}", file.display()), &error));
+                return Err(CliError::io(&tr!("read {}", file.display()), &error));
             }
         };
         importer.add(Message {
@@ -294,8 +299,8 @@ fn input(path: &Path) -> Result<Box<dyn BufRead>, CliError> {
     if path == Path::new(STREAM) {
         return Ok(Box::new(BufReader::with_capacity(1 << 20, io::stdin())));
     }
-    let file = File::open(path)
-        .map_err(|error| CliError::io(&format!("read {}", path.display()), &error))?;
+    let file =
+        File::open(path).map_err(|error| CliError::io(&tr!("read {}", path.display()), &error))?;
     Ok(Box::new(BufReader::with_capacity(1 << 20, file)))
 }
 
@@ -315,7 +320,7 @@ fn from_mbox(ui: &mut Ui, mailbox: &Mailbox, args: &Exchange) -> Result<Count, C
 fn from_jsonl(ui: &mut Ui, mailbox: &Mailbox, args: &Exchange) -> Result<Count, CliError> {
     let mut importer = Importer::begin(mailbox)?;
     for (line, done) in input(&args.path)?.lines().zip(1..) {
-        let line = line.map_err(|error| CliError::io("read the lines", &error))?;
+        let line = line.map_err(|error| CliError::io(tr!("read the lines"), &error))?;
         if line.trim().is_empty() {
             continue;
         }
@@ -323,7 +328,7 @@ fn from_jsonl(ui: &mut Ui, mailbox: &Mailbox, args: &Exchange) -> Result<Count, 
             Ok(Some(message)) => importer.add(message)?,
             Ok(None) => {}
             Err(why) => {
-                let what = format!("line {done}: {why}");
+                let what = tr!("line {}: {}", done, why);
                 return Err(broken(ui, args, importer, &what)?);
             }
         }
@@ -343,7 +348,8 @@ fn broken(
     ui.pass(None);
     let text = format!("{}: {what}", args.path.display());
     let kept = counted(count.added, "mail");
-    Ok(CliError::new("bad_import", exit::DATA, text).hint(format!(
-        "{kept} before it came in; importing it again doubles nothing"
+    Ok(CliError::new("bad_import", exit::DATA, text).hint(tr!(
+        "{} before it came in; importing it again doubles nothing",
+        kept
     )))
 }

@@ -3,6 +3,7 @@
 use super::{Context, close};
 use crate::cli::args::{History, bare};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::ui::Ui;
 use crate::cli::{pager, show};
 use crate::client::mailbox::Mail;
@@ -32,7 +33,7 @@ pub(crate) fn in_session(
 
 fn print(ui: &mut Ui, args: &History, mails: &[Mail]) -> Result<(), CliError> {
     if mails.is_empty() {
-        ui.note(format_args!("no mail is kept in {}", args.address));
+        ui.note(tr!("no mail is kept in {}", args.address));
     }
     for (at, mail) in mails.iter().enumerate() {
         if at > 0 && !ui.is_json() {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Context, admin, close, user_name, within};
 use crate::cli::args::{Invite, InviteDeed};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::show::{self, Column};
 use crate::cli::times;
@@ -37,7 +38,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Invite) -> Result<(), CliErr
 fn list(context: &mut Context<'_>) -> Result<(), CliError> {
     let codes = within(context, Session::codes)?;
     if codes.is_empty() {
-        context.ui.note("no invitation of yours is open");
+        context.ui.note(tr!("no invitation of yours is open"));
         return Ok(());
     }
     let row = |code: &CodeRow| json!({"id": code.id, "user": code.user, "device": code.device, "expires_at": code.expires_at});
@@ -52,12 +53,15 @@ fn remove(context: &mut Context<'_>, id: &str) -> Result<(), CliError> {
         Ok(is_open)
     })?;
     if !is_open {
-        let text = format!("no invitation of yours is called {id}; it may have been used");
+        let text = tr!(
+            "no invitation of yours is called {}; it may have been used",
+            id
+        );
         let error = CliError::new("no_invitation", exit::NO_USER, text);
-        return Err(error.hint("those that are open: mailctl invite ls"));
+        return Err(error.hint(tr!("those that are open: mailctl invite ls")));
     }
     let fields = json!({"id": id, "removed": true});
-    let human = format_args!("took back the invitation {}", visible(id));
+    let human = tr!("took back the invitation {}", visible(id));
     context.ui.result(&object(fields), human)
 }
 
@@ -114,16 +118,21 @@ fn tell(
     });
     context.ui.result(&object(fields), &url)?;
     if !context.ui.is_json() {
-        let name = if user.is_some() { "" } else { " NAME" };
         if is_this_machine(&place.url.host) {
             let host = visible(&place.url.host);
-            context.ui.note(format_args!(
-                "{host} is this machine alone: for another one the server needs --bind to an address that others reach"
-            ));
+            context.ui.note(tr!("{} is this machine alone: for another one the server needs --bind to an address that others reach", host));
         }
-        context.ui.note(format_args!(
-            "good once, until {ends}; hand it over privately. There: mailctl join -{name}, which reads it from stdin"
-        ));
+        context.ui.note(if user.is_some() {
+            tr!(
+                "good once, until {}; hand it over privately. There: mailctl join -, which reads it from stdin",
+                ends
+            )
+        } else {
+            tr!(
+                "good once, until {}; hand it over privately. There: mailctl join - NAME, which reads it from stdin",
+                ends
+            )
+        });
     }
     Ok(())
 }

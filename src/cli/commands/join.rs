@@ -45,9 +45,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Join) -> Result<(), CliError
 /// Asks for the name that the code leaves open.
 fn ask_name(context: &mut Context<'_>) -> Result<UserName, CliError> {
     if !context.ui.may_ask() {
-        return Err(CliError::usage("who will you be?").hint("mailctl join CODE NAME"));
+        return Err(CliError::usage(tr!("who will you be?")).hint(tr!("mailctl join CODE NAME")));
     }
-    let name = context.ui.ask("your name here will be:");
+    let name = context.ui.ask(tr!("your name here will be:"));
     user_name(&name)
 }
 

@@ -6,6 +6,7 @@ use super::{Context, settle};
 use crate::chat::fingerprint::key_words;
 use crate::cli::args::{Key as Verb, KeyProtect};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::passphrase;
 use crate::client::home::Account;
@@ -25,9 +26,9 @@ fn show(context: &mut Context<'_>) -> Result<(), CliError> {
     let account = context.account_as_it_lies()?;
     let words = key_words(account.public_key());
     let how = if account.is_protected() {
-        "under a passphrase"
+        tr!("under a passphrase")
     } else {
-        "not encrypted; a passphrase for it: mailctl key protect"
+        tr!("not encrypted; a passphrase for it: mailctl key protect")
     };
     let path = account.key_file();
     context.ui.result(
@@ -38,10 +39,12 @@ fn show(context: &mut Context<'_>) -> Result<(), CliError> {
             "path": path,
             "protected": account.is_protected(),
         })),
-        format_args!(
-            "{} on this device: {words}\n{} (mode 0600, {how})",
+        tr!(
+            "{} on this device: {}\n{} (mode 0600, {})",
             account.user(),
-            path.display()
+            words,
+            path.display(),
+            how
         ),
     )
 }
@@ -62,8 +65,9 @@ fn rotate(context: &mut Context<'_>) -> Result<(), CliError> {
             "key": hex::encode(key),
             "fingerprint": key_words(key),
         })),
-        format_args!(
-            "{user} has another key on this device, {}; the old one is worth nothing any more",
+        tr!(
+            "{} has another key on this device, {}; the old one is worth nothing any more",
+            user,
             key_words(key)
         ),
     )
@@ -87,12 +91,12 @@ fn tell(context: &mut Context<'_>, account: &Account) -> Result<(), CliError> {
     let path = account.key_file();
     let is_protected = account.is_protected();
     let human = if is_protected {
-        format!(
+        tr!(
             "{} is under a passphrase; without it the key is lost: nobody can give it back",
             path.display()
         )
     } else {
-        format!("{} is under no passphrase any more", path.display())
+        tr!("{} is under no passphrase any more", path.display())
     };
     context.ui.result(
         &object(json!({

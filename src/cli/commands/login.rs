@@ -181,10 +181,7 @@ fn tell(
     )?;
     if is_new {
         let key = account.folder().join("key");
-        context.ui.note(format_args!(
-            "this device's key: {} (mode 0600, not encrypted; a passphrase for it: mailctl key protect)",
-            key.display()
-        ));
+        context.ui.note(tr!("this device's key: {} (mode 0600, not encrypted; a passphrase for it: mailctl key protect)", key.display()));
     }
     Ok(())
 }

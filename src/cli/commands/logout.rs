@@ -68,7 +68,7 @@ fn agree(context: &mut Context<'_>, account: &Account, yes: bool) -> Result<(), 
     if !context.ui.may_ask() {
         return Err(
             CliError::usage(tr!("nothing was removed: this needs a yes"))
-                .hint("mailctl logout --forget --yes"),
+                .hint(tr!("mailctl logout --forget --yes")),
         );
     }
     if context.ui.confirm(tr!("Remove it?")) {

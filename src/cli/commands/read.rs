@@ -4,6 +4,7 @@
 use super::Context;
 use crate::cli::args::Read;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::ui::Ui;
 use crate::cli::{pager, show};
 use crate::client::home::Account;
@@ -48,8 +49,8 @@ pub(crate) fn the_mail(account: &Account, id: MailId) -> Result<Mail, CliError> 
 pub(super) fn held_mail(mailbox: &Mailbox, called: &Called) -> Result<Held, CliError> {
     let held = any_mail(mailbox, called)?;
     if held.flags().has(Flags::TRASHED) {
-        let told = no_such_mail(format!("mail {called} is in the trash"));
-        return Err(told.hint("take back what was removed last with: mailctl undo"));
+        let told = no_such_mail(tr!("mail {} is in the trash", called));
+        return Err(told.hint(tr!("take back what was removed last with: mailctl undo")));
     }
     Ok(held)
 }
@@ -60,13 +61,14 @@ pub(super) fn any_mail(mailbox: &Mailbox, called: &Called) -> Result<Held, CliEr
     match (found.pop(), found.is_empty()) {
         (Some(held), true) => Ok(held),
         (Some(_), false) => Err(
-            no_such_mail(format!("more than one mail is called {called}"))
-                .hint("give more of its digits: mailctl search in:imported lists them"),
+            no_such_mail(tr!("more than one mail is called {}", called)).hint(tr!(
+                "give more of its digits: mailctl search in:imported lists them"
+            )),
         ),
         (None, _) => Err(
-            no_such_mail(format!("there is no mail {called} here")).hint(
-                "fetch what is new with: mailctl refresh; what a topic keeps: mailctl history T",
-            ),
+            no_such_mail(tr!("there is no mail {} here", called)).hint(tr!(
+                "fetch what is new with: mailctl refresh; what a topic keeps: mailctl history T"
+            )),
         ),
     }
 }

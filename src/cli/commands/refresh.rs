@@ -10,6 +10,7 @@ use super::showing::{Showing, show_each};
 use super::{Context, away, close, receipts};
 use crate::cli::args::Refresh;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::pager::{self, Idle};
 use crate::cli::show::{self, Answer, counted};
 use crate::cli::ui::Ui;
@@ -102,7 +103,7 @@ fn show_waiting(
 /// Says that there was nothing.
 pub(crate) fn tell_nothing(ui: &mut Ui, account: &Account, shown: usize) {
     if shown == 0 {
-        ui.note(format_args!("nothing new for {}", account.user()));
+        ui.note(tr!("nothing new for {}", account.user()));
     }
 }
 
@@ -182,7 +183,7 @@ fn file_lines(ui: &mut Ui, account: &Account, mailbox: &Mailbox) -> Result<(), C
     }
     if filed > 0 {
         mailbox.sync_shown()?;
-        ui.note(format_args!(
+        ui.note(tr!(
             "{} of a chat came again as mail; shown before, not shown again",
             counted(filed, "line")
         ));

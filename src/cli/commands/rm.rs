@@ -6,6 +6,7 @@ use super::Context;
 use super::read::{any_mail, held_mail};
 use crate::cli::args::Rm;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::{self, object};
 use crate::cli::show::counted;
 use crate::cli::times;
@@ -29,7 +30,7 @@ pub(crate) fn remove(ui: &mut Ui, account: &Account, args: &Rm) -> Result<(), Cl
     let mails = all(&args.ids, |called| held_mail(&mailbox, called))?;
     mailbox.trash(&mails, &times::stamp())?;
     tell(ui, &mails, false)?;
-    ui.note("take it back: mailctl undo");
+    ui.note(tr!("take it back: mailctl undo"));
     Ok(())
 }
 
@@ -41,7 +42,7 @@ fn purge(ui: &mut Ui, mailbox: &Mailbox, args: &Rm) -> Result<(), CliError> {
         all(&args.ids, |called| any_mail(mailbox, called))?
     };
     if mails.is_empty() {
-        ui.note("the trash is empty");
+        ui.note(tr!("the trash is empty"));
         return Ok(());
     }
     agree(ui, mails.len(), args)?;
@@ -56,7 +57,7 @@ fn all(
 ) -> Result<Vec<Held>, CliError> {
     let mut mails: Vec<Held> = Vec::new();
     for called in named {
-        let held = one(called).map_err(|error| error.hint("nothing was removed"))?;
+        let held = one(called).map_err(|error| error.hint(tr!("nothing was removed")))?;
         if !mails.iter().any(|known| known.called() == held.called()) {
             mails.push(held);
         }
@@ -73,13 +74,13 @@ fn tell(ui: &mut Ui, mails: &[Held], purged: bool) -> Result<(), CliError> {
             .try_for_each(|held| ui.object(&object(row(held))));
     }
     let named = match mails {
-        [held] => format!("mail {}", held.called()),
+        [held] => tr!("mail {}", held.called()),
         mails => counted(mails.len() as u64, "mail"),
     };
     ui.line(if purged {
-        format!("removed {named} for good")
+        tr!("removed {} for good", named)
     } else {
-        format!("moved {named} to the trash")
+        tr!("moved {} to the trash", named)
     })
 }
 
@@ -89,16 +90,17 @@ fn agree(ui: &mut Ui, count: usize, args: &Rm) -> Result<(), CliError> {
     }
     if !ui.may_ask() {
         return Err(
-            CliError::usage("nothing was removed: --purge needs a yes").hint("add --yes to it")
+            CliError::usage(tr!("nothing was removed: --purge needs a yes"))
+                .hint(tr!("add --yes to it")),
         );
     }
     let mails = counted(count as u64, "mail");
-    if ui.confirm(&format!("Remove {mails} for good?")) {
+    if ui.confirm(&tr!("Remove {} for good?", mails)) {
         return Ok(());
     }
     Err(CliError::new(
         "cancelled",
         exit::USAGE,
-        "nothing was removed",
+        tr!("nothing was removed"),
     ))
 }

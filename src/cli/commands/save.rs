@@ -83,7 +83,7 @@ fn keep(
     let path = path.display().to_string();
     let bytes = attached.bytes.len() as u64;
     let fields = json!({"id": json::id(called), "n": number, "name": attached.name, "path": path, "size": bytes});
-    let human = format!(
+    let human = tr!(
         "saved {} ({}) as {}",
         visible(&attached.name),
         size(bytes),

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::cli::args::Search;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::pager;
 use crate::cli::show::{self, counted};
 use crate::cli::times;
@@ -28,7 +29,8 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Search) -> Result<(), CliErr
 /// Finds them and shows them.
 pub(crate) fn find(ui: &mut Ui, account: &Account, args: &Search) -> Result<(), CliError> {
     let query = Query::parse(&args.words, &times::now()).map_err(|error| {
-        CliError::usage(error.to_string()).hint("what may be searched for: mailctl search --help")
+        CliError::usage(error.to_string())
+            .hint(tr!("what may be searched for: mailctl search --help"))
     })?;
     let mailbox = account.mailbox()?;
     let found = search(&mailbox, &query)?;
@@ -42,10 +44,10 @@ pub(crate) fn find(ui: &mut Ui, account: &Account, args: &Search) -> Result<(), 
     }
     if found.unreadable > 0 {
         let files = counted(found.unreadable as u64, "file");
-        ui.warn(format_args!("{files} of the mailbox could not be read"));
+        ui.warn(tr!("{} of the mailbox could not be read", files));
     }
     if found.hits.is_empty() {
-        ui.note("nothing found");
+        ui.note(tr!("nothing found"));
         return if args.exit_code {
             Err(CliError::silent(NOTHING_FOUND))
         } else {
@@ -54,7 +56,7 @@ pub(crate) fn find(ui: &mut Ui, account: &Account, args: &Search) -> Result<(), 
     }
     if shown < found.hits.len() {
         let all = counted(found.hits.len() as u64, "mail");
-        ui.report(format_args!("{shown} of {all} that fit"));
+        ui.report(tr!("{} of {} that fit", shown, all));
     }
     Ok(())
 }
@@ -72,7 +74,13 @@ fn objects(ui: &mut Ui, mailbox: &Mailbox, hits: &[Hit]) -> Result<(), CliError>
 
 fn rows(ui: &mut Ui, mailbox: &Mailbox, hits: &[Hit], is_first: bool) -> Result<(), CliError> {
     let mut table = if is_first {
-        Table::new(&[">ID", "When", "From", "To", "Subject"])
+        Table::new(&[
+            tr!(">ID"),
+            tr!("When"),
+            tr!("From"),
+            tr!("To"),
+            tr!("Subject"),
+        ])
     } else {
         Table::below(5)
     };

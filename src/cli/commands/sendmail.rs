@@ -9,6 +9,7 @@ use std::io::Read;
 use super::{Context, close, send};
 use crate::cli::args::{self, Sendmail};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::client::ClientError;
 use crate::client::home::Account;
 use crate::client::message::{self, Readers};
@@ -52,8 +53,10 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Sendmail) -> Result<(), CliE
             let outbox = account.outbox()?;
             for draft in &drafts {
                 let entry = outbox.keep(draft, true)?;
-                context.ui.report(format_args!(
-                    "queued in the outbox as {entry}, it goes out by itself: {cause}"
+                context.ui.report(tr!(
+                    "queued in the outbox as {}, it goes out by itself: {}",
+                    entry,
+                    cause
                 ));
             }
             return Ok(());
@@ -111,12 +114,12 @@ fn read(dot_is_text: bool) -> Result<Vec<u8>, CliError> {
     std::io::stdin()
         .take(BODY_BYTES_CEILING + 1)
         .read_to_end(&mut message)
-        .map_err(|error| CliError::io("read stdin", &error))?;
+        .map_err(|error| CliError::io(tr!("read stdin"), &error))?;
     if !dot_is_text {
         message.truncate(end_at_dot(&message));
     }
     if message.len() as u64 > BODY_BYTES_CEILING {
-        let text = "the message is larger than any server takes (25 MiB)";
+        let text = tr!("the message is larger than any server takes (25 MiB)");
         return Err(CliError::new("too_large", exit::DATA, text));
     }
     Ok(message)
@@ -148,8 +151,9 @@ fn drafts(message: &[u8], options: &Options) -> Result<Vec<Draft>, CliError> {
     let named = message::readers(message);
     let (open, blind) = recipients(&named, options);
     if open.is_empty() && blind.is_empty() {
-        return Err(CliError::usage("send to whom?")
-            .hint("name recipients after the options, or take them from the message with -t"));
+        return Err(CliError::usage(tr!("send to whom?")).hint(tr!(
+            "name recipients after the options, or take them from the message with -t"
+        )));
     }
     let subject = message::summary(message).subject;
     let groups = open.chunks(RECIPIENTS_MAX).chain(blind.chunks(1));
@@ -202,8 +206,11 @@ fn options(words: &[String]) -> Result<Options, CliError> {
                 break;
             }
             Some(long) if long.starts_with('-') => {
-                return Err(CliError::usage(format!("sendmail has no option {word}"))
-                    .hint("options of mailctl stand before: mailctl --as ana sendmail -t"));
+                return Err(
+                    CliError::usage(tr!("sendmail has no option {}", word)).hint(tr!(
+                        "options of mailctl stand before: mailctl --as ana sendmail -t"
+                    )),
+                );
             }
             Some(letters) if !letters.is_empty() => letters,
             _ => {
@@ -228,8 +235,9 @@ impl Options {
             return if mode == "m" {
                 Ok(())
             } else {
-                Err(CliError::usage(format!(
-                    "sendmail -b{mode} is not for mailctl"
+                Err(CliError::usage(tr!(
+                    "sendmail -b{} is not for mailctl",
+                    mode
                 )))
             };
         }
@@ -246,12 +254,12 @@ impl Options {
                 'e' | 'q' => return Ok(()),
                 _ if VALUED.contains(letter) => {
                     if rest.is_empty() && words.next().is_none() {
-                        return Err(CliError::usage(format!("sendmail -{letter} takes a value")));
+                        return Err(CliError::usage(tr!("sendmail -{} takes a value", letter)));
                     }
                     return Ok(());
                 }
                 _ if ALONE.contains(letter) => {}
-                _ => return Err(CliError::usage(format!("sendmail has no option -{letter}"))),
+                _ => return Err(CliError::usage(tr!("sendmail has no option -{}", letter))),
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::refresh::separate;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::pager::Idle;
 use crate::cli::show::{self, counted};
 use crate::cli::ui::Ui;
@@ -134,16 +135,17 @@ impl<'a> Showing<'a> {
     /// Says what was not shown, of so many.
     pub(super) fn tell(&self, ui: &mut Ui, wanted: usize) {
         if self.again > 0 {
-            ui.note(format_args!(
+            ui.note(tr!(
                 "{} came by another address too; shown before, not shown again",
                 counted(self.again as u64, "mail")
             ));
         }
         if self.marked < self.begun {
             let mails = counted(wanted as u64, "mail");
-            ui.note(format_args!(
-                "{} of {mails} shown; the others stay unseen",
-                self.marked
+            ui.note(tr!(
+                "{} of {} shown; the others stay unseen",
+                self.marked,
+                mails
             ));
         }
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::{self, object};
 use crate::cli::show::counted;
 use crate::cli::times;
@@ -44,13 +45,17 @@ fn take_send_back(ui: &mut Ui, account: &Account, now_ms: i64) -> Result<(), Cli
             let to = to.join(", ");
             ui.result(
                 &object(fields),
-                format_args!("taken back: nothing was sent to {to}; it is draft {entry}"),
+                tr!(
+                    "taken back: nothing was sent to {}; it is draft {}",
+                    to,
+                    entry
+                ),
             )
         }
         TakenBack::TooLate { entry } => Err(CliError::new(
             "busy",
             exit::TEMPORARY,
-            format!("too late: {entry} is being sent at this moment"),
+            tr!("too late: {} is being sent at this moment", entry),
         )),
         TakenBack::Nothing => Err(nothing()),
     }
@@ -66,12 +71,12 @@ fn take_rm_back(ui: &mut Ui, account: &Account) -> Result<(), CliError> {
         return back.iter().try_for_each(|called| ui.object(&row(called)));
     }
     ui.line(match back.as_slice() {
-        [called] => format!("mail {called} is back"),
-        back => format!("{} are back", counted(back.len() as u64, "mail")),
+        [called] => tr!("mail {} is back", called),
+        back => tr!("{} are back", counted(back.len() as u64, "mail")),
     })
 }
 
 fn nothing() -> CliError {
-    CliError::new("nothing_to_undo", exit::DATA, "there is nothing to undo; what was sent cannot be taken back")
-        .hint("undo takes back: mailctl rm ID, as long as it was not --purge; mailctl send --undo 10s, until the time is over")
+    CliError::new("nothing_to_undo", exit::DATA, tr!("there is nothing to undo; what was sent cannot be taken back"))
+        .hint(tr!("undo takes back: mailctl rm ID, as long as it was not --purge; mailctl send --undo 10s, until the time is over"))
 }

@@ -13,6 +13,7 @@ use super::invitations::Live;
 use super::{Context, Flush, refresh, tell_going_back};
 use crate::cli::args::{OnError, Watch};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::once::{self, Once};
 use crate::cli::show::{self, Answer};
 use crate::cli::ui::Ui;
@@ -44,10 +45,9 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
         ..Options::standing()
     };
     let mut session = context.open(&account, options)?;
-    context.ui.report(format_args!(
-        "watching as {}; Ctrl-C ends it",
-        account.user()
-    ));
+    context
+        .ui
+        .report(tr!("watching as {}; Ctrl-C ends it", account.user()));
     let mut teller = Teller {
         exec: args.exec.as_deref(),
         on_error: args.on_error,
@@ -88,7 +88,7 @@ fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| CliError::io("listen for signals", &e))?;
+            .map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
     }
     Ok(stop)
 }
@@ -123,8 +123,8 @@ impl Teller<'_> {
             }
             Event::Trimmed(notice) => refresh::trimmed(ui, &notice)?,
             Event::Chat(row) => drop(self.invitations.hear(ui, &row)?),
-            Event::Disconnected => ui.report("the server does not answer; trying again"),
-            Event::Reconnected => ui.report("connected again"),
+            Event::Disconnected => ui.report(tr!("the server does not answer; trying again")),
+            Event::Reconnected => ui.report(tr!("connected again")),
             _ => {}
         }
         Ok(())
@@ -148,10 +148,10 @@ impl Teller<'_> {
             let Err(failure) = run_command(command, mail) else {
                 return Ok(());
             };
-            let told = format!("mail {}: the command {}", mail.envelope.id, failure.text);
+            let told = tr!("mail {}: the command {}", mail.envelope.id, failure.text);
             match pauses.next() {
                 Some(pause) if !self.stop.load(Ordering::Relaxed) => {
-                    ui.warn(format_args!("{told}; again in {} s", pause.as_secs()));
+                    ui.warn(tr!("{}; again in {} s", told, pause.as_secs()));
                     self.rest(session, *pause)?;
                 }
                 _ => {
@@ -186,7 +186,7 @@ struct Failure {
 
 fn run_command(command: &str, mail: &Mail) -> Result<(), Failure> {
     let status = status_of(command, mail).map_err(|error| Failure {
-        text: format!("failed: {error}"),
+        text: tr!("failed: {}", error),
         exit: exit::IO,
     })?;
     if status.success() {
@@ -198,7 +198,7 @@ fn run_command(command: &str, mail: &Mail) -> Result<(), Failure> {
         .or(signal)
         .and_then(|code| u8::try_from(code).ok());
     Err(Failure {
-        text: format!("ended with {status}"),
+        text: tr!("ended with {}", status),
         exit: code.unwrap_or(exit::SOFTWARE),
     })
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Context, close, user_name};
 use crate::cli::args::Who;
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::json::object;
 use crate::cli::show::{self, Column, counted};
 use crate::cli::ui::Ui;
@@ -40,9 +41,9 @@ pub(crate) fn in_session(ui: &mut Ui, session: &mut Session, args: &Who) -> Resu
 fn hide(ui: &mut Ui, session: &mut Session, hidden: bool) -> Result<(), CliError> {
     session.hide(hidden)?;
     let human = if hidden {
-        "you are hidden: nobody sees that or when you are here; undo: mailctl who --show"
+        tr!("you are hidden: nobody sees that or when you are here; undo: mailctl who --show")
     } else {
-        "others see again that and when you are here"
+        tr!("others see again that and when you are here")
     };
     ui.result(&object(json!({"hidden": hidden})), human)
 }
@@ -112,10 +113,10 @@ fn table(ui: &mut Ui, mut users: Vec<Presence>, hidden: bool) -> Result<(), CliE
     show::rows(ui, USERS, &users.iter().map(row).collect::<Vec<_>>())?;
     if away > 0 {
         let others = counted(away as u64, "other");
-        ui.note(format_args!("{others} not seen of late, or hidden"));
+        ui.note(tr!("{} not seen of late, or hidden", others));
     }
     if hidden {
-        ui.note("you are hidden yourself; undo: mailctl who --show");
+        ui.note(tr!("you are hidden yourself; undo: mailctl who --show"));
     }
     Ok(())
 }

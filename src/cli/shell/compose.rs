@@ -166,7 +166,7 @@ pub fn beginning(typed: &str) -> Vec<String> {
 
 /// Asks for a subject and a text.
 pub fn compose(desk: &mut dyn Desk) -> Written {
-    let Typed::Line(typed) = desk.read("Subject (Enter for none): ") else {
+    let Typed::Line(typed) = desk.read(tr!("Subject (Enter for none): ")) else {
         return Written::Dropped;
     };
     // What was pasted may have several lines.
@@ -180,7 +180,9 @@ pub fn compose(desk: &mut dyn Desk) -> Written {
         lines: pasted.collect(),
     };
     if !letter.lines.is_empty() {
-        desk.tell("a subject has one line; what was below it begins the text");
+        desk.tell(tr!(
+            "a subject has one line; what was below it begins the text"
+        ));
     }
     letter.written(desk)
 }

@@ -65,11 +65,10 @@ pub(super) fn text_of(path: &str) -> Result<String, String> {
     let path = expanded(&words::unescaped(path));
     let length = readable(&path)?;
     if length > BODY_BYTES_CEILING {
-        return Err(format!("{} is larger than a mail may be", path.display()));
+        return Err(tr!("{} is larger than a mail may be", path.display()));
     }
     let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
-    String::from_utf8(bytes)
-        .map_err(|_| format!("{} is no text; attach it: ~a FILE", path.display()))
+    String::from_utf8(bytes).map_err(|_| tr!("{} is no text; attach it: ~a FILE", path.display()))
 }
 
 /// Makes sure that a file can be attached.
@@ -106,7 +105,7 @@ fn cannot_read(path: &Path, error: &io::Error) -> String {
 fn edited(place: &Path, text: &str, idle: Idle<'_>) -> Result<String, String> {
     let path = place.with_extension(format!("{}.txt", std::process::id()));
     let written = write_private(&path, text);
-    let edited = written.map_err(|error| format!("cannot write {}: {error}", path.display()));
+    let edited = written.map_err(|error| tr!("cannot write {}: {}", path.display(), error));
     let edited = edited.and_then(|()| run_editor(&path, idle));
     // One that stays behind is private, and the next one of this process goes over it.
     fs::remove_file(&path).ok();

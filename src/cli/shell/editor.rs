@@ -35,6 +35,7 @@ use super::chat;
 use super::compose::{self, Typed};
 use super::table::{self, Fitting, Known};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::ui::{Look, Ui};
 use crate::cli::untrusted::{clipped, is_active, visible};
 use crate::client::interrupt::Interrupt;
@@ -181,7 +182,9 @@ impl Terminal {
         let typed = match self.answers.try_recv() {
             Ok(typed) => typed,
             Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Typed::Failed("the line editor is gone".to_owned()),
+            Err(TryRecvError::Disconnected) => {
+                Typed::Failed(tr!("the line editor is gone").to_owned())
+            }
         };
         self.reading = false;
         self.set_modes();
@@ -243,7 +246,7 @@ impl Terminal {
 }
 
 fn unusable(cause: &dyn Display) -> CliError {
-    let text = format!("cannot use this terminal: {cause}");
+    let text = tr!("cannot use this terminal: {}", cause);
     CliError::new("io", exit::IO, text)
 }
 

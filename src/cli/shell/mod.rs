@@ -20,7 +20,7 @@ mod verbs;
 pub mod words;
 mod write;
 
-use crate::cli::i18n::tr;
+use crate::cli::i18n::{tr, tr_n};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +76,7 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for flag in [interrupt.flag(), Arc::clone(&interrupted)] {
         signal_hook::flag::register(SIGINT, flag)
-            .map_err(|e| CliError::io("listen for signals", &e))?;
+            .map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
     }
     context.ui.stop_with(interrupt.clone());
     let history = context.home()?.file("history");
@@ -110,7 +110,8 @@ fn undo() -> Result<Duration, CliError> {
         return Ok(Duration::ZERO);
     }
     parse_undo(&said).map_err(|why| {
-        CliError::usage(format!("{UNDO} is {said:?}: {why}")).hint(format!("{UNDO}=10s mailctl"))
+        CliError::usage(tr!("{} is {}: {}", UNDO, format!("{:?}", said), why))
+            .hint(tr!("{}=10s mailctl", UNDO))
     })
 }
 
@@ -132,11 +133,17 @@ fn greet(ui: &mut Ui, session: &Session, is_new: bool) {
     let url = &session.account().place().url;
     let (user, endpoint) = (session.account().user(), url.endpoint(url.port));
     let (waiting, topics) = (counted(waiting, "mail"), topics(session));
-    ui.note(format_args!(
-        "{user} at {endpoint}; {waiting} waiting; topics: {topics}"
+    ui.note(tr!(
+        "{} at {}; {} waiting; topics: {}",
+        user,
+        endpoint,
+        waiting,
+        topics
     ));
     if is_new {
-        ui.note("@name writes, !topic joins, #user chats, refresh reads, help, Ctrl-D leaves");
+        ui.note(tr!(
+            "@name writes, !topic joins, #user chats, refresh reads, help, Ctrl-D leaves"
+        ));
     }
 }
 
@@ -148,10 +155,10 @@ fn topics(session: &Session) -> String {
     let others = named.len().saturating_sub(TOPICS_NAMED) as u64;
     named.truncate(TOPICS_NAMED);
     if others > 0 {
-        named.push(format!("and {}", counted(others, "other")));
+        named.push(tr_n!(others, "and {n} other", "and {n} others"));
     }
     if named.is_empty() {
-        "none".to_owned()
+        tr!("none").to_owned()
     } else {
         named.join(", ")
     }
@@ -162,7 +169,7 @@ fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| CliError::io("listen for signals", &e))?;
+            .map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
     }
     Ok(stop)
 }

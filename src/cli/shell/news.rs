@@ -208,7 +208,7 @@ fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
             .in_reply_to
             .map(|id| format!(" {id}"))
             .unwrap_or_default();
-        return format!("{} has read your mail{of}", visible(&mail.from));
+        return tr!("{} has read your mail{}", visible(&mail.from), of);
     }
     let by = once::addresses(mail, reads.iter().map(String::as_str));
     let by: Vec<String> = by
@@ -216,8 +216,8 @@ fn one(mail: &Envelope, reads: &[String], width: usize) -> String {
         .map(|name| format!("@{}", visible(name)))
         .collect();
     let from = painted(Paint::Fresh, &visible(&mail.from));
-    let head = format!("{} from {from}", by.join(" "));
-    let tail = " - refresh shows it";
+    let head = tr!("{} from {}", by.join(" "), from);
+    let tail = tr!(" - refresh shows it");
     let subject = match mail.subject.as_str() {
         "" => String::new(),
         subject => {

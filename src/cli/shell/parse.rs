@@ -1,6 +1,7 @@
 //! A line of the shell becomes a command, or an error that points at the spot. Pure; what is not
 //! understood does nothing, so that nothing is ever sent by mistake.
 
+use crate::cli::i18n::{self, tr, tr_later};
 use clap::{CommandFactory, Parser};
 
 use super::table::{self, Deed};
@@ -76,7 +77,7 @@ pub fn parse(line: &str) -> Result<Command, Mistake> {
         return Ok(Command::Nothing);
     };
     if text.contains('\n') && !text.starts_with('@') {
-        return Err(Mistake::new(0, PASTED));
+        return Err(Mistake::new(0, i18n::text(PASTED)));
     }
     let start = columns_before(line, text);
     let row = table::find(word).ok_or_else(|| Mistake::new(start, unknown(word)))?;
@@ -100,21 +101,30 @@ pub fn parse(line: &str) -> Result<Command, Mistake> {
 }
 
 /// What is told when a text of several lines is no mail.
-const PASTED: &str = "several lines were pasted, and no word takes them; `@name` before them sends them, \
-                      after a question. Nothing was sent";
+const PASTED: &str = tr_later!(
+    "several lines were pasted, and no word takes them; `@name` before them sends them, \
+                      after a question. Nothing was sent"
+);
 
 fn unknown(word: &str) -> String {
     if Cli::command().find_subcommand(word).is_some() {
         return match word {
-            "send" => "`@name text` sends; there is no word `send`. Nothing was sent".to_owned(),
-            "topic" => "`!name` joins, `!-name` leaves, `topics` lists them".to_owned(),
-            "chat" => "`#user` asks for a chat, `y` and `n` answer".to_owned(),
-            verb => format!("no word here, but a verb: `mailctl {verb}` outside of the shell"),
+            "send" => {
+                tr!("`@name text` sends; there is no word `send`. Nothing was sent").to_owned()
+            }
+            "topic" => tr!("`!name` joins, `!-name` leaves, `topics` lists them").to_owned(),
+            "chat" => tr!("`#user` asks for a chat, `y` and `n` answer").to_owned(),
+            verb => tr!(
+                "no word here, but a verb: `mailctl {}` outside of the shell",
+                verb
+            ),
         };
     }
     match table::nearest(word) {
-        Some(near) => format!("no such word; did you mean `{near}`? Nothing was sent"),
-        None => "no such word; `help` lists them, `@name text` sends. Nothing was sent".to_owned(),
+        Some(near) => tr!("no such word; did you mean `{}`? Nothing was sent", near),
+        None => {
+            tr!("no such word; `help` lists them, `@name text` sends. Nothing was sent").to_owned()
+        }
     }
 }
 
@@ -128,7 +138,7 @@ fn verb_line(line: &str, rest: &str, row: &Row<Deed>, verb: &[&str]) -> Result<V
         let what = first
             .strip_prefix("error: ")
             .filter(|what| !what.ends_with(':'));
-        let usage = format!("it is written `{}`", row.usage);
+        let usage = tr!("it is written `{}`", row.shown());
         let text = what.map_or_else(|| usage.clone(), |what| format!("{what}; {usage}"));
         Mistake::new(columns_before(line, rest), text)
     })
@@ -173,14 +183,14 @@ fn alone(line: &str, rest: &str, row: &Row<Deed>, command: Command) -> Result<Co
 }
 
 fn nothing_here(row: &Row<Deed>) -> String {
-    format!("nothing goes here; it is written `{}`", row.usage)
+    tr!("nothing goes here; it is written `{}`", row.shown())
 }
 
 fn leave(line: &str, word: &str, rest: &str, row: &Row<Deed>) -> Result<Command, Mistake> {
     let topic = &word[2..];
     if topic.is_empty() {
         let at = columns_before(line, word) + 2;
-        return Err(Mistake::new(at, "the topic to leave goes here"));
+        return Err(Mistake::new(at, tr!("the topic to leave goes here")));
     }
     alone(line, rest, row, Command::Leave(topic.to_owned()))
 }
@@ -189,7 +199,10 @@ fn chat(line: &str, word: &str, rest: &str, row: &Row<Deed>) -> Result<Command, 
     let user = &word[1..];
     if user.is_empty() {
         let at = columns_before(line, word) + 1;
-        return Err(Mistake::new(at, "the name goes here, right after the #"));
+        return Err(Mistake::new(
+            at,
+            tr!("the name goes here, right after the #"),
+        ));
     }
     alone(line, rest, row, Command::Chat(user.to_owned()))
 }
@@ -247,7 +260,10 @@ fn write(line: &str, text: &str) -> Result<Command, Mistake> {
         let (name, after) = named.split_at(end);
         if name.is_empty() {
             let at = columns_before(line, rest) + 1;
-            return Err(Mistake::new(at, "the name goes here, right after the @"));
+            return Err(Mistake::new(
+                at,
+                tr!("the name goes here, right after the @"),
+            ));
         }
         targets.push(name.to_owned());
         rest = after.trim_start();

@@ -8,6 +8,7 @@ use super::desk::expanded;
 use crate::cli::args::{self, Verb};
 use crate::cli::commands::{history, outbox, read, refresh, rm, save, search, topic, undo, who};
 use crate::cli::error::CliError;
+use crate::cli::i18n::tr;
 use crate::cli::pager;
 
 impl Shell<'_, '_> {
@@ -37,7 +38,7 @@ impl Shell<'_, '_> {
             Verb::Topic { .. } => self.list_topics(),
             Verb::Outbox { verb } => self.outbox(verb.unwrap_or(args::Outbox::Ls)),
             // The table has none of the others.
-            _ => Err(CliError::usage("a verb, and no word of the shell")),
+            _ => Err(CliError::usage(tr!("a verb, and no word of the shell"))),
         }
     }
 

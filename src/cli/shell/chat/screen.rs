@@ -318,7 +318,7 @@ impl Screen {
             Deed::Send | Deed::Accept | Deed::Refuse if self.phase != Phase::Open => {
                 note(tr!("files go once {} is here", self.peer))
             }
-            Deed::Send if rest.is_empty() => note("which file? /send FILE".to_owned()),
+            Deed::Send if rest.is_empty() => note(tr!("which file? /send FILE").to_owned()),
             Deed::Send => vec![Act::Send(words::unescaped(rest))],
             Deed::Accept => {
                 let (file, folder) = numbered(rest);
