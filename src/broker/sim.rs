@@ -13,6 +13,7 @@
 //! one and tells what went over the network.
 
 mod admin;
+mod back;
 mod chat;
 mod device;
 mod disk;
@@ -31,6 +32,7 @@ mod strike;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use self::back::StoreCopy;
 use self::device::{Context, Device, Sends};
 use self::disk::Disk;
 use self::faults::{Faults, Mix, Weather};
@@ -87,6 +89,16 @@ enum Event {
     Settle,
 }
 
+impl Event {
+    /// Says whether something comes over the network.
+    fn is_frame(&self) -> bool {
+        matches!(
+            self,
+            Self::Request(_) | Self::Subscribe { .. } | Self::Reply { .. } | Self::Notice { .. }
+        )
+    }
+}
+
 /// A request on its way to the server.
 #[derive(Debug, Clone)]
 struct Arriving {
@@ -122,6 +134,8 @@ struct Sim {
     /// Outputs that this process still gets out before it is killed.
     fuse: Option<u64>,
     disk: Disk,
+    /// An earlier state of the store.
+    copy: Option<StoreCopy>,
     trouble: Option<Trouble>,
     low_until_ms: u64,
     devices: Vec<Device>,
@@ -179,6 +193,7 @@ impl Sim {
             life: 0,
             fuse: None,
             disk: Disk::new(),
+            copy: None,
             trouble: None,
             low_until_ms: 0,
             cut_until_ms: vec![0; devices.len()],
@@ -278,14 +293,7 @@ impl Sim {
     fn hurry(&mut self) {
         let late = self.events.split_off(&(self.time_ms + CALM_MS, 0));
         for (place, event) in late {
-            let is_frame = matches!(
-                event,
-                Event::Request(_)
-                    | Event::Subscribe { .. }
-                    | Event::Reply { .. }
-                    | Event::Notice { .. }
-            );
-            if is_frame {
+            if event.is_frame() {
                 let soon = self.rng.below(CALM_MS);
                 self.at(soon, event);
             } else {

@@ -117,7 +117,7 @@ fn block(rng: &mut Rng, session: String, user: &str) -> Request {
 }
 
 /// What was ever true and told of chats.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Chats {
     /// Port and device of every lease, by its epoch.
     leases: HashMap<u64, (u16, u64)>,

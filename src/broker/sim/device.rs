@@ -97,6 +97,8 @@ pub(super) struct Device {
     pub(super) must_ask: bool,
     /// Its process dies before it does anything else.
     pub(super) dies: bool,
+    /// The server went back in time since the last login.
+    pub(super) is_back: bool,
 }
 
 /// A request under way.
@@ -172,6 +174,7 @@ impl Device {
             upload: None,
             must_ask: false,
             dies: false,
+            is_back: false,
         }
     }
 
@@ -191,6 +194,19 @@ impl Device {
         self.known = 0;
         self.acked.clear();
         self.dies = false;
+    }
+
+    /// The server went back in time: what is known of its logs is void.
+    pub(super) fn went_back(&mut self) {
+        self.session_is_over();
+        self.open.clear();
+        // A stream may be given out again, and a number of it with it.
+        self.past.clear();
+        self.logs.clear();
+        self.kept.clear();
+        self.acked.clear();
+        self.known = 0;
+        self.is_back = true;
     }
 
     pub(super) fn session_is_over(&mut self) {

@@ -3,11 +3,16 @@
 
 use std::collections::VecDeque;
 
+use super::back::StoreCopy;
 use super::ledger::Ledger;
 use super::rng::Rng;
 use crate::broker::io::Ticket;
+use crate::limits::ID_CLOCK_BEGINS_MS;
 use crate::store::memory::Memory;
-use crate::store::{Answer, Change, Query, Reader, Snapshot, Store};
+use crate::store::{Answer, Change, Jump, Meta, Query, Reader, Snapshot, Store};
+
+/// When restores begin to take place, by a clock that is right.
+const JUMPS_BEGIN_MS: u64 = ID_CLOCK_BEGINS_MS + 30_000_000_000;
 
 /// Two images: what readers see, and what a power cut leaves for certain.
 pub(super) struct Disk {
@@ -42,6 +47,38 @@ impl Disk {
             last_synced: 0,
             torn,
         }
+    }
+
+    /// Returns what a power cut would leave for certain.
+    pub(super) fn copy(&self) -> (Memory, Ledger) {
+        (self.durable.clone_synced(), self.synced.clone())
+    }
+
+    pub(super) fn of_copy(copy: &StoreCopy, torn: u64) -> Self {
+        Self::over(copy.image.clone_synced(), copy.synced.clone(), torn)
+    }
+
+    /// Does what a restore does to the numbers.
+    pub(super) fn jump(&mut self, time_ms: u64, random: u64) {
+        let Snapshot {
+            meta,
+            directory_counters,
+            mail_counters,
+            ..
+        } = self.load();
+        let jump = Jump::new(JUMPS_BEGIN_MS + time_ms, random);
+        let raised = jump.raised(directory_counters, mail_counters);
+        let (directory, mail) = raised.expect("the numbers of a world are small");
+        let incarnation = meta.incarnation + 1;
+        self.keep(&[
+            Change::PutMeta(Meta {
+                incarnation,
+                ..meta
+            }),
+            Change::PutDirectoryCounters(directory),
+            Change::PutMailCounters(mail),
+        ]);
+        *self = Self::over(self.durable.clone_synced(), self.synced.clone(), self.torn);
     }
 
     pub(super) fn load(&mut self) -> Snapshot {

@@ -36,6 +36,9 @@ faults! {
     full_disks = "commits on a full disk",
     low_disks = "disks nearly full",
     failed_starts = "starts on a disk that still failed",
+    copies = "copies of the store made",
+    restores = "restores of a copy",
+    older_copies = "older copies in the store's place",
     clock_jumps = "jumps of the wall clock",
     client_deaths = "kills of a client",
     deaths_before_send = "  between saving a send and sending it",
@@ -124,6 +127,8 @@ pub(super) struct Mix {
     pub(super) removals: u64,
     /// Of a thousand steps so many are faults of server, disk or clock.
     pub(super) faults: u64,
+    /// Of a thousand steps in so many a copy of the store is made, or takes its place.
+    pub(super) copies: u64,
 }
 
 impl Mix {
@@ -137,6 +142,7 @@ impl Mix {
             removals: rng.pick(&[0, 0, 10, 30]),
             // Chats need devices that live long enough to meet.
             faults: if chatty { 5 } else { 8 + rng.below(12) },
+            copies: rng.pick(&[0, 0, 0, 5]),
         }
     }
 }

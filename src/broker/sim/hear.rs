@@ -176,12 +176,14 @@ impl Device {
         if self.stream != login.stream {
             // What lies in the outbox under the old stream was perhaps carried out.
             assert!(
-                self.outbox.is_empty(),
+                self.outbox.is_empty() || self.is_back,
                 "P3: the stream was lost with sends in it"
             );
+            self.outbox.clear();
             self.stream = login.stream;
             self.number = 0;
         }
+        self.is_back = false;
         self.lease = login.lease.map(|lease| (lease, false));
         self.known = login.through;
         self.logs.clear();

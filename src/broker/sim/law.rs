@@ -127,6 +127,7 @@ impl Model {
     fn permit_append(&mut self, (log, id): (LogNumber, MailId), record: &MailRecord, body: &[u8]) {
         let said = Said::read(body);
         let (last, n) = self.decided.head(log);
+        self.check_id(id);
         assert!(
             id > self.decided.last_id,
             "P3: id {id} was given out before"

@@ -128,7 +128,7 @@ pub(super) enum Claim {
 }
 
 /// Everything that was ever told, and what follows from it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Model {
     pub(super) time: Time,
     /// What the core decided, on disk or not.
@@ -141,6 +141,8 @@ pub(super) struct Model {
     outcomes: HashMap<(usize, u64), Vec<Option<MailId>>>,
     /// Mails that were acknowledged or shown: log and send.
     pub(super) told: BTreeMap<MailId, (LogNumber, (usize, u64))>,
+    /// Mails that were told and went with a time that is no more: a restore gives their ids to no others.
+    lost: BTreeSet<MailId>,
     /// Names of addresses, keys of devices and streams, by the numbers that were told.
     names: HashMap<LogNumber, String>,
     keys: HashMap<u64, PublicKey>,
@@ -210,6 +212,29 @@ impl Model {
         for (number, address) in &synced.addresses {
             self.users_ever.insert(*number, address.name.clone());
         }
+    }
+
+    /// The store is as it was when the model was `then`. What is said of numbers stands after a restore.
+    pub(super) fn went_back(&mut self, then: Self, is_restore: bool) {
+        let now = std::mem::replace(self, then);
+        (self.time, self.wall_max_ms) = (now.time, now.wall_max_ms);
+        self.faults = now.faults;
+        self.lost.clear();
+        if is_restore {
+            let told = now.told.into_keys().chain(now.lost);
+            self.lost
+                .extend(told.filter(|id| !self.told.contains_key(id)));
+            (self.names, self.keys, self.streams) = (now.names, now.keys, now.streams);
+            self.sessions.keep_epochs(now.sessions);
+        }
+    }
+
+    /// A mail gets an id that nobody was told of for another.
+    pub(super) fn check_id(&self, id: MailId) {
+        assert!(
+            !self.lost.contains(&id),
+            "P3: {id} was told before a restore"
+        );
     }
 
     /// A key is a device of this user.

@@ -18,7 +18,7 @@ struct Session {
 }
 
 /// All sessions that were ever told, and where the ports stood last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Sessions {
     all: HashMap<[u8; 16], Session>,
     /// Which request ended all sessions of a key last, and which those of everybody.
@@ -56,6 +56,11 @@ impl Sessions {
         for since in self.since_ms.values_mut() {
             *since = time.ms;
         }
+    }
+
+    /// What was told of epochs before a restore stands.
+    pub(super) fn keep_epochs(&mut self, before: Self) {
+        self.told = before.told;
     }
 
     /// A login was answered; `serial` is its place among the requests. What came after it may have ended

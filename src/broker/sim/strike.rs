@@ -40,6 +40,9 @@ impl Sim {
                 _ => self.deafen(),
             }
         }
+        if self.rng.below(1_000) < self.mix.copies {
+            self.copy_or_go_back();
+        }
         match self.rng.below(1_000) {
             0..=4 => {
                 let device = self.rng.index(self.devices.len());
@@ -143,7 +146,7 @@ impl Sim {
     }
 
     /// What the process held is gone. Returns whether there was one.
-    fn end_process(&mut self) -> bool {
+    pub(super) fn end_process(&mut self) -> bool {
         let was_there = self.core.take().is_some();
         if was_there {
             self.life += 1;
