@@ -9,6 +9,7 @@ use clap::{Command, CommandFactory};
 use correio::auth::keys::KeyError;
 use correio::cli::args::Cli;
 use correio::cli::error::CliError;
+use correio::cli::i18n::{self, Language, within};
 use correio::cli::ui::Ui;
 use correio::client::home::HomeError;
 use correio::client::{ClientError, FileError};
@@ -41,6 +42,22 @@ fn help_of_every_verb() {
     for (name, page) in pages {
         insta::assert_snapshot!(name, page);
     }
+}
+
+#[test]
+fn help_of_every_verb_in_portuguese() {
+    let pages = within(Language::Portuguese, || {
+        let mut root = i18n::help::translate(Cli::command().term_width(100));
+        let mut pages = Vec::new();
+        help(&mut root, "mailctl", &mut pages);
+        let page = |(name, page): (String, String)| {
+            let page = i18n::help::page(&page);
+            format!("=== {name}\n{}", page.trim_end())
+        };
+        pages.into_iter().map(page).collect::<Vec<_>>()
+    });
+    assert!(pages.len() > 30, "{}", pages.len());
+    insta::assert_snapshot!("in_portuguese", pages.join("\n\n"));
 }
 
 /// Where a test's `Ui` prints.
@@ -107,8 +124,18 @@ fn main_errors() -> Vec<ClientError> {
 
 #[test]
 fn words_of_the_main_errors() {
+    insta::assert_snapshot!("errors", told_errors(&[false, true]));
+}
+
+#[test]
+fn words_of_the_main_errors_in_portuguese() {
+    let told = within(Language::Portuguese, || told_errors(&[false]));
+    insta::assert_snapshot!("errors_in_portuguese", told);
+}
+
+fn told_errors(forms: &[bool]) -> String {
     let mut told = String::new();
-    for json in [false, true] {
+    for json in forms.iter().copied() {
         let page = Page::default();
         let mut ui = Ui::to(Box::new(std::io::sink()), Box::new(page.clone()), json);
         for error in main_errors() {
@@ -118,5 +145,5 @@ fn words_of_the_main_errors() {
         }
         told += &String::from_utf8(page.0.lock().expect("no holder panics").clone()).expect("text");
     }
-    insta::assert_snapshot!("errors", told);
+    told
 }
