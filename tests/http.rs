@@ -10,11 +10,11 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::client::{RawClient, refusal};
-use common::faults::can_trace;
+use common::faults::{SlowDisk, can_trace};
 use common::http::{Events, address, connect, count, get, raw, value};
 use common::process::{open_files, threads};
 use common::server::{Plan, Server};
@@ -174,45 +174,13 @@ fn healthy_and_ready_are_said_three_ways() {
     assert_eq!(code, 69, "{said}");
 }
 
-/// Delays what a process syncs.
-struct SlowDisk(Child);
-
-impl SlowDisk {
-    fn of(pid: u32) -> Self {
-        let tracer = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"])
-            .args(["-e", "inject=fdatasync:delay_enter=3500000", "-p"])
-            .arg(pid.to_string())
-            .spawn()
-            .unwrap();
-        eventually("every thread is traced", || {
-            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-            let mut states = tasks.map(|task| {
-                let status = task.unwrap().path().join("status");
-                std::fs::read_to_string(status).unwrap_or_default()
-            });
-            states
-                .all(|status| !status.contains("TracerPid:\t0\n"))
-                .then_some(())
-        });
-        Self(tracer)
-    }
-}
-
-impl Drop for SlowDisk {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 #[test]
 fn a_store_that_is_late_is_not_ready_and_the_server_is_alive() {
     if !can_trace() {
         return skip("a store that is late", "nothing can be traced here");
     }
     let (server, at) = serving();
-    let slow = SlowDisk::of(server.pid());
+    let slow = SlowDisk::of(server.pid(), Duration::from_millis(3_500));
     let late = get(at, "/readyz");
     assert_eq!(late.status, 503, "{}", late.body);
     assert!(

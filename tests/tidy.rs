@@ -103,6 +103,7 @@ fn no_file_names_the_machine_it_was_written_on() {
         "examples",
         "docs",
         "tools",
+        "packaging",
         "data/README.md",
         ".ci",
         "README.md",

@@ -131,12 +131,13 @@ impl KeyPair {
 
     /// Loads the file of a key that is under no passphrase. Refuses a file that others can read.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        match Stored::load(path)? {
-            Stored::Open(pair) => Ok(pair),
-            Stored::Sealed(_) => Err(KeyError::Locked {
-                path: path.to_owned(),
-            }),
-        }
+        Stored::load(path)?.unsealed(path)
+    }
+
+    /// Loads a key file that systemd lends the process. The right of its user to read it may be an access list,
+    /// which shows as a right of the group; the folder it lies in is closed to others.
+    pub fn load_credential(path: &Path) -> Result<Self, KeyError> {
+        Stored::load_closed_to(path, 0o037)?.unsealed(path)
     }
 
     /// Saves to a new file of mode 0600; both the file and its directory are synced. Fails if the
@@ -193,6 +194,10 @@ impl KeyPair {
 impl Stored {
     /// Loads a key file. Refuses one that others can read.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
+        Self::load_closed_to(path, 0o077)
+    }
+
+    fn load_closed_to(path: &Path, others: u32) -> Result<Self, KeyError> {
         let io = |source| KeyError::Io {
             deed: "read",
             path: path.to_owned(),
@@ -200,7 +205,7 @@ impl Stored {
         };
         let file = File::open(path).map_err(io)?;
         let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
+        if mode & others != 0 {
             return Err(KeyError::Open {
                 path: path.to_owned(),
                 mode,
@@ -215,6 +220,16 @@ impl Stored {
             .ok_or_else(|| KeyError::Malformed {
                 path: path.to_owned(),
             })
+    }
+
+    /// Returns the key when it is under no passphrase.
+    fn unsealed(self, path: &Path) -> Result<KeyPair, KeyError> {
+        match self {
+            Self::Open(pair) => Ok(pair),
+            Self::Sealed(_) => Err(KeyError::Locked {
+                path: path.to_owned(),
+            }),
+        }
     }
 
     /// Reads the text of a key file; nothing when it is none.
@@ -337,6 +352,16 @@ mod tests {
             KeyPair::load(&path),
             Err(KeyError::Open { mode: 0o644, .. })
         ));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+        assert!(KeyPair::load(&path).is_err(), "a group may not read it");
+        assert!(
+            KeyPair::load_credential(&path).is_ok(),
+            "but of a credential"
+        );
+        for mode in [0o644, 0o660] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(KeyPair::load_credential(&path).is_err(), "{mode:o}");
+        }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         for bytes in [&b"not a key"[..], &[0xff; 80]] {
             fs::write(&path, bytes).unwrap();

@@ -105,6 +105,9 @@ impl Folder {
 
     /// The server's key pair, made at the first start.
     pub(super) fn server_key(&self) -> Result<KeyPair, KeyError> {
+        if let Some(path) = lent_key() {
+            return KeyPair::load_credential(&path);
+        }
         KeyPair::load_or_create(&self.path.join(SERVER_KEY))
     }
 
@@ -115,7 +118,7 @@ impl Folder {
 
     /// Says whether the server's key pair was made and is still there.
     pub(super) fn has_server_key(&self) -> bool {
-        self.path.join(SERVER_KEY).exists()
+        lent_key().is_some() || self.path.join(SERVER_KEY).exists()
     }
 
     /// What to say where the key is gone and must not be made anew.
@@ -216,10 +219,11 @@ impl Folder {
             return Err(self.without_key());
         }
         // A key that is no key would be found out when it is needed most.
-        KeyPair::load(&self.path.join(SERVER_KEY))?;
+        self.server_key()?;
         let mut files = Vec::new();
         for name in FILES {
-            match fs::read(self.path.join(name)) {
+            let lent = lent_key().filter(|_| name == SERVER_KEY);
+            match fs::read(lent.unwrap_or_else(|| self.path.join(name))) {
                 Ok(content) => files.push(KeptFile {
                     name,
                     content: content.into(),
@@ -272,6 +276,13 @@ impl Folder {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Returns the server's key file that systemd lends the process (`LoadCredential=server.key`), if it does: it goes
+/// before one in the folder.
+fn lent_key() -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?);
+    Some(folder.join(SERVER_KEY)).filter(|path| path.exists())
 }
 
 fn make(path: &Path) -> io::Result<()> {

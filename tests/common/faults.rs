@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::Duration;
 
 /// The calls with which a program writes, reads and names files.
 pub const CALLS: [&str; 14] = [
@@ -206,4 +207,38 @@ pub fn each<T: Sync + std::fmt::Debug>(
         }
     });
     failures.into_inner().expect("no holder panics")
+}
+
+/// Delays what a process syncs.
+pub struct SlowDisk(Child);
+
+impl SlowDisk {
+    /// Makes every sync of a running process take so much longer, until this is dropped.
+    pub fn of(pid: u32, delay: Duration) -> Self {
+        let inject = format!("inject=fdatasync:delay_enter={}", delay.as_micros());
+        let tracer = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"])
+            .args(["-e", &inject, "-p"])
+            .arg(pid.to_string())
+            .spawn()
+            .expect("strace starts");
+        super::eventually("every thread is traced", || {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+            let mut states = tasks.map(|task| {
+                let status = task.expect("it runs").path().join("status");
+                std::fs::read_to_string(status).unwrap_or_default()
+            });
+            states
+                .all(|status| !status.contains("TracerPid:\t0\n"))
+                .then_some(())
+        });
+        Self(tracer)
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
