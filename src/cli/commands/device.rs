@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Context, within};
 use crate::cli::args::{Device as Verb, DeviceRename, DeviceRm};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
+use crate::cli::i18n::{tr, tr_later};
 use crate::cli::json::object;
 use crate::cli::show::{self, Column, counted};
 use crate::cli::untrusted::visible;
@@ -15,12 +15,12 @@ use crate::protocol::reply::DeviceRow;
 
 const DEVICES: &[Column] = &[
     (">N", "device"),
-    ("Name", "name"),
-    ("This", "this"),
-    ("Online", "online"),
+    (tr_later!("Name"), "name"),
+    (tr_later!("This"), "this"),
+    (tr_later!("Online"), "online"),
     (">Waiting", "waiting"),
-    ("Last seen", "last_seen"),
-    ("Since", "since"),
+    (tr_later!("Last seen"), "last_seen"),
+    (tr_later!("Since"), "since"),
 ];
 
 /// Runs the verb.

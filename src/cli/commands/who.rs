@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Context, close, user_name};
 use crate::cli::args::Who;
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
+use crate::cli::i18n::{tr, tr_later};
 use crate::cli::json::object;
 use crate::cli::show::{self, Column, counted};
 use crate::cli::ui::Ui;
@@ -14,10 +14,10 @@ use crate::protocol::names::UserName;
 use crate::protocol::reply::Presence;
 
 const USERS: &[Column] = &[
-    ("User", "user"),
-    ("Online", "online"),
-    ("Since", "since"),
-    ("Last seen", "last_seen"),
+    (tr_later!("User"), "user"),
+    (tr_later!("Online"), "online"),
+    (tr_later!("Since"), "since"),
+    (tr_later!("Last seen"), "last_seen"),
 ];
 
 /// Runs the verb.

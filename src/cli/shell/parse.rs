@@ -232,7 +232,7 @@ fn reply(line: &str, rest: &str, row: &Row<Deed>) -> Result<Command, Mistake> {
         } else {
             columns_before(line, number)
         };
-        let why = format!(
+        let why = tr!(
             "the number of a mail goes here; it is written `{}`",
             row.usage
         );
