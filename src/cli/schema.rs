@@ -85,7 +85,7 @@ const fn shape(title: &'static str, fields: &'static [Field]) -> Shape {
     }
 }
 
-/// What a verb prints to stdout. Every verb may print [`ERROR`] and [`NOTE`] to stderr.
+/// What a verb prints to stdout. Every verb may print an error or a note to stderr.
 #[derive(Debug)]
 pub struct Row {
     /// The verb, with the one below it.

@@ -309,12 +309,34 @@ pub fn rows(ui: &mut Ui, columns: &[Column], rows: &[Value]) -> Result<(), CliEr
     table.print(ui)
 }
 
+/// Returns a word of JSON for how something stands as people read it.
+fn state(word: &str) -> &str {
+    match word {
+        "sending" => tr!("sending"),
+        "draft" => tr!("draft"),
+        "queued" => tr!("queued"),
+        "scheduled" => tr!("scheduled"),
+        "held" => tr!("held"),
+        "in_doubt" => tr!("in_doubt"),
+        "lost" => tr!("lost"),
+        "free" => tr!("free"),
+        "offered" => tr!("offered"),
+        "resting" => tr!("resting"),
+        "live" => tr!("live"),
+        "reserved" => tr!("reserved"),
+        "user" => tr!("user"),
+        "admin" => tr!("admin"),
+        other => other,
+    }
+}
+
 /// Returns one value of a row as people read it.
 pub fn cell(field: &str, value: &Value) -> String {
     let is_time = field.ends_with("_at") || matches!(field, "since" | "last_seen" | "oldest");
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if is_time => times::human(text),
+        Value::String(text) if matches!(field, "state" | "role") => state(text).to_owned(),
         Value::String(text) => text.clone(),
         Value::Bool(true) => tr!("yes").to_owned(),
         Value::Bool(false) => tr!("no").to_owned(),

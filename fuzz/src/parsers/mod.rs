@@ -149,7 +149,8 @@ pub const PARSERS: &[Parser] = &[
         "arguments",
         shell::arguments,
         &[
-            "src/cli/args.rs:parse_timeout,parse_wait,parse_from,bare",
+            "src/cli/args.rs:parse_timeout,parse_from,bare",
+            "src/cli/args/chat.rs:parse_wait",
             "src/cli/args/writing.rs:parse_ttl,parse_undo",
         ],
     ),
@@ -243,6 +244,18 @@ pub fn find(name: &str) -> Option<fn(&[u8])> {
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(u32::from(c), 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x2069 | 0xfeff)
+}
+
+/// Says whether something in a shown text acts; a joiner between two pictures is a part of them.
+fn acts_in(text: &str) -> bool {
+    let is_picture = |c: char| matches!(u32::from(c), 0x2600..=0x27bf | 0x2b1b..=0x2b55 | 0x1f300..=0x1faff | 0xfe0f);
+    let chars: Vec<char> = text.chars().collect();
+    let between = |at: usize| {
+        let after = chars.get(at + 1);
+        at > 0 && is_picture(chars[at - 1]) && after.is_some_and(|c| is_picture(*c))
+    };
+    let acting = |at: &usize| acts(chars[*at]) && !(chars[*at] == '\u{200d}' && between(*at));
+    (0..chars.len()).any(|at| acting(&at))
 }
 
 /// Splits off what comes before the first `mark`.

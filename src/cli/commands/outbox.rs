@@ -7,6 +7,7 @@ use crate::cli::args::{Entry, Outbox as Verb};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
 use crate::cli::json::object;
+use crate::cli::show;
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
 use crate::client::home::Account;
@@ -48,9 +49,10 @@ pub(super) fn print(ui: &mut Ui, entries: &[Listed]) -> Result<(), CliError> {
     let has_times = entries
         .iter()
         .any(|entry| entry.standing.due_ms().is_some());
-    let mut headings = vec![">N", "State", "To", ">Bytes", "Subject"];
+    let bytes = format!(">{}", tr!("Bytes"));
+    let mut headings = vec![">N", tr!("State"), tr!("To"), &bytes, tr!("Subject")];
     if has_times {
-        headings.insert(2, "At");
+        headings.insert(2, tr!("At"));
     }
     let mut table = Table::new(&headings);
     for entry in entries {
@@ -59,7 +61,10 @@ pub(super) fn print(ui: &mut Ui, entries: &[Listed]) -> Result<(), CliError> {
             .standing
             .due_ms()
             .map(|at| times::human(&times::json_of(at)));
-        let (at, state) = (at.unwrap_or_default(), state(entry));
+        let (at, state) = (
+            at.unwrap_or_default(),
+            show::cell("state", &state(entry).into()),
+        );
         let mut cells: Vec<&dyn std::fmt::Display> =
             vec![&entry.entry, &state, &to, &entry.size, &entry.subject];
         if has_times {
