@@ -85,6 +85,7 @@ setup_test() {
     have systemd-analyze || want systemd -
     have patch || want patch -
     have mutt || have neomutt || want mutt -
+    have tmux || want tmux -
     have zsh || want zsh -
     have fish || want fish -
     have mandoc || want mandoc -

@@ -5,7 +5,11 @@
 use rustyline::completion::unescape;
 
 use crate::cli::i18n::{text, tr};
-use crate::cli::untrusted::columns;
+use crate::cli::ui::terminal_width;
+use crate::cli::untrusted::{columns, folded_at_words};
+
+/// Stands before what explains a word.
+const INDENT: &str = "  ";
 
 /// How a word is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +124,9 @@ pub fn help<D>(rows: &'static [Row<D>], word: Option<&str>) -> String {
     match word.map(|word| (word, find(rows, word))) {
         Some((_, Some(row))) => {
             let (usage, short, long) = (row.shown(), text(row.short), text(row.long));
-            format!("{usage}  {short}\n  {long}")
+            let width = terminal_width().saturating_sub(INDENT.len());
+            let long = folded_at_words(long, width).replace('\n', &format!("\n{INDENT}"));
+            format!("{usage}  {short}\n{INDENT}{long}")
         }
         Some((word, None)) => match nearest(rows, word) {
             Some(near) => tr!("no such word; did you mean `help {}`?", near),
