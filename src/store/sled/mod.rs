@@ -6,6 +6,7 @@
 
 mod copy;
 mod disk;
+mod pace;
 mod poke;
 mod preflight;
 pub(crate) mod seal;

@@ -14,6 +14,7 @@ use super::super::kv::{self, Kv, Rows, Sink};
 use super::super::{
     DirectoryCounters, FORMAT, MailCounters, Mark, Meta, Snapshot, StoreError, read,
 };
+use super::pace;
 use super::poke::{Gauge, Poker};
 use super::seal::Reach;
 use crate::protocol::MailId;
@@ -77,6 +78,7 @@ impl Drop for Engine {
 impl Trees {
     pub(super) fn open(path: &Path, lock: File) -> Result<Self, StoreError> {
         wait_for_release(path).map_err(at("lock", path))?;
+        pace::listen();
         guarded(path, || {
             let db = ::sled::Config::new()
                 .path(path)
