@@ -62,7 +62,7 @@ pub enum ClientError {
     /// A send that was never tried.
     #[error(
         "not sent, kept in the outbox as {entry}: {}; {cause}",
-        if *.queued { "it goes out by itself when the server is back" } else { "a draft, send it with `mailctl outbox retry`" }
+        if *.queued { "it goes out by itself when the server is back".to_owned() } else { format!("a draft, send it with `mailctl outbox retry {}`", .entry) }
     )]
     NotSent {
         /// Its number in the outbox.

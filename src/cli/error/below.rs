@@ -90,7 +90,8 @@ pub fn client_text(error: &ClientError) -> String {
             client_text(cause)
         ),
         ClientError::NotSent { entry, cause, .. } => tr!(
-            "not sent, kept in the outbox as {}: a draft, send it with `mailctl outbox retry`; {}",
+            "not sent, kept in the outbox as {}: a draft, send it with `mailctl outbox retry {}`; {}",
+            entry,
             entry,
             client_text(cause)
         ),

@@ -60,6 +60,9 @@ const POINTED_COLUMNS: usize = 40;
 /// Topics named in the greeting.
 const TOPICS_NAMED: usize = 8;
 
+/// How long a word waits for a server that is gone: it may be on its way back.
+const WHILE_GONE: Duration = Duration::from_secs(2);
+
 /// Events taken in before their announcement.
 const EVENTS_MAX: usize = 1_024;
 
@@ -423,6 +426,12 @@ impl Shell<'_, '_> {
             self.take_session(session);
         }
         let session = self.session.as_mut().expect("opened above");
+        let timeout = self.context.globals.timeout;
+        session.set_timeout(if session.is_connected() {
+            timeout
+        } else {
+            timeout.min(WHILE_GONE)
+        });
         Ok((self.context.ui, session))
     }
 
