@@ -330,6 +330,22 @@ fn verbs_are_words_with_the_same_arguments() {
             .iter()
             .all(|mail| mail["thread"] == mails[0]["thread"])
     );
+    // What nobody takes is kept.
+    terminal.type_line("@bbo @bob");
+    terminal.sees("Subject (Enter for none): ");
+    terminal.type_line("kept");
+    terminal.type_line("a long text");
+    terminal.type_line(".");
+    terminal.sees("error[no_such_address]: bbo");
+    terminal.sees("mailctl draft send 5 --to NAME");
+    terminal.sees("ana> ");
+    ana.ok(&["draft", "send", "5", "--to", "@bob"]);
+    let kept = bob.ok(&["refresh", "--json"]).objects();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(
+        kept.iter()
+            .all(|mail| mail["body"] == "a long text" && mail["subject"] == "kept")
+    );
     asks(&mut terminal, "who eve", "error[no_such_address]");
     asks(&mut terminal, "who", "bob   no");
     asks(&mut terminal, "topics", "news   yes");

@@ -18,7 +18,7 @@ pub use around::*;
 pub use chat::*;
 pub use mailbox::*;
 pub use people::*;
-pub use writing::{Content, Draft, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
+pub use writing::{Content, Draft, DraftSend, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
 
 /// Mail for the machines and people of one network.
 #[derive(Debug, Clone, PartialEq, Parser)]

@@ -82,7 +82,7 @@ pub struct Content {
 }
 
 /// `mailctl draft`.
-#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Draft {
     /// List drafts
     Ls,
@@ -91,9 +91,20 @@ pub enum Draft {
     /// Edit one's text in $VISUAL or $EDITOR
     Edit(TheEntry),
     /// Send one now
-    Send(TheEntry),
+    Send(DraftSend),
     /// Throw one away
     Rm(TheEntry),
+}
+
+/// `mailctl draft send`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct DraftSend {
+    /// The entry's number in `outbox ls`
+    #[arg(value_name = "N")]
+    pub number: u64,
+    /// To these instead of those it was written to; may be given several times
+    #[arg(long, value_name = "TARGET")]
+    pub to: Vec<String>,
 }
 
 /// `mailctl reply`.

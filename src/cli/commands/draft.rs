@@ -2,7 +2,7 @@
 
 use super::outbox::{print, remove, retry_alone, row};
 use super::{Context, send};
-use crate::cli::args::{Draft as Verb, Entry};
+use crate::cli::args::{Draft as Verb, DraftSend, Entry, bare};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
 use crate::cli::json::object;
@@ -20,17 +20,28 @@ pub(crate) fn run(context: &mut Context<'_>, verb: Verb) -> Result<(), CliError>
         Verb::Ls => list(context),
         Verb::Open(entry) => open(context, entry.number),
         Verb::Edit(entry) => edit(context, entry.number),
-        Verb::Send(entry) => {
-            check_draft(context, entry.number)?;
-            let number = Some(entry.number);
-            retry_alone(context, Entry { number })
-        }
+        Verb::Send(args) => send_it(context, &args),
         Verb::Rm(entry) => {
             check_draft(context, entry.number)?;
             let account = context.account()?;
             remove(context.ui, &account, entry.number)
         }
     }
+}
+
+fn send_it(context: &mut Context<'_>, args: &DraftSend) -> Result<(), CliError> {
+    check_draft(context, args.number)?;
+    if !args.to.is_empty() {
+        let claimed = claim(context, args.number)?;
+        let readdressed = Draft {
+            to: args.to.iter().map(|name| bare(name).to_owned()).collect(),
+            ..claimed.draft.clone()
+        };
+        let account = context.account_as_it_lies()?;
+        account.outbox()?.replace(claimed, &readdressed)?;
+    }
+    let number = Some(args.number);
+    retry_alone(context, Entry { number })
 }
 
 fn drafts(context: &Context<'_>) -> Result<Vec<Listed>, CliError> {

@@ -85,7 +85,7 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Join(args) => join::run(context, args),
         Verb::Send(args) => send::run(context, args),
         Verb::Outbox { verb } => outbox::run(context, verb.unwrap_or(args::Outbox::Ls)),
-        Verb::Draft { verb } => draft::run(context, verb.unwrap_or(args::Draft::Ls)),
+        Verb::Draft { verb } => draft::run(context, verb.clone().unwrap_or(args::Draft::Ls)),
         Verb::Refresh(args) => refresh::run(context, *args),
         Verb::Status(args) => status::run(context, *args),
         Verb::Watch(args) => watch::run(context, args),

@@ -14,7 +14,7 @@ use crate::client::attachments::{self, Attachment};
 use crate::client::home::Account;
 use crate::client::mailbox::Mail;
 use crate::client::outbox::Draft;
-use crate::client::session::{Retried, Session};
+use crate::client::session::Retried;
 use crate::client::{ClientError, answer, receipt};
 use crate::limits::BODY_BYTES_CEILING;
 use crate::protocol::codes::{WireError, exit};
@@ -115,13 +115,6 @@ fn send_now(
     let sent = session.send_or_queue(draft, queued);
     close(session);
     show(context.ui, &sent?.outcomes)
-}
-
-/// Sends a mail in an open session and shows each recipient's outcome; the error is the first
-/// refusal.
-pub(crate) fn deliver(ui: &mut Ui, session: &mut Session, draft: Draft) -> Result<(), CliError> {
-    let sent = session.send(draft)?;
-    show(ui, &sent.outcomes)
 }
 
 /// Tells each recipient's refusal, and returns the first as the error.

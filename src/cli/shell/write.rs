@@ -11,6 +11,7 @@ use crate::client::answer;
 use crate::client::mailbox::Mail;
 use crate::client::outbox::Draft;
 use crate::protocol::MailId;
+use crate::protocol::reply::Outcome;
 
 impl Shell<'_, '_> {
     /// Writes to `targets`: what was on the line, or what is asked for now.
@@ -89,8 +90,7 @@ impl Shell<'_, '_> {
 
     fn send(&mut self, draft: Draft, answered: Option<&Mail>) -> Result<(), CliError> {
         let sent = if self.undo.is_zero() {
-            let (ui, session) = self.parts()?;
-            send::deliver(ui, session, draft)
+            self.deliver(draft)
         } else {
             later::hold_in_shell(self.context.ui, &self.account, &draft, self.undo)
         };
@@ -104,6 +104,27 @@ impl Shell<'_, '_> {
             self.account.mailbox()?.mark_replied(answered)?;
         }
         sent
+    }
+
+    /// Sends a mail; what was refused is kept for those who refused it, so that no text is lost.
+    fn deliver(&mut self, draft: Draft) -> Result<(), CliError> {
+        let (ui, session) = self.parts()?;
+        let outcomes = session.send(draft.clone())?.outcomes;
+        let shown = send::show(ui, &outcomes);
+        let refused = |outcome: &Outcome| match outcome {
+            Outcome::Refused { address, .. } => Some(address.clone()),
+            Outcome::Sent { .. } => None,
+        };
+        let to: Vec<String> = outcomes.iter().filter_map(refused).collect();
+        if !to.is_empty() {
+            let entry = self.account.outbox()?.keep(&Draft { to, ..draft }, false)?;
+            self.context.ui.note(tr!(
+                "kept as draft {}; to send it to somebody else: mailctl draft send {} --to NAME",
+                entry,
+                entry
+            ));
+        }
+        shown
     }
 
     /// Asks before a text of several lines goes out: it was pasted, and perhaps not on purpose.
