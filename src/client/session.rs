@@ -512,6 +512,8 @@ impl Session {
         if self.account.logouts()? != self.logouts {
             return Err(ClientError::LoggedOut);
         }
+        // It said what was known before: its answer could pass over what this login makes known.
+        self.drop_beat();
         let asked = self.outbox.stream()?;
         let seen = self.mailbox.seen()?;
         let resume = Some(self.login.session.clone());
