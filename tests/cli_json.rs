@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, ChildStdout, Output, Stdio};
 
 use common::ctl::{Ctl, Run};
 use common::schema::misfit;
@@ -201,14 +201,17 @@ fn chat(held: &mut Held, ana: &Ctl, bob: &Ctl) {
     let output = other.wait_with_output().expect("it ends");
     held.hold(&accepts, &Run::from(output));
     drop(one.stdin.take());
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).expect("lines");
+    held.hold(&asks, &ended(one, said, first));
+}
+
+/// Waits for the end of a chat whose first words were read already.
+fn ended(one: Child, mut said: BufReader<ChildStdout>, mut words: String) -> Run {
+    said.read_to_string(&mut words).expect("lines");
     let ended = one.wait_with_output().expect("it ends");
-    let output = Output {
-        stdout: (first + &rest).into_bytes(),
+    Run::from(Output {
+        stdout: words.into_bytes(),
         ..ended
-    };
-    held.hold(&asks, &Run::from(output));
+    })
 }
 
 fn declined(held: &mut Held, ana: &Ctl, bob: &Ctl) {
@@ -219,14 +222,7 @@ fn declined(held: &mut Held, ana: &Ctl, bob: &Ctl) {
     said.read_line(&mut first).expect("a line");
     held.well(bob, &["refresh", "--no-ack"]);
     held.well(bob, &["chat", "decline", "ana"]);
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).expect("lines");
-    let ended = one.wait_with_output().expect("it ends");
-    let output = Output {
-        stdout: (first + &rest).into_bytes(),
-        ..ended
-    };
-    held.hold(&asks, &Run::from(output));
+    held.hold(&asks, &ended(one, said, first));
 }
 
 fn watch(held: &mut Held, ana: &Ctl, bob: &Ctl) {
