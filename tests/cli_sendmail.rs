@@ -193,7 +193,7 @@ fn mutt_reads_and_answers() {
     let rc = folder.path().join("muttrc");
     let settings = format!(
         "set folder={0}\nset spoolfile={0}\nset sendmail=\"{1} --home {2} sendmail -oi\"\n\
-         set editor={3}\nset from=bob@here\nset realname=Bob\nset sort=date\nset copy=no\nset record=\n\
+         set editor={3}\nset from=bob@here\nset realname=Bob\nset sort=subject\nset copy=no\nset record=\n\
          set header_cache=\nset mail_check=1\nset abort_nosubject=no\nset include=no\nset confirmappend=no\n\
          set wait_key=no\nset fast_reply=yes\nset edit_headers=no\nset signature=\nset charset=utf-8\n",
         maildir.display(),

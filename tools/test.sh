@@ -25,6 +25,8 @@ if [ "$died" -gt 0 ]; then failed=$((failed + died)); fi
 # A run that stopped before its tests (a build error, a crash) has failed whatever was counted.
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
 [ -z "$skips" ] || { echo; echo 'Skipped:'; printf '%s\n' "$skips" | sed 's/^/  /'; }
+# What the failed tests said, once more at the end: a log that is kept in part keeps its end.
+awk '/^failures:$/ {said = !said} /^     Running |^test result/ {said = 0} said' "$log" | tail -n 200
 grep -hE '^test .* FAILED$' "$log" | sed 's/^/  /' || true
 echo
 echo "$((passed - skipped)) passed, $failed failed, $((skipped + ignored)) skipped"

@@ -1,5 +1,6 @@
 //! A program in a real terminal: tmux draws its screen, which can then be looked at.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -101,6 +102,19 @@ impl Tmux {
     /// Returns the terminal's title.
     pub fn title(&self) -> String {
         self.ask(&["display-message", "-p", "#{pane_title}"])
+    }
+
+    /// Waits until the program has ended. Asks the system: tmux is told by a signal, which gets lost on some machines.
+    #[track_caller]
+    pub fn ends(&self) {
+        let pid = self.ask(&["display-message", "-p", "#{pane_pid}"]);
+        let status = PathBuf::from(format!("/proc/{}/status", pid.trim()));
+        eventually(&format!("the end of:\n{}", self.screen()), || {
+            let status = fs::read_to_string(&status).ok();
+            status
+                .is_none_or(|status| status.contains("State:\tZ"))
+                .then_some(())
+        });
     }
 
     /// Waits until the screen shows a text.

@@ -60,7 +60,7 @@ const POINTED_COLUMNS: usize = 40;
 /// Topics named in the greeting.
 const TOPICS_NAMED: usize = 8;
 
-/// How long a word waits for a server that is gone: it may be on its way back.
+/// How long a word waits for a server that is gone, which may be on its way back, and the shell's end for any.
 const WHILE_GONE: Duration = Duration::from_secs(2);
 
 /// Events taken in before their announcement.
@@ -464,6 +464,7 @@ impl Shell<'_, '_> {
         self.terminal.leave(self.context.ui);
         // Gives the port back. That the server may not be there to hear it harms nothing.
         if let Some(mut session) = self.session {
+            session.set_timeout(self.context.globals.timeout.min(WHILE_GONE));
             // Who leaves takes nothing back any more.
             for retried in session.send_all_held().unwrap_or_default() {
                 self.context.ui.report(send::report(&retried));
