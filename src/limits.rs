@@ -110,6 +110,21 @@ pub const HEADER_BYTES_MAX: usize = 60 * 1024;
 /// Rows of one page of a listing.
 pub const ROWS_MAX: usize = 200;
 
+/// Deeds kept in the audit; the oldest go first. A deed has about 200 bytes.
+pub const AUDIT_ROWS_MAX: u64 = 100_000;
+
+/// Newest deeds that are shown to who names none to begin after.
+pub const AUDIT_ROWS_SHOWN: u64 = 100;
+
+/// Subscriptions named where one user is shown.
+pub const TOPICS_SHOWN_MAX: usize = 100;
+
+/// Seconds for which a kick keeps out, unless it says otherwise.
+pub const KICK_SECONDS: u64 = 300;
+
+/// Seconds for which it may.
+pub const KICK_SECONDS_MAX: u64 = 30 * 86_400;
+
 /// Addresses looked at for one page of `who`: it passes over topics, of which there may be any number.
 pub const WHO_EXAMINED_MAX: usize = 2_000;
 

@@ -260,7 +260,7 @@ fn nobody_and_nowhere_are_told_with_what_to_do() {
 #[test]
 fn a_device_that_the_server_forgot_is_denied() {
     let world = World::new();
-    world.ana.ok(&["admin", "user", "rm", "ana"]);
+    world.ana.ok(&["admin", "user", "rm", "ana", "--yes"]);
     let found = world.finds(77, "session");
     assert!(
         text(&found, "advice").contains("mailctl login ana"),

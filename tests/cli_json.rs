@@ -235,6 +235,10 @@ fn watch(held: &mut Held, ana: &Ctl, bob: &Ctl) {
     let mut line = String::new();
     let mut heard = BufReader::new(watch.stdout.take().expect("a pipe"));
     heard.read_line(&mut line).expect("the mail");
+    let leases = held.well(ana, &["admin", "lease", "ls"]);
+    let is_bobs = |row: &&Value| row["user"] == "bob";
+    let port = leases.iter().find(is_bobs).expect("a port")["port"].to_string();
+    held.well(ana, &["admin", "lease", "release", &port]);
     watch.kill().expect("it runs");
     watch.wait().expect("it ends");
     let run = Run {
@@ -314,13 +318,38 @@ fn around(held: &mut Held, ana: &Ctl, folder: &Path) {
 
 fn admin(held: &mut Held, ana: &Ctl) {
     held.well(ana, &["admin", "user", "ls"]);
-    held.well(ana, &["admin", "user", "rm", "bob"]);
+    held.well(ana, &["admin", "user", "show", "bob"]);
+    held.well(ana, &["admin", "user", "add", "eve"]);
+    held.well(ana, &["admin", "user", "disable", "bob"]);
+    held.well(ana, &["admin", "user", "enable", "bob"]);
+    held.well(ana, &["admin", "user", "role", "bob", "operator"]);
+    held.well(ana, &["admin", "user", "quota", "bob", "--mails", "9"]);
+    let keys = held.well(ana, &["admin", "user", "key", "ls", "bob"]);
+    let device = keys[0]["device"].to_string();
+    let revoke = [
+        "admin",
+        "user",
+        "key",
+        "revoke",
+        "bob",
+        &device,
+        "--dry-run",
+    ];
+    held.well(ana, &revoke);
+    held.well(
+        ana,
+        &["admin", "user", "key", "revoke", "bob", &device, "--yes"],
+    );
+    held.well(ana, &["admin", "session", "kick", "bob", "--for", "0"]);
+    held.well(ana, &["admin", "user", "rm", "bob", "--dry-run"]);
+    held.well(ana, &["admin", "user", "rm", "bob", "--yes"]);
     held.well(ana, &["admin", "user", "ls"]);
     held.well(ana, &["admin", "user", "free", "bob"]);
     held.well(ana, &["admin", "topic", "create", "lab/a"]);
     held.well(ana, &["admin", "topic", "ls"]);
-    held.well(ana, &["admin", "topic", "rm", "lab/a"]);
+    held.well(ana, &["admin", "topic", "rm", "lab/a", "--yes"]);
     held.well(ana, &["admin", "lease", "ls"]);
+    held.well(ana, &["admin", "audit"]);
     held.well(ana, &["admin", "stats"]);
 }
 

@@ -264,9 +264,9 @@ fn admin_listings_have_the_fields_of_the_contract() {
     json_of(ana, &["admin", "topic", "create", "made"]);
     let made = json_of(ana, &["admin", "topic", "ls"]);
     assert!(made.iter().any(|row| row["topic"] == "made"), "{made:?}");
-    json_of(ana, &["admin", "topic", "rm", "made"]);
+    json_of(ana, &["admin", "topic", "rm", "made", "--yes"]);
     stop(&mut watch);
-    json_of(ana, &["admin", "user", "rm", "bob"]);
+    json_of(ana, &["admin", "user", "rm", "bob", "--yes"]);
     fails(ana, &["send", "bob", "-b", "x"], 67);
     let carol = world.home("carol");
     fails(&carol, &["login", "bob"], 77);

@@ -601,6 +601,7 @@ fn every_verb(session: &str, log: u64) -> Vec<Request> {
             after: None,
             address: Some("ana".into()),
             body: true,
+            particulars: request::Particulars::default(),
         }),
     ]
 }

@@ -6,6 +6,7 @@ use super::io::Registration;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::UserName;
+use crate::protocol::request::Role;
 use crate::protocol::{FEATURES, LogNumber, MAGIC, VERSION, VERSION_OLDEST, reply, request, time};
 use crate::store::{
     AddressKind, AddressRecord, AddressState, CodeRecord, DeviceRecord, code_digest,
@@ -182,6 +183,7 @@ impl Core {
                 "the user this code is for was removed"
             ));
         };
+        self.let_in(user, 0)?;
         let name = &address.name;
         if wanted.is_some_and(|wanted| wanted.as_str() != name) {
             return Err(refusal!(Code::BadCode, "this code is for {}", name));
@@ -205,7 +207,7 @@ impl Core {
         })
     }
 
-    fn create_user(&mut self, name: &UserName) -> LogNumber {
+    pub(super) fn create_user(&mut self, name: &UserName) -> LogNumber {
         let wall_ms = self.now.wall_ms;
         self.directory
             .create_address(name.as_str(), AddressKind::User, wall_ms, &mut self.changes)
@@ -238,15 +240,16 @@ impl Core {
 
     /// Makes a single-use code.
     pub(super) fn invite(&mut self, call: &Call, invite: request::Invite) -> Ruling {
-        let is_admin = self.settings.admin_keys.contains(&call.peer.key);
-        let by = if is_admin {
+        let actor = self.actor(&call.peer.key)?;
+        let is_admin = actor.role == Role::Admin;
+        let by = if is_admin && invite.session.is_empty() {
             0
         } else {
             self.who(call, &invite.session)?.user
         };
         let device_of = match (invite.device, &invite.user) {
             (false, _) => None,
-            (true, None) if is_admin => {
+            (true, None) if by == 0 => {
                 return Err(refusal!(Code::BadRequest, "for which user is the device?"));
             }
             (true, None) => Some(by),
@@ -261,12 +264,37 @@ impl Core {
         if !is_admin && self.directory.codes_by(by) >= limits::CODES_PER_USER_MAX {
             return Err(refusal!(Code::LimitReached, "you have 32 invitations open"));
         }
-        let code = hex::encode(&call.random[..10]);
-        let expires_at_ms = self.now.wall_ms + 1_000 * limits::CODE_SECONDS.cast_signed();
         let name = invite
             .user
             .filter(|_| device_of.is_none())
             .map(String::from);
+        if is_admin && device_of != Some(by) {
+            // With it somebody else's mail can be read, or a closed server be entered.
+            let whose = device_of.map_or(name.as_deref().unwrap_or_default(), |user| {
+                self.directory.name_of(user)
+            });
+            let whose = whose.to_owned();
+            let note = if device_of.is_some() { "device" } else { "" };
+            self.audit(&actor, "invite", &whose, &Vec::new(), note.to_owned());
+        }
+        let (code, expires_at_ms) = self.new_code(call, by, device_of, name);
+        Ok(told(&reply::Invited {
+            code,
+            expires_at: time::to_text(expires_at_ms),
+            durability: "fsync".into(),
+        }))
+    }
+
+    /// Makes a code that nobody can guess; returns it with when it ends.
+    pub(super) fn new_code(
+        &mut self,
+        call: &Call,
+        by: LogNumber,
+        device_of: Option<LogNumber>,
+        name: Option<String>,
+    ) -> (String, i64) {
+        let code = hex::encode(&call.random[..10]);
+        let expires_at_ms = self.now.wall_ms + 1_000 * limits::CODE_SECONDS.cast_signed();
         let record = CodeRecord {
             digest: code_digest(&code),
             by,
@@ -275,11 +303,7 @@ impl Core {
             expires_at_ms,
         };
         self.directory.add_code(record, &mut self.changes);
-        Ok(told(&reply::Invited {
-            code,
-            expires_at: time::to_text(expires_at_ms),
-            durability: "fsync".into(),
-        }))
+        (code, expires_at_ms)
     }
 
     fn device_owner(

@@ -1,38 +1,64 @@
-//! What an administrator asks and does. Listings change nothing.
+//! What administrators ask, and who may. Listings change nothing; what does is in `deed`.
 
 use serde_json::{Value, json};
 
 use super::core::{Call, Core, Ruling, told};
 use super::invitations::is_open;
+use crate::auth::policy;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::Address;
-use crate::protocol::request::{Admin, AdminWhat};
-use crate::protocol::{LogNumber, reply, time};
+use crate::protocol::request::{Admin, AdminWhat, Role};
+use crate::protocol::{PublicKey, reply, time};
 use crate::store::{AddressKind, AddressRecord, AddressState, LeaseRecord, LeaseState, Mark};
+
+/// Who asks as an administrator.
+#[derive(Debug)]
+pub(super) struct Actor {
+    /// A user's name; empty for the key that is no user's.
+    pub(super) name: String,
+    pub(super) role: Role,
+}
 
 impl Core {
     pub(super) fn admin(&mut self, call: &Call, admin: &Admin) -> Ruling {
-        if !self.settings.admin_keys.contains(&call.peer.key) {
-            return Err(refusal!(
-                Code::Denied,
-                "only an administrator may do that; run it where admin.key lies beside server.url"
-            ));
-        }
+        let actor = self.actor(&call.peer.key)?;
+        policy::may_administer(actor.role, admin)?;
         match admin.what {
             AdminWhat::UserLs => Ok(self.user_ls(admin)),
+            AdminWhat::UserShow => self.user_show(admin),
+            AdminWhat::KeyLs => self.key_ls(admin),
             AdminWhat::TopicLs => Ok(self.topic_ls(admin)),
             AdminWhat::QueueLs => self.queue_ls(call, admin),
             AdminWhat::QueueShow => self.queue_show(call, admin),
             AdminWhat::QueuePeek => self.queue_peek(call, admin),
             AdminWhat::LeaseLs => Ok(self.lease_ls(admin)),
             AdminWhat::SessionLs => Ok(self.session_ls(admin)),
+            AdminWhat::AuditLs => self.audit_ls(call, admin),
             AdminWhat::Stats => Ok(self.stats()),
-            AdminWhat::UserRm => self.user_rm(admin),
-            AdminWhat::UserFree => self.user_free(admin),
-            AdminWhat::TopicCreate => self.topic_create(admin),
-            AdminWhat::TopicRm => self.topic_rm(admin),
+            _ => self.deed(call, &actor, admin),
         }
+    }
+
+    /// Returns who a key speaks for where administration is asked for.
+    pub(super) fn actor(&self, key: &PublicKey) -> Result<Actor, WireError> {
+        if self.settings.admin_keys.contains(key) {
+            return Ok(Actor {
+                name: String::new(),
+                role: Role::Admin,
+            });
+        }
+        let Some(device) = self.directory.device_of_key(key) else {
+            return Ok(Actor {
+                name: String::new(),
+                role: Role::User,
+            });
+        };
+        self.let_in(device.user, device.number)?;
+        Ok(Actor {
+            name: self.directory.name_of(device.user).to_owned(),
+            role: self.rules.role(device.user),
+        })
     }
 
     // -- listings --
@@ -40,20 +66,88 @@ impl Core {
     fn user_ls(&self, admin: &Admin) -> Option<Vec<u8>> {
         let users = self.of_kind(admin, AddressKind::User);
         rows(users.map(|user| {
-            let state = if user.state == AddressState::Live {
-                "live"
-            } else {
-                "reserved"
-            };
             let row = json!({
                 "user": user.name,
                 "devices": self.directory.devices_of(user.number).count(),
-                "role": "user",
+                "role": self.rules.role(user.number).word(),
                 "created_at": time::to_text(user.created_at_ms),
-                "state": state,
+                "state": self.state_of(user),
             });
             (row, user.name.clone())
         }))
+    }
+
+    fn state_of(&self, user: &AddressRecord) -> &'static str {
+        match user.state {
+            AddressState::Reserved => "reserved",
+            AddressState::Live if self.rules.is_disabled(user.number) => "disabled",
+            AddressState::Live => "live",
+        }
+    }
+
+    /// Tells all there is to know of one user.
+    fn user_show(&self, admin: &Admin) -> Ruling {
+        let name = meant_name(admin)?;
+        let user = self.directory.by_name(name.as_str());
+        let user = user.ok_or_else(|| self.no_such_address(name.as_str()))?;
+        if user.kind != AddressKind::User {
+            return Err(not_a(AddressKind::User, &user.name));
+        }
+        let number = user.number;
+        let devices: Vec<u64> = self.directory.devices_of(number).collect();
+        let sessions = devices
+            .iter()
+            .map(|device| self.sessions.of_device(*device).len());
+        let seen = devices
+            .iter()
+            .filter_map(|device| self.device_seen(*device));
+        let waiting = self.logs.used(number);
+        let limits = self.rules.limits(number, &self.settings);
+        let kicked_for = self.rules.kicked_for(number, 0, self.running_s());
+        let topics = self.directory.patterns(number);
+        let topics = topics.take(limits::TOPICS_SHOWN_MAX);
+        let row = json!({
+            "user": user.name,
+            "role": self.rules.role(number).word(),
+            "state": self.state_of(user),
+            "created_at": time::to_text(user.created_at_ms),
+            "last_seen": seen.max().map(time::to_text),
+            "devices": devices.len(),
+            "sessions": sessions.sum::<usize>(),
+            "kicked_for_s": kicked_for,
+            "waiting": waiting.count,
+            "bytes": waiting.bytes,
+            "mails_max": limits.mails_max,
+            "bytes_max": limits.bytes_max,
+            "subscriptions": self.directory.pattern_count(number),
+            "topics": topics.map(|(pattern, _)| pattern).collect::<Vec<_>>(),
+        });
+        Ok(rows(std::iter::once((row, user.name.clone()))))
+    }
+
+    /// Lists a user's devices with their keys.
+    fn key_ls(&self, admin: &Admin) -> Ruling {
+        let (user, name) = self.user_meant(admin)?;
+        let after: u64 = admin
+            .after
+            .as_deref()
+            .and_then(|device| device.parse().ok())
+            .unwrap_or(0);
+        let devices = self.directory.devices_of(user);
+        let devices = devices.filter(|number| *number > after);
+        let records = devices.filter_map(|number| self.directory.device(number));
+        Ok(rows(records.map(|device| {
+            let row = json!({
+                "user": name,
+                "device": device.number,
+                "name": device.name,
+                "key": hex::encode(device.key),
+                "created_at": time::to_text(device.created_at_ms),
+                "last_seen": self.device_seen(device.number).map(time::to_text),
+                "online": self.online_with(device.number).is_some(),
+            });
+            (row, device.number.to_string())
+        })))
     }
 
     fn topic_ls(&self, admin: &Admin) -> Option<Vec<u8>> {
@@ -194,107 +288,20 @@ impl Core {
         })
     }
 
-    // -- deeds --
-
-    fn user_rm(&mut self, admin: &Admin) -> Ruling {
-        let address = self.meant(admin)?;
-        if address.kind != AddressKind::User {
-            return Err(not_a(AddressKind::User, &address.name));
-        }
-        let (user, name) = (address.number, address.name.clone());
-        self.remove_user(user);
-        Ok(deed(&name))
-    }
-
-    /// Removes a user: mail, devices, subscriptions and streams go; the name stays reserved.
-    pub(super) fn remove_user(&mut self, user: LogNumber) {
-        let patterns: Vec<String> = self
-            .directory
-            .patterns(user)
-            .map(|(pattern, _)| pattern.to_owned())
-            .collect();
-        for device in self.directory.devices_of(user).collect::<Vec<u64>>() {
-            self.remove_device(device);
-        }
-        for pattern in patterns.iter().filter_map(|pattern| pattern.parse().ok()) {
-            for log in self
-                .directory
-                .unsubscribe(user, &pattern, &mut self.changes)
-            {
-                self.upkeep.shrank(log);
-            }
-        }
-        self.forget_chats_of(user);
-        self.presence.show(user, &mut self.changes);
-        self.directory.reserve(user, &mut self.changes);
-        self.upkeep.shrank(user);
-    }
-
-    /// Frees a removed user's name. Who takes it gets a new number and an empty mailbox.
-    fn user_free(&mut self, admin: &Admin) -> Ruling {
-        let name = parsed(admin)?;
-        let address = self.directory.by_name(name.as_str());
-        let reserved = address.filter(|address| address.state == AddressState::Reserved);
-        let Some(number) = reserved.map(|address| address.number) else {
-            return Err(refusal!(
-                Code::NoSuchAddress,
-                "{} is not a removed user's name",
-                name
-            ));
-        };
-        self.drop_chats_of(number);
-        self.directory.remove_address(number, &mut self.changes);
-        self.upkeep.shrank(number);
-        Ok(deed(name.as_str()))
-    }
-
-    fn topic_create(&mut self, admin: &Admin) -> Ruling {
-        let name = parsed(admin)?;
-        match self.directory.by_name(name.as_str()) {
-            Some(address) if address.kind == AddressKind::Topic => {}
-            Some(_) => {
-                return Err(refusal!(Code::NameTaken, "{} is a user's", name));
-            }
-            None => drop(self.create_topic(&name)),
-        }
-        Ok(deed(name.as_str()))
-    }
-
-    /// Removes a topic with its mail and subscriptions. A topic of that name made later is another.
-    fn topic_rm(&mut self, admin: &Admin) -> Ruling {
-        let address = self.meant(admin)?;
-        if address.kind != AddressKind::Topic {
-            return Err(not_a(AddressKind::Topic, &address.name));
-        }
-        let (log, name) = (address.number, address.name.clone());
-        self.directory.remove_address(log, &mut self.changes);
-        self.upkeep.shrank(log);
-        Ok(deed(&name))
-    }
-
     pub(super) fn meant(&self, admin: &Admin) -> Result<&AddressRecord, WireError> {
-        let name = parsed(admin)?;
+        let name = meant_name(admin)?;
         self.directory
             .live(name.as_str())
             .ok_or_else(|| self.no_such_address(name.as_str()))
     }
 }
 
-/// Says that a deed is on disk, in the form of every admin reply.
-fn deed(address: &str) -> Option<Vec<u8>> {
-    let row = json!({"address": address, "durability": "fsync"});
-    told(&reply::Rows {
-        rows: vec![row],
-        more_after: None,
-    })
-}
-
-fn parsed(admin: &Admin) -> Result<Address, WireError> {
+pub(super) fn meant_name(admin: &Admin) -> Result<Address, WireError> {
     let text = admin.address.as_deref().unwrap_or_default();
     Address::parse(text).map_err(|error| refusal!(Code::BadName, "not a name: {}", error))
 }
 
-fn not_a(kind: AddressKind, name: &str) -> WireError {
+pub(super) fn not_a(kind: AddressKind, name: &str) -> WireError {
     match kind {
         AddressKind::User => refusal!(Code::BadRequest, "{} is a topic", name),
         AddressKind::Topic => refusal!(Code::IsAUser, "{} is a user", name),

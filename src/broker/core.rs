@@ -2,7 +2,7 @@
 //!
 //! This file holds the law (one input, drain, next input), the tickets, and the one match over the
 //! verbs; what a verb means is in `account`, `session`, `send`, `read`, `topic`, `lease`, `invitation`,
-//! `block`, `presence`, `device`, `live` and `admin`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
+//! `block`, `presence`, `device`, `live`, `admin` and `deed`, what happens by itself in `upkeep`. Nothing here reads a clock, a file or a socket.
 //!
 //! Decide, make durable, then tell: an input changes the state in memory at once, and whatever is
 //! told because of it, replies that change nothing included, waits until everything decided so far is
@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::ahead::Ahead;
+use super::audit::Audit;
 use super::block::Blocks;
 use super::budget::{Admission, Asker, Budgets, Origin};
 use super::directory::Directory;
@@ -23,6 +24,7 @@ use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
 use super::presence::Presence;
 use super::read::Pending;
+use super::rules::Rules;
 use super::sessions::{Session, Sessions};
 use super::streams::Streams;
 use super::upkeep::Upkeep;
@@ -49,6 +51,8 @@ pub struct Core {
     pub(super) invitations: Invitations,
     pub(super) blocks: Blocks,
     pub(super) presence: Presence,
+    pub(super) rules: Rules,
+    pub(super) audit: Audit,
     pub(super) sessions: Sessions,
     pub(super) upkeep: Upkeep,
     pub(super) budgets: Budgets,
@@ -146,6 +150,8 @@ impl Core {
             invitations: Invitations::default(),
             blocks: Blocks::restore(snapshot.blocks),
             presence: Presence::restore(snapshot.hidden, snapshot.sights),
+            rules: Rules::restore(snapshot.accounts, snapshot.limits),
+            audit: Audit::restore(snapshot.audited),
             sessions: Sessions::default(),
             counts: Counts::default(),
             granted: HashMap::new(),
@@ -415,6 +421,7 @@ impl Core {
         let Some(device) = self.directory.device_of_key(&call.peer.key) else {
             return Err(not_registered());
         };
+        self.let_in(device.user, device.number)?;
         let who = Who {
             session: session_key(session),
             device: device.number,

@@ -104,21 +104,27 @@ impl Core {
 
     /// Lets the device that goes on with this key do so, if its holder means that user: the old key is worth nothing
     /// from now on.
-    pub(super) fn adopt_next_key(&mut self, key: &PublicKey, wanted: Option<&UserName>) {
+    pub(super) fn adopt_next_key(
+        &mut self,
+        key: &PublicKey,
+        wanted: Option<&UserName>,
+    ) -> Result<(), WireError> {
         let Some(device) = self.directory.device_of_next_key(key) else {
-            return;
+            return Ok(());
         };
         let Some((user, old)) = self.directory.device(device).map(|d| (d.user, d.key)) else {
-            return;
+            return Ok(());
         };
         if wanted.is_some_and(|wanted| wanted.as_str() != self.directory.name_of(user)) {
-            return;
+            return Ok(());
         }
+        self.let_in(user, device)?;
         for session in self.sessions.of_device(device) {
             self.end_session(&session);
         }
         self.directory.change_key(device, *key, &mut self.changes);
         self.take_back_grants(&old);
+        Ok(())
     }
 
     /// Lists the codes that the caller's user made.

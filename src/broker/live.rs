@@ -19,7 +19,10 @@ impl Core {
     /// does not fill it with what is denied.
     pub fn may_connect_live(&self, key: &PublicKey) -> bool {
         let device = self.directory.device_of_key(key);
-        device.is_some_and(|device| self.budgets.may_connect_live(device.user, self.now.mono_ms))
+        device.is_some_and(|device| {
+            self.let_in(device.user, device.number).is_ok()
+                && self.budgets.may_connect_live(device.user, self.now.mono_ms)
+        })
     }
 
     /// Grants a subscription frame, or does not: only an existing key of its present generation, of
@@ -37,6 +40,7 @@ impl Core {
             .and_then(|(wanted, device)| {
                 let address = self.directory.address(wanted.log)?;
                 let may = address.generation == wanted.generation
+                    && self.let_in(device.user, device.number).is_ok()
                     && policy::may_read(device.user, address)
                     && self.directory.reads(device.user, wanted.log);
                 may.then_some((wanted, device.user))

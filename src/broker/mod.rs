@@ -2,8 +2,8 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `invitation`, `block`, `presence`, `device`, `admin`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
-//!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `budget`; [`figures`]: what is counted. No
+//!   `topic`, `lease`, `invitation`, `block`, `presence`, `device`, `admin`, `deed`, `queue`, `live`; what happens by itself: `upkeep`, `ahead`; state:
+//!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `rules`, `audit`, `budget`; [`figures`]: what is counted. No
 //!   sockets, files, clocks, threads or randomness.
 //! - [`server`]: the poll loop; `clock`: the only one; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
 //!   the store threads; [`window`]: where others look in from; `portion`: how much one commit takes in.
@@ -11,11 +11,13 @@
 mod account;
 mod admin;
 mod ahead;
+mod audit;
 mod block;
 mod budget;
 mod clock;
 pub mod committer;
 pub mod core;
+mod deed;
 mod device;
 mod directory;
 pub mod figures;
@@ -31,6 +33,7 @@ mod portion;
 mod presence;
 mod queue;
 mod read;
+mod rules;
 mod send;
 pub mod server;
 mod session;

@@ -33,6 +33,8 @@ pub(super) enum Pending {
     Oldest(Asked, Box<QueuePage>),
     /// Answer an administrator's peek.
     Peek(Asked, LogNumber),
+    /// Answer an administrator's look at the audit.
+    Audit(Asked),
     /// Put a cursor right that a crash kept from being written.
     Restore(u64, LogNumber),
     /// Trim a log's front.
@@ -51,7 +53,8 @@ impl Pending {
             | Self::Ack(asked, ..)
             | Self::Join(asked, ..)
             | Self::Oldest(asked, _)
-            | Self::Peek(asked, _) => Some(asked.peer.key),
+            | Self::Peek(asked, _)
+            | Self::Audit(asked) => Some(asked.peer.key),
             Self::Ahead(_) | Self::Restore(..) | Self::Trim(_) | Self::Expire => None,
         }
     }
@@ -203,9 +206,10 @@ impl Core {
             _ => return None,
         };
         let device = self.directory.device_of_key(&asked.peer.key);
-        let may = device
-            .ok_or_else(not_registered)
-            .and_then(|device| self.may_read(device.user, log));
+        let may = device.ok_or_else(not_registered).and_then(|device| {
+            self.let_in(device.user, device.number)?;
+            self.may_read(device.user, log)
+        });
         Some((asked.clone(), may.err()?))
     }
 
@@ -259,6 +263,9 @@ impl Core {
             }
             (Pending::Peek(asked, log), Answer::Mails { mails, more }) => {
                 self.tell_peeked(&asked.call(), log, &mails, more);
+            }
+            (Pending::Audit(asked), Answer::Audit { rows, more }) => {
+                self.tell_audit(&asked.call(), &rows, more);
             }
             (Pending::Restore(device, log), Answer::Mark(mark)) => {
                 self.restore_cursor(device, log, mark);

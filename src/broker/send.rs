@@ -170,7 +170,8 @@ impl Core {
             return false;
         }
         let used = self.logs.used(address.number);
-        used.count >= self.settings.log_mails_max || used.bytes + size > self.settings.log_bytes_max
+        let limits = self.rules.limits(address.number, &self.settings);
+        used.count >= limits.mails_max || used.bytes + size > limits.bytes_max
     }
 
     /// Says that there is no such address, with the names that come nearest.

@@ -11,11 +11,12 @@ use crate::store::{AddressKind, StreamRecord};
 impl Core {
     /// Opens a session, or goes on with one; joins topics, finds a stream and a port for it.
     pub(super) fn login(&mut self, call: &Call, login: &request::Login) -> Ruling {
-        self.adopt_next_key(&call.peer.key, login.user.as_ref());
+        self.adopt_next_key(&call.peer.key, login.user.as_ref())?;
         let Some(device) = self.directory.device_of_key(&call.peer.key) else {
             return Err(not_registered());
         };
         let (device, user) = (device.number, device.user);
+        self.let_in(user, device)?;
         let name = self.directory.name_of(user).to_owned();
         if login
             .user

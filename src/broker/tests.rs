@@ -1,6 +1,7 @@
 //! The core under test: real rules, a store in memory, a clock that stands still until told.
 
 mod accounts;
+mod administration;
 mod ahead;
 mod blocks;
 mod budgets;
@@ -685,6 +686,7 @@ fn a_peek_changes_nothing() {
         after: None,
         address: Some("ana".into()),
         body: false,
+        particulars: request::Particulars::default(),
     };
     let denied = world.call::<reply::Rows>("ana", &Request::Admin(asked), None);
     assert_eq!(denied.unwrap_err(), Code::Denied);
@@ -703,6 +705,7 @@ fn a_topic_of_many_readers_is_shown_page_by_page() {
         after: None,
         address: Some("news".into()),
         body: false,
+        particulars: request::Particulars::default(),
     };
     let mut devices = Vec::new();
     for _ in 0..2 {

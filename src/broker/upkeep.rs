@@ -311,11 +311,12 @@ impl Core {
         };
         if address.is_some_and(|address| address.kind == AddressKind::Topic) {
             rule.read_through = slowest.unwrap_or(head.id);
-            rule.history_below = head.count.saturating_sub(self.settings.history_mails);
-            let history_s = self.settings.history_seconds;
+            let limits = self.rules.limits(log, &self.settings);
+            rule.history_below = head.count.saturating_sub(limits.history_mails);
+            let history_s = limits.history_seconds;
             rule.history_from_s = self.running_s().saturating_sub(history_s);
-            rule.over_count = head.count.saturating_sub(self.settings.log_mails_max);
-            rule.over_bytes = head.bytes.saturating_sub(self.settings.log_bytes_max);
+            rule.over_count = head.count.saturating_sub(limits.mails_max);
+            rule.over_bytes = head.bytes.saturating_sub(limits.bytes_max);
         } else {
             // A user without a device in sight may come back for all of it.
             rule.read_through = slowest.unwrap_or(0);

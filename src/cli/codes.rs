@@ -449,7 +449,7 @@ const fn advice(code: Code) -> &'static str {
             )
         }
         Code::NotRegistered => tr_later!("Log in first: mailctl login USER."),
-        Code::Denied => tr_later!("Ask an administrator of the server."),
+        Code::Denied | Code::ShutOut => tr_later!("Ask an administrator of the server."),
         Code::NeedsCode => {
             tr_later!(
                 "If you are that user: mailctl invite --device at a device that is logged in, then mailctl join here. If not, take another name."

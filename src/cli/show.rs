@@ -324,7 +324,9 @@ fn state(word: &str) -> &str {
         "resting" => tr!("resting"),
         "live" => tr!("live"),
         "reserved" => tr!("reserved"),
+        "disabled" => tr!("disabled"),
         "user" => tr!("user"),
+        "operator" => tr!("operator"),
         "admin" => tr!("admin"),
         other => other,
     }

@@ -33,7 +33,7 @@ use crate::limits::LOGIN_TOPICS_MAX;
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::{Pattern, UserName};
 use crate::protocol::reply::{self, LeaseInfo, LogInfo, Refused};
-use crate::protocol::request::{self, AdminWhat, From, Request, SessionId};
+use crate::protocol::request::{self, From, Request, SessionId};
 use crate::protocol::{LogNumber, MailId};
 
 pub use fetch::{Arrival, Look, Refreshed};
@@ -606,16 +606,6 @@ pub fn register(
     ask_as(account.place(), account.keys()?, timeout, &request)
 }
 
-/// Asks an administrator's question with a key of its own (`admin.key`), without a session.
-pub fn admin(
-    place: &Place,
-    keys: &KeyPair,
-    timeout: Duration,
-    request: request::Admin,
-) -> Result<reply::Rows, ClientError> {
-    ask_as(place, keys, timeout, &Request::Admin(request))
-}
-
 /// Makes an invitation code with an administrator's key.
 pub fn admin_invite(
     place: &Place,
@@ -632,32 +622,50 @@ pub fn admin_invite(
     ask_as(place, keys, timeout, &request)
 }
 
-/// Returns every row of an administrator's listing, page by page.
-pub fn admin_rows(
-    place: &Place,
-    keys: &KeyPair,
+/// A connection on which an administrator asks, with a key of its own (`admin.key`) or a user's, without a session.
+#[derive(Debug)]
+pub struct Administrator {
+    connection: Connection,
     timeout: Duration,
-    what: AdminWhat,
-    address: Option<String>,
-    body: bool,
-) -> Result<Vec<serde_json::Value>, ClientError> {
-    let mut connection = Connection::open(place, keys, timeout)?;
-    let mut question = request::Admin {
-        what,
-        after: None,
-        address,
-        body,
-    };
-    let mut rows = Vec::new();
-    loop {
-        let deadline_ms = connection.deadline_ms(timeout);
-        let request = Request::Admin(question.clone());
-        let (page, _) = connection.call::<reply::Rows>(&request, None, deadline_ms)?;
-        rows.extend(page.rows);
-        if page.more_after.is_none() {
-            return Ok(rows);
+}
+
+impl Administrator {
+    /// Connects to a server.
+    pub fn connect(place: &Place, keys: &KeyPair, timeout: Duration) -> Result<Self, ClientError> {
+        let connection = Connection::open(place, keys, timeout)?;
+        Ok(Self {
+            connection,
+            timeout,
+        })
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, time: Duration) -> Result<(), ClientError> {
+        let until_ms = self.connection.deadline_ms(time);
+        while self.connection.now_ms() < until_ms {
+            self.connection.pump_interruptibly(until_ms)?;
         }
-        question.after = page.more_after;
+        Ok(())
+    }
+
+    /// Returns every row of a listing, page by page, or does a deed.
+    pub fn rows(
+        &mut self,
+        mut question: request::Admin,
+    ) -> Result<Vec<serde_json::Value>, ClientError> {
+        let mut rows = Vec::new();
+        loop {
+            let deadline_ms = self.connection.deadline_ms(self.timeout);
+            let request = Request::Admin(question.clone());
+            let (page, _) = self
+                .connection
+                .call::<reply::Rows>(&request, None, deadline_ms)?;
+            rows.extend(page.rows);
+            if page.more_after.is_none() {
+                return Ok(rows);
+            }
+            question.after = page.more_after;
+        }
     }
 }
 

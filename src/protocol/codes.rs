@@ -77,6 +77,8 @@ codes! {
     NotRegistered = "not_registered", DENIED, false;
     /// This user may not do that.
     Denied = "denied", DENIED, false;
+    /// An administrator disabled this user, or ended his sessions and keeps him out for a while.
+    ShutOut = "shut_out", DENIED, true;
     /// The user exists and this key is not one of its devices: bring a code.
     NeedsCode = "needs_code", DENIED, false;
     /// No such invitation code, or it was used or ran out.

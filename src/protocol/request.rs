@@ -3,10 +3,12 @@
 //! A header is a JSON object whose `verb` picks the struct; unknown fields are ignored, so that a
 //! newer client can talk to an older server. Only `send` and `part` have a body frame.
 
+mod admin;
 mod people;
 
 use serde::{Deserialize, Serialize};
 
+pub use admin::*;
 pub use people::*;
 
 use super::codes::{Code, WireError, refusal};
@@ -397,52 +399,6 @@ pub struct Blocks {
     /// Names after this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-}
-
-/// A page of an administrator's listing, or one of the few deeds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Admin {
-    /// What is asked for.
-    pub what: AdminWhat,
-    /// Rows after this cursor, from the reply before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// The address (or user) meant, where one is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// `queue_peek`: bodies too; audited and told to the addressee.
-    #[serde(default)]
-    pub body: bool,
-}
-
-/// Everything an administrator can ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AdminWhat {
-    /// Users with their number of devices.
-    UserLs,
-    /// Removes a user: mail, devices and subscriptions go, the name stays reserved.
-    UserRm,
-    /// Frees a removed user's name.
-    UserFree,
-    /// Topics with their depth.
-    TopicLs,
-    /// Makes a topic.
-    TopicCreate,
-    /// Removes a topic with its mail and subscriptions.
-    TopicRm,
-    /// What waits, per address and device.
-    QueueLs,
-    /// The same for one address.
-    QueueShow,
-    /// Envelopes that wait at an address; changes nothing.
-    QueuePeek,
-    /// Ports and who holds them.
-    LeaseLs,
-    /// Sessions.
-    SessionLs,
-    /// Counters of the whole server.
-    Stats,
 }
 
 /// One request, decoded.

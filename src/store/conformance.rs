@@ -10,6 +10,7 @@ use super::sled::SledStore;
 use super::*;
 use crate::limits::{FRAME_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::protocol::codes::Code;
+use crate::protocol::request::Role;
 
 const LOG: LogNumber = 3;
 
@@ -85,6 +86,7 @@ suite! {
     mark_at_looks_down
     oldest_comes_without_bodies
     expired_lists_what_is_due
+    the_audit_is_read_in_order_and_knows_its_ends
     logs_are_apart
     a_refused_commit_changes_nothing
     a_reader_sees_later_commits
@@ -279,6 +281,23 @@ pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
             device: 2,
             key: [4; 32],
         }],
+        accounts: vec![AccountRecord {
+            user: LOG,
+            role: Role::Operator,
+            disabled: true,
+            kicked: vec![KickRecord {
+                device: 2,
+                until_running_s: 300,
+            }],
+        }],
+        limits: vec![LimitsRecord {
+            address: LOG,
+            mails_max: Some(100),
+            bytes_max: None,
+            history_mails: Some(7),
+            history_seconds: Some(60),
+        }],
+        audited: Some((12, 12)),
         logs: vec![(
             LOG,
             LogRecord {
@@ -325,6 +344,18 @@ fn side(device: u64) -> ChatSide {
     }
 }
 
+fn audit(number: u64) -> AuditRecord {
+    AuditRecord {
+        number,
+        at_ms: 1_800_000_000_789,
+        by: "ana".into(),
+        what: "user_rm".into(),
+        address: "bob".into(),
+        counts: vec![("mails".into(), 3), ("devices".into(), 1)],
+        note: "noted".into(),
+    }
+}
+
 fn puts(snapshot: &Snapshot) -> Vec<Change> {
     let all = snapshot.clone();
     let mut changes = vec![
@@ -343,6 +374,12 @@ fn puts(snapshot: &Snapshot) -> Vec<Change> {
     changes.extend(all.hidden.into_iter().map(Change::PutHidden));
     changes.extend(all.sights.into_iter().map(Change::PutSight));
     changes.extend(all.next_keys.into_iter().map(Change::PutNextKey));
+    changes.extend(all.accounts.into_iter().map(Change::PutAccount));
+    changes.extend(all.limits.into_iter().map(Change::PutLimits));
+    changes.extend(
+        all.audited
+            .map(|(number, _)| Change::PutAudit(audit(number))),
+    );
     changes.extend(all.streams.into_iter().map(Change::PutStream));
     for (log, record) in all.logs {
         changes.push(Change::PutLog { log, record });
@@ -378,6 +415,9 @@ fn removing_is_forgetting_and_absence_is_no_error(rig: &mut dyn Rig) {
         Change::RemoveHidden(snapshot.hidden[0]),
         Change::RemoveSight(2),
         Change::RemoveNextKey(2),
+        Change::RemoveAccount(LOG),
+        Change::RemoveLimits(LOG),
+        Change::RemoveAudit(12),
         Change::RemoveSubscription {
             user: LOG,
             pattern: "lab/*".into(),
@@ -662,6 +702,27 @@ fn expired_lists_what_is_due(rig: &mut dyn Rig) {
         mails: 9,
     };
     assert_eq!(ask(rig, &query), Answer::Expired(vec![(LOG, 5), (LOG, 1)]));
+}
+
+fn the_audit_is_read_in_order_and_knows_its_ends(rig: &mut dyn Rig) {
+    assert_eq!(rig.store().load().unwrap().audited, None);
+    // Two bytes of number, and beside it in the same tree a record with a key above all of it.
+    let puts: Vec<Change> = (250..260).map(|n| Change::PutAudit(audit(n))).collect();
+    rig.store().commit(&puts).unwrap();
+    rig.store().commit(&[Change::RemoveAudit(250)]).unwrap();
+    rig.reopen();
+    assert_eq!(rig.store().load().unwrap().audited, Some((251, 259)));
+    let read = |rig: &mut dyn Rig, after, rows| match ask(rig, &Query::Audit { after, rows }) {
+        Answer::Audit { rows, more } => {
+            let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
+            (numbers, more)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(rig, 0, 3), (vec![251, 252, 253], true));
+    assert_eq!(read(rig, 256, 3), (vec![257, 258, 259], false));
+    assert_eq!(read(rig, 259, 3), (vec![], false));
+    assert_eq!(read(rig, u64::MAX, 3), (vec![], false));
 }
 
 fn logs_are_apart(rig: &mut dyn Rig) {

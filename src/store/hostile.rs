@@ -8,9 +8,10 @@ use super::codec;
 use super::key::{self, Kind};
 use super::memory::Memory;
 use super::record::{
-    AddressRecord, BlockRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters,
-    HiddenRecord, InvitationRecord, LeaseRecord, LogRecord, MailCounters, Mark, Meta,
-    NextKeyRecord, SightRecord, StreamRecord, SubscriptionRecord,
+    AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, CompletionRecord,
+    DeviceRecord, DirectoryCounters, HiddenRecord, InvitationRecord, LeaseRecord, LimitsRecord,
+    LogRecord, MailCounters, Mark, Meta, NextKeyRecord, SightRecord, StreamRecord,
+    SubscriptionRecord,
 };
 use super::{Report, StoreError};
 use crate::protocol::PublicKey;
@@ -44,6 +45,9 @@ pub fn record(kind: usize, key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> 
         Kind::Hidden => again::<HiddenRecord>(Kind::Hidden, key, value),
         Kind::Sight => again::<SightRecord>(Kind::Sight, key, value),
         Kind::NextKey => again::<NextKeyRecord>(Kind::NextKey, key, value),
+        Kind::Account => again::<AccountRecord>(Kind::Account, key, value),
+        Kind::Limits => again::<LimitsRecord>(Kind::Limits, key, value),
+        Kind::Audit => again::<AuditRecord>(Kind::Audit, key, value),
         Kind::MailCounters => again::<MailCounters>(Kind::MailCounters, key, value),
         Kind::Mail => mail(key, value),
         Kind::Log => again::<LogRecord>(Kind::Log, key, value),

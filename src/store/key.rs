@@ -9,7 +9,7 @@ use crate::protocol::{LogNumber, MailId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tree {
     /// Who the server is; users, topics, devices, subscriptions, leases, codes, invitations, blocks, who is hidden,
-    /// when devices were seen, and their counters.
+    /// when devices were seen, what administrators set and did, and their counters.
     Directory,
     /// Mails, chunks, totals, streams, completions and their counters.
     Mail,
@@ -49,6 +49,8 @@ pub(super) enum Kind {
     Hidden = 0x0b,
     Sight = 0x0c,
     NextKey = 0x0d,
+    Account = 0x0e,
+    Limits = 0x0f,
     MailCounters = 0x10,
     Mail = 0x11,
     Chunk = 0x12,
@@ -57,11 +59,12 @@ pub(super) enum Kind {
     Completion = 0x15,
     Expiry = 0x16,
     Cursor = 0x20,
+    Audit = 0x30,
 }
 
 impl Kind {
     /// Every kind, in key order.
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::Meta,
         Self::DirectoryCounters,
         Self::Address,
@@ -75,6 +78,8 @@ impl Kind {
         Self::Hidden,
         Self::Sight,
         Self::NextKey,
+        Self::Account,
+        Self::Limits,
         Self::MailCounters,
         Self::Mail,
         Self::Chunk,
@@ -83,6 +88,7 @@ impl Kind {
         Self::Completion,
         Self::Expiry,
         Self::Cursor,
+        Self::Audit,
     ];
 
     /// Returns the byte in keys and envelopes.
@@ -110,7 +116,10 @@ impl Kind {
             | Self::ServerKey
             | Self::Hidden
             | Self::Sight
-            | Self::NextKey => Tree::Directory,
+            | Self::NextKey
+            | Self::Account
+            | Self::Limits
+            | Self::Audit => Tree::Directory,
             Self::MailCounters
             | Self::Mail
             | Self::Chunk
@@ -138,6 +147,8 @@ impl Kind {
             Self::Hidden => "hidden",
             Self::Sight => "sight",
             Self::NextKey => "next key",
+            Self::Account => "account",
+            Self::Limits => "limits",
             Self::MailCounters => "mail counters",
             Self::Mail => "mail",
             Self::Chunk => "chunk",
@@ -146,6 +157,7 @@ impl Kind {
             Self::Completion => "completion",
             Self::Expiry => "expiry",
             Self::Cursor => "cursor",
+            Self::Audit => "audit",
         }
     }
 }
@@ -205,6 +217,18 @@ pub(super) fn sight(device: u64) -> [u8; 9] {
 
 pub(super) fn next_key(device: u64) -> [u8; 9] {
     one(Kind::NextKey, device)
+}
+
+pub(super) fn account(user: LogNumber) -> [u8; 9] {
+    one(Kind::Account, user)
+}
+
+pub(super) fn limits(address: LogNumber) -> [u8; 9] {
+    one(Kind::Limits, address)
+}
+
+pub(super) fn audit(number: u64) -> [u8; 9] {
+    one(Kind::Audit, number)
 }
 
 pub(super) fn mail_counters() -> [u8; 1] {

@@ -30,17 +30,19 @@ use crate::protocol::Answers;
 use crate::protocol::{LogNumber, MailId, PublicKey};
 pub(crate) use jump::Jump;
 pub use record::{
-    AddressKind, AddressRecord, AddressState, BlockRecord, ChatSide, CodeRecord, CompletionRecord,
-    DeviceRecord, DirectoryCounters, FullPolicy, HiddenRecord, InvitationRecord, InvitationState,
-    LeaseRecord, LeaseState, LogRecord, MailCounters, MailRecord, MailState, Mark, Meta,
-    NextKeyRecord, RecordedOutcome, SightRecord, StreamRecord, SubscriptionRecord,
+    AccountRecord, AddressKind, AddressRecord, AddressState, AuditRecord, BlockRecord, ChatSide,
+    CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters, FullPolicy, HiddenRecord,
+    InvitationRecord, InvitationState, KickRecord, LeaseRecord, LeaseState, LimitsRecord,
+    LogRecord, MailCounters, MailRecord, MailState, Mark, Meta, NextKeyRecord, RecordedOutcome,
+    SightRecord, StreamRecord, SubscriptionRecord,
 };
 pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
 /// did not know whose it is, 3 did not know which mail answers which, 4 not who is hidden, when devices were seen,
-/// and keys that come next.
-pub const FORMAT: u32 = 5;
+/// keys that come
+/// next, 5 no audit, no roles and no limits of one address.
+pub const FORMAT: u32 = 6;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +99,18 @@ pub enum Change {
     PutNextKey(NextKeyRecord),
     /// Removes that.
     RemoveNextKey(u64),
+    /// Writes what an administrator set for a user.
+    PutAccount(AccountRecord),
+    /// Removes that.
+    RemoveAccount(LogNumber),
+    /// Writes the limits that are an address's own.
+    PutLimits(LimitsRecord),
+    /// Removes them: those of the settings hold again.
+    RemoveLimits(LogNumber),
+    /// Writes what an administrator did.
+    PutAudit(AuditRecord),
+    /// Removes the oldest of that, when there is too much.
+    RemoveAudit(u64),
 
     // -- mail --
     /// Writes the mail tree's counters.
@@ -243,6 +257,13 @@ pub enum Query {
         /// Rows at most.
         mails: u32,
     },
+    /// What administrators did, by numbers above `after`.
+    Audit {
+        /// Exclusive lower bound.
+        after: u64,
+        /// Rows at most.
+        rows: u32,
+    },
 }
 
 /// One mail as read.
@@ -272,6 +293,13 @@ pub enum Answer {
     Mark(Mark),
     /// To `Expired`: log and id.
     Expired(Vec<(LogNumber, MailId)>),
+    /// To `Audit`.
+    Audit {
+        /// By number.
+        rows: Vec<AuditRecord>,
+        /// There are more.
+        more: bool,
+    },
 }
 
 /// Everything but mail: what a broker must know before it serves.
@@ -305,6 +333,12 @@ pub struct Snapshot {
     pub sights: Vec<SightRecord>,
     /// Keys that devices go on with.
     pub next_keys: Vec<NextKeyRecord>,
+    /// What administrators set for users.
+    pub accounts: Vec<AccountRecord>,
+    /// Limits that are an address's own.
+    pub limits: Vec<LimitsRecord>,
+    /// The first and the last number of what is kept of the audit; nothing when it is empty.
+    pub audited: Option<(u64, u64)>,
     /// Totals by log.
     pub logs: Vec<(LogNumber, LogRecord)>,
     /// Streams.

@@ -53,6 +53,7 @@ pub(super) fn answer<K: Kv>(kv: &K, query: &Query) -> Result<Answer, StoreError>
             Ok(Answer::Mails { mails, more })
         }
         Query::Expired { at_ms, mails } => expired(kv, at_ms, mails).map(Answer::Expired),
+        Query::Audit { after, rows } => audit(kv, after, rows),
     }
 }
 
@@ -80,6 +81,9 @@ pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
         hidden: values(kv, Kind::Hidden)?,
         sights: values(kv, Kind::Sight)?,
         next_keys: values(kv, Kind::NextKey)?,
+        accounts: values(kv, Kind::Account)?,
+        limits: values(kv, Kind::Limits)?,
+        audited: audited(kv)?,
         logs: each(kv, Kind::Log, |key, record| {
             let [log] = key::numbers(key).ok_or_else(|| keyed(Kind::Log)(key))?;
             Ok((log, record))
@@ -306,6 +310,36 @@ fn expired<K: Kv>(kv: &K, at_ms: i64, mails: u32) -> Result<Vec<(LogNumber, Mail
         Ok((log, id))
     });
     places.collect()
+}
+
+fn audit<K: Kv>(kv: &K, after: u64, rows: u32) -> Result<Answer, StoreError> {
+    let low = key::audit(after.saturating_add(1));
+    let mut found = kv.range(Kind::Audit.tree(), &low, &key::audit(u64::MAX));
+    let some = found.by_ref().take(rows as usize).map(|row| {
+        let (key, value) = row?;
+        kv::decode(kv, Kind::Audit, key.as_ref(), value.as_ref())
+    });
+    let rows = some.collect::<Result<_, _>>()?;
+    let more = found.next().transpose()?.is_some();
+    Ok(Answer::Audit { rows, more })
+}
+
+/// Returns the first and the last number of the audit, without reading what lies between.
+fn audited<K: Kv>(kv: &K) -> Result<Option<(u64, u64)>, StoreError> {
+    let number = |key: &[u8]| -> Result<u64, StoreError> {
+        let [number] = key::numbers(key).ok_or_else(|| misplaced(kv, Kind::Audit, key))?;
+        Ok(number)
+    };
+    let mut rows = kv::rows(kv, Kind::Audit);
+    let Some(first) = rows.next().transpose()? else {
+        return Ok(None);
+    };
+    let first = number(first.0.as_ref())?;
+    let last = match rows.next_back().transpose()? {
+        Some((key, _)) => number(key.as_ref())?,
+        None => first,
+    };
+    Ok(Some((first, last)))
 }
 
 fn values<K: Kv, T>(kv: &K, kind: Kind) -> Result<Vec<T>, StoreError>

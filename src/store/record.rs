@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::codes::Code;
+use crate::protocol::request::Role;
 use crate::protocol::{Answers, LogNumber, MailId, PublicKey};
 
 /// A place in a log: a mail's id with the count and bytes of the log up to and including it. Depths
@@ -276,6 +277,62 @@ pub struct NextKeyRecord {
     pub device: u64,
     /// Its next CURVE public key.
     pub key: PublicKey,
+}
+
+/// What an administrator set for a user. Beside the address, because old records have no room for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// The user's address number.
+    pub user: LogNumber,
+    /// What he may do beyond his own mail.
+    pub role: Role,
+    /// None of his devices is let in.
+    pub disabled: bool,
+    /// Devices that are kept out for a while.
+    pub kicked: Vec<KickRecord>,
+}
+
+/// A device that is kept out for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KickRecord {
+    /// Which; 0 for all of the user's.
+    pub device: u64,
+    /// The server's running seconds when it may come back.
+    pub until_running_s: u64,
+}
+
+/// Limits that are an address's own; where one is none, that of the settings holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsRecord {
+    /// The address.
+    pub address: LogNumber,
+    /// Mails of its log.
+    pub mails_max: Option<u64>,
+    /// Body bytes of its log.
+    pub bytes_max: Option<u64>,
+    /// Mails of a topic kept for newcomers.
+    pub history_mails: Option<u64>,
+    /// Seconds of running time they are kept at most.
+    pub history_seconds: Option<u64>,
+}
+
+/// Something that an administrator did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// Its number: one above that of the deed before.
+    pub number: u64,
+    /// Wall clock, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Who: a user's name, or `admin.key`.
+    pub by: String,
+    /// What, in the word of the wire.
+    pub what: String,
+    /// To which user, topic or port.
+    pub address: String,
+    /// How much of what it met.
+    pub counts: Vec<(String, u64)>,
+    /// What it was changed to; may be empty.
+    pub note: String,
 }
 
 /// Whether a mail is still of use.

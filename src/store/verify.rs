@@ -11,10 +11,10 @@ use super::codec::{self, CHUNK_BYTES, MailValue};
 use super::key::{self, Kind, Tree};
 use super::kv::{self, Kv};
 use super::{
-    AddressRecord, BlockRecord, CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters,
-    HiddenRecord, InvitationRecord, InvitationState, LeaseRecord, LogRecord, MailCounters,
-    MailState, Mark, Meta, NextKeyRecord, SightRecord, StoreError, StreamRecord,
-    SubscriptionRecord,
+    AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, CompletionRecord,
+    DeviceRecord, DirectoryCounters, HiddenRecord, InvitationRecord, InvitationState, LeaseRecord,
+    LimitsRecord, LogRecord, MailCounters, MailState, Mark, Meta, NextKeyRecord, SightRecord,
+    StoreError, StreamRecord, SubscriptionRecord,
 };
 use crate::protocol::{LogNumber, MailId, PublicKey};
 
@@ -137,6 +137,9 @@ impl<K: Kv> Check<'_, K> {
             Kind::Hidden => self.decodes::<HiddenRecord>(kind, key, value),
             Kind::Sight => self.decodes::<SightRecord>(kind, key, value),
             Kind::NextKey => self.decodes::<NextKeyRecord>(kind, key, value),
+            Kind::Account => self.decodes::<AccountRecord>(kind, key, value),
+            Kind::Limits => self.decodes::<LimitsRecord>(kind, key, value),
+            Kind::Audit => self.decodes::<AuditRecord>(kind, key, value),
             Kind::MailCounters => self.decodes::<MailCounters>(kind, key, value),
             Kind::Mail => self.mail(key, value),
             Kind::Chunk => self.chunk(key, value),

@@ -101,6 +101,16 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
                 self.put(Kind::NextKey, &key::next_key(record.device), record)
             }
             Change::RemoveNextKey(device) => self.remove(Kind::NextKey, &key::next_key(*device)),
+            Change::PutAccount(record) => {
+                self.put(Kind::Account, &key::account(record.user), record)
+            }
+            Change::RemoveAccount(user) => self.remove(Kind::Account, &key::account(*user)),
+            Change::PutLimits(record) => {
+                self.put(Kind::Limits, &key::limits(record.address), record)
+            }
+            Change::RemoveLimits(address) => self.remove(Kind::Limits, &key::limits(*address)),
+            Change::PutAudit(record) => self.put(Kind::Audit, &key::audit(record.number), record),
+            Change::RemoveAudit(number) => self.remove(Kind::Audit, &key::audit(*number)),
             Change::PutMailCounters(record) => {
                 self.put(Kind::MailCounters, &key::mail_counters(), record)
             }

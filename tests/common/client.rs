@@ -599,6 +599,11 @@ impl RawClient {
         found.unwrap_or_else(|| panic!("{address} is none of {logs:?}"))
     }
 
+    /// Asks or does anything as an administrator.
+    pub fn administer(&mut self, admin: request::Admin) -> Result<reply::Rows, Trouble> {
+        self.ask(&Request::Admin(admin))
+    }
+
     /// Does something as an administrator.
     pub fn admin_deed(
         &mut self,
@@ -610,6 +615,7 @@ impl RawClient {
             after: None,
             address: Some(address.to_owned()),
             body: false,
+            particulars: request::Particulars::default(),
         }))
     }
 
@@ -626,6 +632,7 @@ impl RawClient {
                 after,
                 address: address.map(str::to_owned),
                 body: false,
+                particulars: request::Particulars::default(),
             }))?;
             all.extend(page.rows);
             after = page.more_after;

@@ -485,5 +485,6 @@ fn deed(what: AdminWhat, address: Option<&str>) -> Request {
         after: None,
         address: address.map(str::to_owned),
         body: false,
+        particulars: request::Particulars::default(),
     })
 }

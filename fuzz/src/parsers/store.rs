@@ -52,7 +52,7 @@ fn assert_keys(key: &[u8]) {
 }
 
 /// One record of each kind, as first released: kind, key and value a line.
-const GOLDEN: &str = include_str!("../../../tests/fixtures/store/v5.hex");
+const GOLDEN: &str = include_str!("../../../tests/fixtures/store/v6.hex");
 
 /// A store as it was released, changed row by row. Each change ends with a newline: its place in the
 /// golden rows, an order, and bytes. Everything can be asked of what comes out, and what is wrong is said.
@@ -176,6 +176,7 @@ fn ask(store: &impl Store) {
             at_ms: i64::MAX,
             mails: 9,
         },
+        Query::Audit { after, rows: 9 },
     ] {
         match reader.read(&query) {
             Ok(Answer::Mails { mails, .. }) => {

@@ -73,7 +73,7 @@ impl Chatting {
         if let Some(asked) = asked {
             self.hear(asked.row);
         }
-        if code != Some(Code::NoSession) {
+        if !matches!(code, Some(Code::NoSession | Code::ShutOut)) {
             self.asking = None;
         }
     }

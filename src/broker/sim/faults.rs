@@ -72,6 +72,12 @@ faults! {
     rotations = "keys changed",
     devices_removed = "devices removed by another",
     accounts_removed = "accounts removed by their users",
+    disabled = "users disabled",
+    kicked = "users kicked",
+    revoked = "keys revoked by the administrator",
+    released = "ports taken back",
+    rules = "roles and quotas set",
+    shut_out = "requests of who was shut out",
 }
 
 impl Faults {
@@ -125,6 +131,8 @@ pub(super) struct Mix {
     pub(super) pries: u64,
     /// The administrator removes things.
     pub(super) removals: u64,
+    /// The administrator sets something for a user, or cuts him off.
+    pub(super) rules: u64,
     /// Of a thousand steps so many are faults of server, disk or clock.
     pub(super) faults: u64,
     /// Of a thousand steps in so many a copy of the store is made, or takes its place.
@@ -140,6 +148,7 @@ impl Mix {
             forgets: rng.pick(&[0, 0, 1, 2]),
             pries: rng.pick(&[0, 3, 8]),
             removals: rng.pick(&[0, 0, 10, 30]),
+            rules: rng.pick(&[0, 0, 20, 50]),
             // Chats need devices that live long enough to meet.
             faults: if chatty { 5 } else { 8 + rng.below(12) },
             copies: rng.pick(&[0, 0, 0, 5]),

@@ -139,7 +139,7 @@ impl Device {
             self.chatting.answered(None, Some(error.code));
         }
         match (error.code, request) {
-            (Code::NoSession, _) => self.session_is_over(),
+            (Code::NoSession | Code::ShutOut, _) => self.session_is_over(),
             (Code::LeaseLost, _) => self.lease = None,
             // Never guessed: it is told as in doubt. An honest client sees this only when its stream grew
             // stale.

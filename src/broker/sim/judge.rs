@@ -13,7 +13,7 @@ use crate::broker::io::Ticket;
 use crate::protocol::codes::{Code, WireError};
 use crate::protocol::notice::{Notice, NoticeKey};
 use crate::protocol::reply::{self, DecodeError, Envelope, LogInfo, Page};
-use crate::protocol::request::{AdminWhat, From, Request};
+use crate::protocol::request::{Admin, AdminWhat, From, Request, Role};
 use crate::protocol::{LogNumber, MailId, PublicKey};
 use crate::store::code_digest;
 
@@ -36,6 +36,8 @@ pub(super) struct Handled {
     mails_kept: u64,
     /// Who was hidden then.
     hidden: Vec<LogNumber>,
+    /// Its user was not let in then.
+    is_disabled: bool,
 }
 
 /// Requests that were taken and not answered yet, by connection and number.
@@ -121,6 +123,9 @@ impl Model {
                 self.sessions.any_ended(serial);
                 self.last_deed = serial;
             }
+            AdminWhat::UserDisable | AdminWhat::SessionKick | AdminWhat::KeyRevoke => {
+                self.sessions.any_ended(serial);
+            }
             AdminWhat::UserFree | AdminWhat::TopicRm => self.last_deed = serial,
             _ => {}
         }
@@ -161,6 +166,10 @@ impl Model {
                 .collect(),
             last_epoch: self.decided.last_epoch,
             hidden: self.decided.hidden.iter().copied().collect(),
+            is_disabled: self
+                .decided
+                .device_of(&key)
+                .is_some_and(|(_, user)| self.decided.is_disabled(user)),
             mails_kept,
         }
     }
@@ -199,12 +208,14 @@ impl Model {
                 });
                 assert!(!known, "P2: a device is on disk and was refused: {asked:?}");
             }
+            Code::ShutOut => self.faults.shut_out += 1,
             Code::Internal => panic!("a bug: {error} to {asked:?}"),
             _ => {}
         }
     }
 
     fn judge_answer(&mut self, asked: &Handled, frames: &[Vec<u8>], synced: &Ledger) {
+        judge_let_in(asked);
         if let Some(session) = session_in(&asked.request) {
             let stolen = self.sessions.is_anothers(session, &asked.key);
             assert!(!stolen, "P4: another's session served {asked:?}");
@@ -329,7 +340,14 @@ impl Model {
                 self.chats
                     .introduced(&accept.session, &said, &synced.accepted);
             }
-            Request::Admin(_) => judge_listing(asked, &read(header)),
+            Request::Admin(admin) => {
+                let told: reply::Rows = read(header);
+                if admin.what.needs() == Role::Admin {
+                    judge_audit(admin, &told, synced);
+                } else {
+                    judge_listing(asked, &told);
+                }
+            }
             _ => {}
         }
     }
@@ -522,7 +540,9 @@ impl Model {
     /// A subscription is granted: to who reads the log, under its present key (P5).
     pub(super) fn judge_grant(&self, key: &PublicKey, granted: NoticeKey) {
         let user = self.decided.device_of(key);
-        let reads = user.is_some_and(|(_, user)| self.decided.reads(user, granted.log));
+        let reads = user.is_some_and(|(_, user)| {
+            self.decided.reads(user, granted.log) && !self.decided.is_disabled(user)
+        });
         let address = self.decided.addresses.get(&granted.log);
         let is_present = address.is_some_and(|a| a.generation == granted.generation);
         assert!(
@@ -700,6 +720,29 @@ fn judge_beat(asked: &Handled, known: MailId, told: &reply::Heartbeat) {
 }
 
 /// An administrator's figures are those of the model (P8).
+/// Who was disabled when he asked is served nothing (P5).
+fn judge_let_in(asked: &Handled) {
+    let is_no_matter = matches!(
+        &*asked.request,
+        Request::Register(_) | Request::Logout(_) | Request::Hello(_)
+    );
+    assert!(
+        is_no_matter || !asked.is_disabled,
+        "P5: a disabled user was served: {asked:?}"
+    );
+}
+
+/// What was answered as done stands in the audit, on disk; but for what was so before.
+fn judge_audit(admin: &Admin, told: &reply::Rows, synced: &Ledger) {
+    let was_so = matches!(admin.what, AdminWhat::TopicCreate | AdminWhat::UserDisable);
+    let address = told.rows[0]["address"].as_str().unwrap_or_default();
+    let is_there = |row: &(String, String)| row.0 == admin.what.word() && row.1 == address;
+    assert!(
+        was_so || synced.audit.values().any(is_there),
+        "P1: {admin:?} was done and is not in the audit"
+    );
+}
+
 fn judge_listing(asked: &Handled, told: &reply::Rows) {
     let figure = |name: &str| told.rows.first().and_then(|row| row.get(name)?.as_u64());
     if let Some(kept) = figure("mails_kept") {

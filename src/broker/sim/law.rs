@@ -67,6 +67,22 @@ impl Model {
                 );
                 self.faults.forgets += 1;
             }
+            Change::PutAccount(record) => {
+                let may = is_admin(cause) && self.decided.addresses.contains_key(&record.user);
+                assert!(may, "P5: {record:?} by {cause:?}");
+            }
+            Change::RemoveAccount(_) | Change::PutLimits(_) | Change::RemoveLimits(_) => {
+                let may = is_admin(cause)
+                    || is(cause, |request| matches!(request, Request::AccountRm(_)));
+                assert!(may, "{change:?} by {cause:?}");
+            }
+            Change::PutAudit(record) => {
+                let last = self.decided.audit.last_key_value();
+                let next = last.map_or(1, |(number, _)| number + 1);
+                assert_eq!(record.number, next, "the audit has a gap");
+                let invites = is(cause, |request| matches!(request, Request::Invite(_)));
+                assert!(is_admin(cause) || invites, "{record:?} by {cause:?}");
+            }
             Change::PutLease(lease) => self.permit_lease(lease, cause),
             Change::RemoveLease(port) => {
                 let out = self.decided.leases.get(port).is_some_and(is_out);
@@ -178,9 +194,15 @@ impl Model {
         let mails = self.decided.logs.get(&log).into_iter().flatten();
         let waiting = mails.filter(|(id, mail)| **id > slowest && !mail.is_removed);
         assert!(
-            (waiting.count() as u64) < self.limits.log_mails_max,
+            (waiting.count() as u64) < self.mails_max(log),
             "P7: log {log} was full and took a mail"
         );
+    }
+
+    /// Returns how many mails may wait for a user.
+    fn mails_max(&self, log: LogNumber) -> u64 {
+        let own = self.decided.quotas.get(&log).copied();
+        own.unwrap_or(self.limits.log_mails_max)
     }
 
     /// A mail goes from the front of its log, when nobody needs it any more (P2).
@@ -293,10 +315,15 @@ fn is(cause: &Cause, what: impl Fn(&Request) -> bool) -> bool {
     matches!(cause, Cause::Request(request, _) if what(request))
 }
 
+fn is_admin(cause: &Cause) -> bool {
+    is(cause, |request| matches!(request, Request::Admin(_)))
+}
+
 /// Says whether an administrator removes something.
 fn is_deed(cause: &Cause) -> bool {
     is(cause, |request| {
         matches!(request, Request::Admin(admin)
-            if matches!(admin.what, AdminWhat::UserRm | AdminWhat::UserFree | AdminWhat::TopicRm))
+            if matches!(admin.what, AdminWhat::UserRm | AdminWhat::UserFree | AdminWhat::TopicRm
+                | AdminWhat::KeyRevoke))
     })
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::{LogNumber, MailId, PublicKey};
-use crate::store::{AddressKind, AddressState, Change, LeaseRecord, LeaseState};
+use crate::store::{AccountRecord, AddressKind, AddressState, Change, LeaseRecord, LeaseState};
 
 /// A user or a topic.
 #[derive(Debug, Clone)]
@@ -35,6 +35,12 @@ pub(super) struct Ledger {
     pub(super) blocks: BTreeSet<(LogNumber, LogNumber)>,
     pub(super) hidden: BTreeSet<LogNumber>,
     pub(super) next_keys: BTreeMap<u64, PublicKey>,
+    /// Users whom an administrator set something for.
+    pub(super) accounts: BTreeMap<LogNumber, AccountRecord>,
+    /// How many mails may wait for a user, where that is his own number.
+    pub(super) quotas: BTreeMap<LogNumber, u64>,
+    /// What administrators did, and to whom.
+    pub(super) audit: BTreeMap<u64, (String, String)>,
     pub(super) codes: BTreeSet<[u8; 32]>,
     /// Codes that made a device: each makes one.
     pub(super) redeemed: BTreeSet<[u8; 32]>,
@@ -82,6 +88,19 @@ impl Ledger {
             }
             Change::PutNextKey(record) => drop(self.next_keys.insert(record.device, record.key)),
             Change::RemoveNextKey(device) => drop(self.next_keys.remove(device)),
+            Change::PutAccount(record) => drop(self.accounts.insert(record.user, record.clone())),
+            Change::RemoveAccount(user) => drop(self.accounts.remove(user)),
+            Change::PutLimits(record) => {
+                let quota = record
+                    .mails_max
+                    .expect("the simulator sets this limit only");
+                self.quotas.insert(record.address, quota);
+            }
+            Change::RemoveLimits(address) => drop(self.quotas.remove(address)),
+            Change::PutAudit(record) => {
+                let row = (record.what.clone(), record.address.clone());
+                self.audit.insert(record.number, row);
+            }
             Change::PutHidden(record) => drop(self.hidden.insert(record.user)),
             Change::RemoveHidden(record) => drop(self.hidden.remove(&record.user)),
             Change::PutCode(record) => drop(self.codes.insert(record.digest)),
@@ -149,6 +168,13 @@ impl Ledger {
     pub(super) fn device_of(&self, key: &PublicKey) -> Option<(u64, LogNumber)> {
         let found = self.devices.iter().find(|(_, (_, of))| of == key);
         found.map(|(number, (user, _))| (*number, *user))
+    }
+
+    /// Says whether none of a user's devices is let in.
+    pub(super) fn is_disabled(&self, user: LogNumber) -> bool {
+        self.accounts
+            .get(&user)
+            .is_some_and(|account| account.disabled)
     }
 
     pub(super) fn devices_of(&self, user: LogNumber) -> impl Iterator<Item = u64> + '_ {

@@ -231,6 +231,11 @@ impl Sim {
             match admin.what {
                 AdminWhat::UserRm => self.model.faults.users_removed += 1,
                 AdminWhat::TopicRm => self.model.faults.topics_removed += 1,
+                AdminWhat::UserDisable => self.model.faults.disabled += 1,
+                AdminWhat::SessionKick => self.model.faults.kicked += 1,
+                AdminWhat::KeyRevoke => self.model.faults.revoked += 1,
+                AdminWhat::LeaseRelease => self.model.faults.released += 1,
+                AdminWhat::UserRole | AdminWhat::UserQuota => self.model.faults.rules += 1,
                 _ => {}
             }
         }

@@ -331,6 +331,7 @@ fn an_expired_mail_is_a_tombstone_for_an_administrator() {
         after: None,
         address: Some("ana".into()),
         body: true,
+        particulars: request::Particulars::default(),
     };
     let refused = world.call::<reply::Rows>(ADMIN, &Request::Admin(body), None);
     assert_eq!(refused.err(), Some(Code::Unsupported));

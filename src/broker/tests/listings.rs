@@ -17,6 +17,7 @@ fn page(
         after,
         address: address.map(str::to_owned),
         body: false,
+        particulars: request::Particulars::default(),
     };
     world.call(ADMIN, &Request::Admin(asked), None)
 }
@@ -234,6 +235,7 @@ fn p05_only_an_administrator_administers() {
             after: None,
             address: Some("ana".into()),
             body: false,
+            particulars: request::Particulars::default(),
         };
         for key in ["ana", "stranger"] {
             let refused = world.call::<reply::Rows>(key, &Request::Admin(asked.clone()), None);

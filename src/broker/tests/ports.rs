@@ -206,6 +206,7 @@ fn an_administrator_sees_every_port_as_it_stands() {
             after: after.map(str::to_owned),
             address: None,
             body: false,
+            particulars: request::Particulars::default(),
         };
         let key = super::world::ADMIN;
         let rows: reply::Rows = world.call(key, &Request::Admin(asked), None).unwrap();

@@ -245,6 +245,7 @@ impl World {
             after: None,
             address: address.map(str::to_owned),
             body: false,
+            particulars: request::Particulars::default(),
         };
         self.call(ADMIN, &Request::Admin(admin), None)
     }

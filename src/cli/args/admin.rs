@@ -1,11 +1,16 @@
 //! The command lines of administration.
 
-use clap::{Args, Subcommand};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::limits::KICK_SECONDS_MAX;
+use crate::protocol::request::Role;
 
 /// `mailctl admin`.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Admin {
-    /// Users and their names
+    /// Users, their keys and their names
     #[command(subcommand)]
     User(AdminUser),
     /// Topics
@@ -20,6 +25,8 @@ pub enum Admin {
     /// Who is logged in
     #[command(subcommand)]
     Session(AdminSession),
+    /// What administrators did: who, what, when
+    Audit(Audit),
     /// Counters of the whole server
     Stats,
 }
@@ -29,10 +36,34 @@ pub enum Admin {
 pub enum AdminUser {
     /// List users
     Ls,
+    /// Show all there is to know of a user
+    Show(Named),
+    /// Make a user, whose mail waits from now on, and a code for the first device
+    Add(Named),
+    /// Cut a user off and let none of the devices in; mail sent to it waits
+    Disable(Named),
+    /// Let a disabled or kicked user in again
+    Enable(Named),
+    /// Set what a user may do: operators look, admins look and touch
+    Role(UserRole),
+    /// Set how much may wait for a user; what is left out is as the server's settings say
+    Quota(UserQuota),
     /// Remove a user with mail, devices and subscriptions; the name stays reserved
-    Rm(Named),
+    Rm(Doomed),
     /// Free the name of a removed user
     Free(Named),
+    /// The keys of a user's devices
+    #[command(subcommand)]
+    Key(AdminKey),
+}
+
+/// `mailctl admin user key`.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum AdminKey {
+    /// List a user's devices with their keys
+    Ls(Named),
+    /// Remove a device: its key is worth nothing from now on
+    Revoke(KeyRevoke),
 }
 
 /// `mailctl admin topic`.
@@ -43,7 +74,7 @@ pub enum AdminTopic {
     /// Make a topic
     Create(Named),
     /// Remove a topic with its mail and subscriptions
-    Rm(Named),
+    Rm(Doomed),
 }
 
 /// `mailctl admin queue`.
@@ -58,17 +89,21 @@ pub enum AdminQueue {
 }
 
 /// `mailctl admin lease`.
-#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum AdminLease {
     /// List ports and who holds them
     Ls,
+    /// Take a port from who holds it; a chat that runs on it goes on
+    Release(LeaseRelease),
 }
 
 /// `mailctl admin session`.
-#[derive(Debug, Clone, Copy, PartialEq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum AdminSession {
     /// List sessions
     Ls,
+    /// End a user's sessions, at once and for a while
+    Kick(Kick),
 }
 
 /// The user, topic or address that an administrator means.
@@ -76,6 +111,118 @@ pub enum AdminSession {
 pub struct Named {
     /// Its name
     pub name: String,
+}
+
+/// The user or topic that goes.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Doomed {
+    /// Its name
+    pub name: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the verb's help")]
+    pub sure: Sure,
+}
+
+/// How sure an administrator is of what destroys something.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+pub struct Sure {
+    /// Only count what would go
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `mailctl admin user role`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct UserRole {
+    /// The user
+    pub name: String,
+    /// What the user may do
+    #[arg(value_enum)]
+    pub role: RoleWord,
+}
+
+/// A role by its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    /// Nothing beside the own mail
+    User,
+    /// Look at everything but bodies, touch nothing
+    Operator,
+    /// Everything
+    Admin,
+}
+
+impl From<RoleWord> for Role {
+    fn from(word: RoleWord) -> Self {
+        match word {
+            RoleWord::User => Self::User,
+            RoleWord::Operator => Self::Operator,
+            RoleWord::Admin => Self::Admin,
+        }
+    }
+}
+
+/// `mailctl admin user quota`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct UserQuota {
+    /// The user
+    pub name: String,
+    /// Mails that may wait
+    #[arg(long, value_name = "N", required_unless_present_any = ["bytes", "default"])]
+    pub mails: Option<u64>,
+    /// Bytes of their bodies: 500M, 4G, or a number
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub bytes: Option<u64>,
+    /// As the server's settings say
+    #[arg(long, conflicts_with_all = ["mails", "bytes"])]
+    pub default: bool,
+}
+
+/// `mailctl admin user key revoke`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct KeyRevoke {
+    /// The user
+    pub name: String,
+    /// The number of the device
+    #[arg(value_name = "DEVICE")]
+    pub device: u64,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the verb's help")]
+    pub sure: Sure,
+}
+
+/// `mailctl admin lease release`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct LeaseRelease {
+    /// The port
+    pub port: u16,
+}
+
+/// `mailctl admin session kick`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Kick {
+    /// The user
+    pub name: String,
+    /// Only this device, by its number
+    #[arg(long, value_name = "N")]
+    pub device: Option<u64>,
+    /// Keep out for so long: 30s, 5m, 2h; 0 lets the user come back at once
+    #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = parse_kick)]
+    pub time: Duration,
+}
+
+/// `mailctl admin audit`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Audit {
+    /// Go on with what is done from now on, until stopped
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Begin after the deed of this number; 0 shows all that is kept
+    #[arg(long, value_name = "N")]
+    pub after: Option<u64>,
 }
 
 /// `mailctl admin queue peek`.
@@ -86,4 +233,61 @@ pub struct Peek {
     /// Show bodies too; this is logged, and the addressee is told
     #[arg(long)]
     pub body: bool,
+}
+
+fn parse_kick(text: &str) -> Result<Duration, String> {
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
+    };
+    if time.as_secs() <= KICK_SECONDS_MAX {
+        Ok(time)
+    } else {
+        Err(crate::cli::i18n::tr_later!("must be 30 days at most").to_owned())
+    }
+}
+
+/// Reads a number of bytes: `4096`, `500M`, `4G`, in thousands and not in 1,024s.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
+        Some((at, _)) => text.split_at(at),
+        None => (text, ""),
+    };
+    let power = match unit.trim_end_matches(['B', 'b']) {
+        "" => Some(0),
+        "k" | "K" => Some(1),
+        "M" => Some(2),
+        "G" => Some(3),
+        "T" => Some(4),
+        _ => None,
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .zip(power)
+        .and_then(|(number, power)| number.checked_mul(1_000_u64.pow(power)))
+        .ok_or_else(|| {
+            crate::cli::i18n::tr_later!("a size is a number with k, M, G or T behind it").to_owned()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4_096),
+            ("10k", 10_000),
+            ("500M", 500_000_000),
+            ("4GB", 4_000_000_000),
+            ("1T", 1_000_000_000_000),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "-1", "1.5G", "9 9", "99999999999T", "4GiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 }

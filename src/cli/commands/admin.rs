@@ -1,14 +1,18 @@
-//! `mailctl admin`: listings that change nothing, and the few deeds.
+//! `mailctl admin`: listings that change nothing. What changes something is in `deed`.
 //!
 //! When the server was named by its file and an `admin.key` that we may read lies beside it, that key
 //! asks; else the account's own.
+
+mod audit;
+mod deed;
 
 use serde_json::Value;
 
 use super::{Context, login};
 use crate::auth::keys::{KeyError, KeyPair};
 use crate::cli::args::{
-    Admin as Verb, AdminLease, AdminQueue, AdminSession, AdminTopic, AdminUser, Peek, bare,
+    Admin as Verb, AdminKey, AdminLease, AdminQueue, AdminSession, AdminTopic, AdminUser, Peek,
+    bare,
 };
 use crate::cli::error::CliError;
 use crate::cli::i18n::{text, tr, tr_later};
@@ -16,8 +20,8 @@ use crate::cli::json::object;
 use crate::cli::show::{self, Column, cell};
 use crate::cli::untrusted::visible;
 use crate::client::home::Place;
-use crate::client::session;
-use crate::protocol::request::AdminWhat;
+use crate::client::session::Administrator;
+use crate::protocol::request::{Admin, AdminWhat};
 
 const USERS: &[Column] = &[
     (tr_later!("User"), "user"),
@@ -65,8 +69,37 @@ const SESSIONS: &[Column] = &[
     (tr_later!(">Port"), "port"),
 ];
 
+const KEYS: &[Column] = &[
+    (tr_later!(">Device"), "device"),
+    (tr_later!("Name"), "name"),
+    (tr_later!("Online"), "online"),
+    (tr_later!("Last seen"), "last_seen"),
+    (tr_later!("Created"), "created_at"),
+    (tr_later!("Key"), "key"),
+];
+
+/// A field and what people read before it.
+type Label = (&'static str, &'static str);
+
+const USER: &[Label] = &[
+    ("user", tr_later!("user")),
+    ("state", tr_later!("state")),
+    ("kicked_for_s", tr_later!("kept out for s")),
+    ("role", tr_later!("role")),
+    ("created_at", tr_later!("created")),
+    ("last_seen", tr_later!("last seen")),
+    ("devices", tr_later!("devices")),
+    ("sessions", tr_later!("sessions")),
+    ("waiting", tr_later!("mails waiting")),
+    ("mails_max", tr_later!("mails at most")),
+    ("bytes", tr_later!("bytes waiting")),
+    ("bytes_max", tr_later!("bytes at most")),
+    ("subscriptions", tr_later!("subscriptions")),
+    ("topics", tr_later!("topics")),
+];
+
 /// What a server counts, as people read it.
-const COUNTERS: &[(&str, &str)] = &[
+const COUNTERS: &[Label] = &[
     ("users", tr_later!("users")),
     ("topics", tr_later!("topics")),
     ("devices", tr_later!("devices")),
@@ -93,26 +126,41 @@ const COUNTERS: &[(&str, &str)] = &[
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
     match verb {
-        Verb::User(AdminUser::Ls) => list(context, AdminWhat::UserLs, None, USERS),
-        Verb::User(AdminUser::Rm(user)) => deed(context, AdminWhat::UserRm, &user.name, "removed"),
-        Verb::User(AdminUser::Free(user)) => {
-            deed(context, AdminWhat::UserFree, &user.name, "freed")
-        }
+        Verb::User(verb) => user(context, verb),
         Verb::Topic(AdminTopic::Ls) => list(context, AdminWhat::TopicLs, None, TOPICS),
         Verb::Topic(AdminTopic::Create(topic)) => {
-            deed(context, AdminWhat::TopicCreate, &topic.name, "created")
+            deed::plain(context, AdminWhat::TopicCreate, &topic.name)
         }
-        Verb::Topic(AdminTopic::Rm(topic)) => {
-            deed(context, AdminWhat::TopicRm, &topic.name, "removed")
-        }
+        Verb::Topic(AdminTopic::Rm(topic)) => deed::rm(context, AdminWhat::TopicRm, topic),
         Verb::Queue(AdminQueue::Ls) => list(context, AdminWhat::QueueLs, None, QUEUES),
         Verb::Queue(AdminQueue::Show(address)) => {
             list(context, AdminWhat::QueueShow, Some(&address.name), QUEUES)
         }
         Verb::Queue(AdminQueue::Peek(args)) => peek(context, args),
         Verb::Lease(AdminLease::Ls) => list(context, AdminWhat::LeaseLs, None, LEASES),
+        Verb::Lease(AdminLease::Release(args)) => deed::release_lease(context, args),
         Verb::Session(AdminSession::Ls) => list(context, AdminWhat::SessionLs, None, SESSIONS),
+        Verb::Session(AdminSession::Kick(args)) => deed::kick(context, args),
+        Verb::Audit(args) => audit::run(context, args),
         Verb::Stats => stats(context),
+    }
+}
+
+fn user(context: &mut Context<'_>, verb: &AdminUser) -> Result<(), CliError> {
+    match verb {
+        AdminUser::Ls => list(context, AdminWhat::UserLs, None, USERS),
+        AdminUser::Show(user) => show_one(context, AdminWhat::UserShow, &user.name, USER),
+        AdminUser::Add(user) => deed::add(context, &user.name),
+        AdminUser::Disable(user) => deed::plain(context, AdminWhat::UserDisable, &user.name),
+        AdminUser::Enable(user) => deed::plain(context, AdminWhat::UserEnable, &user.name),
+        AdminUser::Role(args) => deed::role(context, args),
+        AdminUser::Quota(args) => deed::quota(context, args),
+        AdminUser::Rm(user) => deed::rm(context, AdminWhat::UserRm, user),
+        AdminUser::Free(user) => deed::plain(context, AdminWhat::UserFree, &user.name),
+        AdminUser::Key(AdminKey::Ls(user)) => {
+            list(context, AdminWhat::KeyLs, Some(&user.name), KEYS)
+        }
+        AdminUser::Key(AdminKey::Revoke(args)) => deed::revoke_key(context, args),
     }
 }
 
@@ -138,12 +186,18 @@ fn rows(
     address: Option<&str>,
     body: bool,
 ) -> Result<Vec<Value>, CliError> {
+    let question = Admin {
+        body,
+        ..Admin::new(what, address.map(|name| bare(name).to_owned()))
+    };
+    ask(context, question)
+}
+
+/// Asks as an administrator and returns all rows.
+fn ask(context: &mut Context<'_>, question: Admin) -> Result<Vec<Value>, CliError> {
     let (place, keys) = identity(context)?;
     let timeout = context.globals.timeout;
-    let address = address.map(|name| bare(name).to_owned());
-    Ok(session::admin_rows(
-        &place, &keys, timeout, what, address, body,
-    )?)
+    Ok(Administrator::connect(&place, &keys, timeout)?.rows(question)?)
 }
 
 fn peek(context: &mut Context<'_>, args: &Peek) -> Result<(), CliError> {
@@ -163,41 +217,44 @@ fn peek(context: &mut Context<'_>, args: &Peek) -> Result<(), CliError> {
 }
 
 fn stats(context: &mut Context<'_>) -> Result<(), CliError> {
-    let rows = rows(context, AdminWhat::Stats, None, false)?;
-    for row in &rows {
-        if context.ui.is_json() {
-            context.ui.object(&object(row))?;
-            continue;
-        }
-        for (name, value) in row.as_object().into_iter().flatten() {
-            let known = COUNTERS.iter().find(|counter| *counter.0 == *name);
-            let shown = known.map_or_else(
-                || visible(name).replace('_', " "),
-                |known| text(known.1).to_owned(),
-            );
-            let (name, value) = (shown, visible(&cell(name, value)));
-            context.ui.line(format_args!("{name:<22}{value}"))?;
-        }
+    for row in rows(context, AdminWhat::Stats, None, false)? {
+        fields(context, &row, COUNTERS)?;
     }
     Ok(())
 }
 
-/// Does one of the few deeds and tells so.
-fn deed(
+/// Shows one thing, a field a line.
+fn show_one(
     context: &mut Context<'_>,
     what: AdminWhat,
     name: &str,
-    done: &str,
+    labels: &[Label],
 ) -> Result<(), CliError> {
-    for mut row in rows(context, what, Some(name), false)? {
-        row["done"] = done.into();
-        let name = visible(&cell("address", &row["address"]));
-        let human = match done {
-            "created" => tr!("created {}", name),
-            "freed" => tr!("freed {}", name),
-            _ => tr!("removed {}", name),
-        };
-        context.ui.result(&object(row), human)?;
+    for row in rows(context, what, Some(name), false)? {
+        fields(context, &row, labels)?;
+    }
+    Ok(())
+}
+
+/// Shows a row as an object, or each of its fields in a line: those that have a label first, in its order.
+fn fields(context: &mut Context<'_>, row: &Value, labels: &[Label]) -> Result<(), CliError> {
+    if context.ui.is_json() {
+        return context.ui.object(&object(row));
+    }
+    let is_labelled = |name: &str| labels.iter().any(|label| label.0 == name);
+    let others = row.as_object().into_iter().flatten();
+    let others = others.filter(|(name, _)| !is_labelled(name));
+    let others = others.map(|(name, value)| (name, visible(name).replace('_', " "), value));
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (name, label) in labels {
+        if let Some(value) = row.get(*name) {
+            lines.push((text(label).to_owned(), cell(name, value)));
+        }
+    }
+    lines.extend(others.map(|(name, label, value)| (label, cell(name, value))));
+    for (label, value) in lines {
+        let value = visible(&value);
+        context.ui.line(format_args!("{label:<22}{value}"))?;
     }
     Ok(())
 }

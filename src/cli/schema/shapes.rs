@@ -519,14 +519,74 @@ static SCHEMA: Shape = shape(
     &[has("verb", Text), may("path", Text), may("schema", Any)],
 );
 
+const ROLE: Type = Word(&["user", "operator", "admin"]);
+
 static ADMIN_USER: Shape = shape(
     "a user",
     &[
         has("user", Text),
         has("devices", Number),
-        has("role", Text),
+        has("role", ROLE),
         has("created_at", OrNull(&Time)),
-        has("state", Word(&["live", "reserved"])),
+        has("state", Word(&["live", "disabled", "reserved"])),
+    ],
+);
+
+static ADMIN_USER_SHOWN: Shape = shape(
+    "all there is to know of a user",
+    &[
+        has("user", Text),
+        has("role", ROLE),
+        has("state", Word(&["live", "disabled", "reserved"])),
+        has("created_at", Time),
+        has("last_seen", OrNull(&Time)),
+        has("devices", Number),
+        has("sessions", Number),
+        has("kicked_for_s", OrNull(&Number)),
+        has("waiting", Number),
+        has("bytes", Number),
+        has("mails_max", Number),
+        has("bytes_max", Number),
+        has("subscriptions", Number),
+        has("topics", List(&Text)),
+    ],
+);
+
+static ADMIN_USER_ADDED: Shape = shape(
+    "a user who was added, with the code for the first device",
+    &[
+        has("address", Text),
+        has("done", Text),
+        has("code", Text),
+        has("url", Text),
+        has("expires_at", Time),
+        has("durability", DURABILITY),
+    ],
+);
+
+static ADMIN_KEY: Shape = shape(
+    "a device with its key",
+    &[
+        has("user", Text),
+        has("device", Number),
+        has("name", Text),
+        has("key", Text),
+        has("created_at", Time),
+        has("last_seen", OrNull(&Time)),
+        has("online", Bool),
+    ],
+);
+
+static ADMIN_AUDIT: Shape = shape(
+    "what an administrator did",
+    &[
+        has("number", Number),
+        has("at", Time),
+        has("by", OrNull(&Text)),
+        has("what", Text),
+        has("address", Text),
+        has("counts", Any),
+        has("note", Text),
     ],
 );
 
@@ -547,7 +607,29 @@ static ADMIN_DONE: Shape = shape(
     &[
         has("address", Text),
         has("done", Text),
+        may("mails", Number),
+        may("bytes", Number),
+        may("waiting", Number),
+        may("devices", Number),
+        may("sessions", Number),
+        may("readers", Number),
+        may("subscriptions", Number),
         has("durability", DURABILITY),
+    ],
+);
+
+static ADMIN_WOULD: Shape = shape(
+    "what would go",
+    &[
+        has("address", Text),
+        has("dry_run", Bool),
+        may("mails", Number),
+        may("bytes", Number),
+        may("waiting", Number),
+        may("devices", Number),
+        may("sessions", Number),
+        may("readers", Number),
+        may("subscriptions", Number),
     ],
 );
 
@@ -675,16 +757,27 @@ pub static VERBS: &[Row] = &[
     row("doctor", &[&CHECK]),
     row("errors", &[&CODE]),
     row("admin user ls", &[&ADMIN_USER]),
-    row("admin user rm", &[&ADMIN_DONE]),
+    row("admin user show", &[&ADMIN_USER_SHOWN]),
+    row("admin user add", &[&ADMIN_USER_ADDED]),
+    row("admin user disable", &[&ADMIN_DONE]),
+    row("admin user enable", &[&ADMIN_DONE]),
+    row("admin user role", &[&ADMIN_DONE]),
+    row("admin user quota", &[&ADMIN_DONE]),
+    row("admin user rm", &[&ADMIN_DONE, &ADMIN_WOULD]),
     row("admin user free", &[&ADMIN_DONE]),
+    row("admin user key ls", &[&ADMIN_KEY]),
+    row("admin user key revoke", &[&ADMIN_DONE, &ADMIN_WOULD]),
     row("admin topic ls", &[&ADMIN_TOPIC]),
     row("admin topic create", &[&ADMIN_DONE]),
-    row("admin topic rm", &[&ADMIN_DONE]),
+    row("admin topic rm", &[&ADMIN_DONE, &ADMIN_WOULD]),
     row("admin queue ls", &[&ADMIN_QUEUE]),
     row("admin queue show", &[&ADMIN_QUEUE]),
     row("admin queue peek", &[&ADMIN_ENVELOPE]),
     row("admin lease ls", &[&ADMIN_LEASE]),
+    row("admin lease release", &[&ADMIN_DONE]),
     row("admin session ls", &[&ADMIN_SESSION]),
+    row("admin session kick", &[&ADMIN_DONE]),
+    row("admin audit", &[&ADMIN_AUDIT]),
     row("admin stats", &[&STATS]),
     row("completions", &[&SCRIPT]),
     row("man", &[&PAGE]),

@@ -388,7 +388,7 @@ impl Session {
 fn is_sure(code: Code) -> bool {
     !matches!(
         code,
-        Code::NoSession | Code::ShuttingDown | Code::Internal | Code::Unknown
+        Code::NoSession | Code::ShutOut | Code::ShuttingDown | Code::Internal | Code::Unknown
     )
 }
 

@@ -1,0 +1,168 @@
+//! `mailctl admin` as people and scripts use it: roles, confirmation, cutting off, the audit.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use common::ctl::Ctl;
+use common::eventually;
+use common::server::Server;
+use common::terminal::Terminal;
+use serde_json::Value;
+
+struct World {
+    server: Server,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            server: Server::start(),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn home(&self, name: &str) -> Ctl {
+        let ctl = Ctl::new(&self.server, &self.folder.path().join(name));
+        ctl.ok(&["login", name]);
+        ctl
+    }
+
+    /// A home that knows the server by its address only: no `admin.key` lies beside it.
+    fn far(&self, name: &str) -> Ctl {
+        let url = self.folder.path().join("server.url");
+        std::fs::write(&url, self.server.url().to_string()).expect("written");
+        let ctl = Ctl::new(&self.server, &self.folder.path().join(name)).at(&url);
+        ctl.ok(&["login", name]);
+        ctl
+    }
+}
+
+fn fails(ctl: &Ctl, args: &[&str], code: i32) -> String {
+    let run = ctl.run(args);
+    assert_eq!(run.code, code, "{args:?}: {} {}", run.out, run.err);
+    run.err
+}
+
+fn rows(ctl: &Ctl, args: &[&str]) -> Vec<Value> {
+    let mut words = vec!["--json"];
+    words.extend(args);
+    ctl.ok(&words).objects()
+}
+
+#[test]
+fn a_role_lets_its_user_look_or_touch_from_anywhere() {
+    let world = World::new();
+    let root = world.home("root");
+    let ana = world.far("ana");
+    fails(&ana, &["admin", "user", "ls"], 77);
+    root.ok(&["admin", "user", "role", "ana", "operator"]);
+    ana.ok(&["admin", "user", "ls"]);
+    let told = fails(&ana, &["admin", "topic", "create", "news"], 77);
+    assert!(
+        told.contains("an operator looks and touches nothing"),
+        "{told}"
+    );
+    root.ok(&["admin", "user", "role", "ana", "admin"]);
+    ana.ok(&["admin", "topic", "create", "news"]);
+    let audit = rows(&ana, &["admin", "audit"]);
+    let by: Vec<&Value> = audit.iter().map(|row| &row["by"]).collect();
+    assert_eq!(by, [&Value::Null, &Value::Null, &"ana".into()]);
+}
+
+#[test]
+fn what_destroys_something_wants_its_name_or_a_yes() {
+    let world = World::new();
+    let ana = world.home("ana");
+    world.home("bob");
+    ana.ok(&["send", "bob", "-b", "hello"]);
+    let told = fails(&ana, &["admin", "user", "rm", "bob"], 64);
+    assert!(told.contains("1 mail, 5 bytes, 1 device"), "{told}");
+    let counted = &rows(&ana, &["admin", "user", "rm", "bob", "--dry-run"])[0];
+    assert_eq!(
+        (&counted["mails"], &counted["dry_run"]),
+        (&1.into(), &true.into())
+    );
+    let mut screen = Terminal::start(ana.command(&["admin", "user", "rm", "bob"]));
+    screen.sees("To do it, type bob:");
+    screen.type_line("bbo");
+    screen.sees("nothing was done");
+    assert_eq!(screen.ends().code(), Some(64));
+    let mut screen = Terminal::start(ana.command(&["admin", "user", "rm", "bob"]));
+    screen.sees("To do it, type bob:");
+    screen.type_line("bob");
+    screen.sees("removed bob: 1 mail, 5 bytes");
+    assert_eq!(screen.ends().code(), Some(0));
+    let audit = rows(&ana, &["admin", "audit"]);
+    assert_eq!(audit.len(), 1, "{audit:?}");
+    assert_eq!(audit[0]["counts"]["mails"], 1);
+}
+
+#[test]
+fn a_user_who_is_added_joins_with_the_url_that_was_printed() {
+    let world = World::new();
+    let ana = world.home("ana");
+    let added = &rows(&ana, &["admin", "user", "add", "eve"])[0];
+    ana.ok(&["send", "eve", "-b", "welcome"]);
+    let eve = Ctl::new(&world.server, &world.folder.path().join("eve"));
+    eve.ok(&["join", added["url"].as_str().expect("a URL")]);
+    let mail = rows(&eve, &["refresh"]);
+    assert_eq!(mail[0]["body"], "welcome", "it waited for her");
+}
+
+#[test]
+fn a_kick_ends_a_watch_and_a_send_says_why() {
+    let world = World::new();
+    let (ana, bob) = (world.home("ana"), world.home("bob"));
+    let mut watch = bob.spawn(&["--json", "watch"]);
+    eventually("bob is there", || {
+        let sessions = rows(&ana, &["admin", "session", "ls"]);
+        sessions
+            .iter()
+            .any(|row| row["user"] == "bob")
+            .then_some(())
+    });
+    ana.ok(&["admin", "session", "kick", "bob"]);
+    let ended = watch.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(77), "and is not left to hang");
+    let told = fails(&bob, &["send", "ana", "-b", "x"], 77);
+    assert!(
+        told.contains("an administrator ended bob's sessions"),
+        "{told}"
+    );
+    ana.ok(&["admin", "user", "enable", "bob"]);
+    bob.ok(&["send", "ana", "-b", "x"]);
+    ana.ok(&["admin", "user", "disable", "bob"]);
+    let told = fails(&bob, &["refresh"], 77);
+    assert!(told.contains("an administrator disabled bob"), "{told}");
+}
+
+#[test]
+fn the_audit_is_followed_through_a_restart() {
+    let mut world = World::new();
+    let ana = world.home("ana");
+    let mut command = ana.command(&["--json", "admin", "audit", "--follow"]);
+    let mut follow = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(follow.stdout.take().expect("a pipe")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("a line").expect("text");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    ana.ok(&["admin", "topic", "create", "one"]);
+    assert_eq!(next()["address"], "one");
+    world.server.kill9();
+    world.server.restart();
+    ana.ok(&["admin", "topic", "create", "two"]);
+    let row = next();
+    assert_eq!(
+        (&row["address"], &row["number"]),
+        (&"two".into(), &2.into())
+    );
+    follow.kill().and_then(|()| follow.wait()).expect("it ends");
+}
