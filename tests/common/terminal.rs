@@ -130,6 +130,12 @@ impl Terminal {
         self.all().matches(text).count()
     }
 
+    /// Says whether keys are neither shown nor gathered to lines, and Ctrl-C still acts: a word is carried out.
+    pub fn keeps_keys(&self) -> bool {
+        let modes = tcgetattr(&self.slave).expect("modes").local_modes;
+        modes.contains(LocalModes::ISIG) && !modes.intersects(LocalModes::ECHO | LocalModes::ICANON)
+    }
+
     /// Says whether the terminal is set as a shell expects it: it echoes, and reads lines.
     pub fn is_sane(&self) -> bool {
         let modes = tcgetattr(&self.slave).expect("a terminal").local_modes;

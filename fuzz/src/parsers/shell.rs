@@ -41,6 +41,8 @@ fn completion(line: &str) {
         addresses: names(&["boats", "bulletin"]),
         people: names(&["bob", "ana"]),
         asking: names(&["bob"]),
+        topics: names(&["boats", "lab/x"]),
+        joined: names(&["boats"]),
     };
     let (start, found) = table::complete(line, &known);
     let typed = line.get(start..).expect("it starts between two characters");

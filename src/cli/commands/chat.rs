@@ -11,11 +11,14 @@ pub(crate) mod undelivered;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
 
 use self::files::Plan;
 use self::pipe::{Faults, Pipe};
@@ -41,6 +44,9 @@ use crate::limits;
 use crate::protocol::codes::exit;
 use crate::protocol::names::UserName;
 use crate::protocol::reply::ChatRow;
+
+/// How soon after the first a signal says the same once more: `timeout` sends two at once.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &args::Chat) -> Result<(), CliError> {
@@ -134,7 +140,7 @@ fn ask(context: &mut Context<'_>, user: &UserName, args: &args::Talk) -> Result<
     let how = How::new(context, args)?;
     let account = context.account()?;
     let session = standing(context, &account)?;
-    let news = News::new(&session, Answer::Verb);
+    let news = News::of(&session, Answer::Verb);
     let chat = Chat::ask(session, user, &options(args)).map_err(failed)?;
     converse(context.ui, &account, chat, news, how)
 }
@@ -154,7 +160,7 @@ fn accept(
             return Err(error);
         }
     };
-    let news = News::new(&session, Answer::Verb);
+    let news = News::of(&session, Answer::Verb);
     let chat = Chat::accept(session, &row, &options(args)).map_err(failed)?;
     converse(context.ui, &account, chat, news, how)
 }
@@ -186,16 +192,27 @@ fn failed((error, session): (ChatError, Option<Session>)) -> CliError {
 
 /// Returns what becomes true when the process is asked to stop. Asked again, it ends at once: what it
 /// prints to may stand still.
-pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let status = exit::TEMPORARY.into();
-        // In this order: the first time the flag is still down when it is looked at.
-        flag::register_conditional_shutdown(signal, status, Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .map_err(|e| CliError::io(tr!("listen for signals"), &e))?;
-    }
+    let deaf = |e| CliError::io(tr!("listen for signals"), &e);
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(deaf)?;
+    let told = Arc::clone(&stop);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || stop_by(signals, &told))
+        .map_err(deaf)?;
     Ok(stop)
+}
+
+fn stop_by(mut signals: Signals, stop: &AtomicBool) {
+    let mut patient_until = None;
+    for _ in signals.forever() {
+        stop.store(true, Ordering::Relaxed);
+        let until = *patient_until.get_or_insert_with(|| times::deadline(SAME_WISH));
+        if times::deadline(Duration::ZERO) > until {
+            low_level::exit(exit::TEMPORARY.into());
+        }
+    }
 }
 
 /// How a chat goes.

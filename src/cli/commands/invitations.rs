@@ -6,6 +6,7 @@ use super::super::error::CliError;
 use super::super::show::{self, Answer};
 use super::super::ui::Ui;
 use crate::client::ClientError;
+use crate::client::home::Account;
 use crate::client::session::Session;
 use crate::protocol::codes::Code;
 use crate::protocol::reply::{ChatRow, ChatState};
@@ -73,20 +74,28 @@ impl Waiting {
 #[derive(Debug)]
 struct Own {
     user: String,
-    device: u64,
+    /// None before the server said it.
+    device: Option<u64>,
 }
 
 impl Own {
     fn of(session: &Session) -> Self {
         Self {
-            user: session.account().user().as_str().to_owned(),
-            device: session.login().device,
+            device: Some(session.login().device),
+            ..Self::before_login(session.account())
+        }
+    }
+
+    fn before_login(account: &Account) -> Self {
+        Self {
+            user: account.user().as_str().to_owned(),
+            device: None,
         }
     }
 
     /// Says whether this device may answer: its user is asked, by somebody else or another device.
     fn is_asked(&self, row: &ChatRow) -> bool {
-        row.to == self.user && (row.from != self.user || row.device != self.device)
+        row.to == self.user && (row.from != self.user || Some(row.device) != self.device)
     }
 }
 
@@ -102,14 +111,26 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Begins with nothing shown.
-    pub(crate) fn new(session: &Session, answer: Answer) -> Self {
+    /// Begins with nothing shown, for a user who may not be logged in yet.
+    pub(crate) fn new(account: &Account, answer: Answer) -> Self {
         Self {
-            own: Own::of(session),
+            own: Own::before_login(account),
             answer,
             told: BTreeMap::new(),
             ended: Vec::new(),
         }
+    }
+
+    /// Begins with nothing shown in a session.
+    pub(crate) fn of(session: &Session, answer: Answer) -> Self {
+        let mut live = Self::new(session.account(), answer);
+        live.logged_in(session);
+        live
+    }
+
+    /// Takes in who this device is at the server.
+    pub(crate) fn logged_in(&mut self, session: &Session) {
+        self.own = Own::of(session);
     }
 
     /// Changes how to answer is told.
@@ -174,7 +195,10 @@ mod tests {
     fn live() -> Live {
         let user = "bob".to_owned();
         Live {
-            own: Own { user, device: 7 },
+            own: Own {
+                user,
+                device: Some(7),
+            },
             answer: Answer::Verb,
             told: BTreeMap::new(),
             ended: Vec::new(),

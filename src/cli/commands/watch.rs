@@ -55,7 +55,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Watch) -> Result<(), CliErro
         shown: account.shown(),
         once: Once::default(),
         muted: account.muted(),
-        invitations: Live::new(&session, Answer::Verb),
+        invitations: Live::of(&session, Answer::Verb),
     };
     let mut watched = Ok(());
     let mut flush = Flush::default();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Shell;
 use super::compose::{Desk, Typed};
-use super::editor::Completion;
+use super::editor::{Completion, Keys};
 use super::words;
 use crate::cli::pager::Idle;
 use crate::cli::show::size;
@@ -40,7 +40,9 @@ impl Desk for Shell<'_, '_> {
     fn edit(&mut self, text: &str) -> Result<String, String> {
         // Two borrows of the shell: the folder, and what is kept meanwhile.
         let folder = self.account.folder().to_owned();
+        self.terminal.between_lines(Keys::Shown);
         let edited = edit(&folder, text, &mut |pause| self.keep(pause));
+        self.terminal.between_lines(Keys::ForNextLine);
         // A Ctrl-C at the editor was the editor's.
         self.interrupt.take();
         edited

@@ -30,6 +30,8 @@ use rustyline::validate::Validator;
 use rustyline::{
     ColorMode, CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Prompt,
 };
+use signal_hook::consts::SIGCONT;
+use signal_hook::iterator::Signals;
 
 use super::chat;
 use super::compose::{self, Typed};
@@ -62,7 +64,7 @@ pub type Wake = Box<dyn Fn() + Send>;
 #[derive(Debug, Clone)]
 pub enum Completion {
     /// The shell's words, names, and mails of this mailbox.
-    Shell(Known, Mailbox),
+    Shell(Box<Known>, Mailbox),
     /// The chat's words.
     Chat,
     /// The commands of a mail that is being written.
@@ -82,7 +84,7 @@ pub struct Terminal {
     completion: Arc<Mutex<Completion>>,
     /// How the terminal was set before anything was read; none where the editor does not change that.
     modes: Option<Termios>,
-    quiet: Quiet,
+    keys: Between,
 }
 
 impl std::fmt::Debug for Terminal {
@@ -103,12 +105,12 @@ impl Terminal {
     ) -> Result<Self, CliError> {
         let completion = Arc::new(Mutex::new(Completion::Text));
         let screen = Arc::new(Screen::default());
+        let interrupt = interrupt.unwrap_or_default();
         let (reader, above, modes): (Box<dyn Reads>, _, _) = if look.is_plain() {
-            let interrupt = interrupt.unwrap_or_default();
             let reader = plain::Reader::new(Arc::clone(&screen), interrupt);
             (Box::new(reader), Above::straight(&screen), None)
         } else {
-            let (reader, above, modes) = edits(history, &screen, &completion)?;
+            let (reader, above, modes) = edits(history, &screen, &completion, interrupt)?;
             (Box::new(reader), above, modes)
         };
         let (questions, asked) = mpsc::channel();
@@ -126,32 +128,33 @@ impl Terminal {
             screen,
             completion,
             modes,
-            quiet: Quiet::default(),
+            keys: Between::default(),
         })
     }
 
-    /// Between two lines, keeps keys for the next one: without it Ctrl-C there would end the program, and
-    /// what is typed would be echoed twice. For a conversation, where no deed takes long.
-    pub fn keep_keys(&mut self, keep: bool) {
-        self.quiet.wanted = keep;
+    /// Says what becomes of keys that are pressed between two lines.
+    pub fn between_lines(&mut self, keys: Keys) {
+        self.keys.wanted = keys;
         self.set_modes();
+    }
+
+    /// Says whether the terminal itself shows the Ctrl-C that ends a word.
+    pub fn shows_ctrl_c(&self) -> bool {
+        self.modes.is_none() || self.keys.set == Keys::Shown
     }
 
     /// Sets the modes between two lines; the editor has its own in a line and brings these back.
     fn set_modes(&mut self) {
-        if self.reading || self.quiet.wanted == self.quiet.set {
+        if self.reading || self.keys.wanted == self.keys.set {
             return;
         }
         let Some(mut modes) = self.modes.clone() else {
             return;
         };
-        if self.quiet.wanted {
-            let keys = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
-            modes.local_modes.remove(keys);
-        }
+        modes.local_modes.remove(self.keys.wanted.without());
         // A terminal that went away needs no modes.
         tcsetattr(io::stdin(), OptionalActions::Drain, &modes).ok();
-        self.quiet.set = self.quiet.wanted;
+        self.keys.set = self.keys.wanted;
     }
 
     /// Says who is to be woken when a line was typed or a text appeared.
@@ -234,7 +237,7 @@ impl Terminal {
 
     /// Gives the terminal back as it was, also while a line is being read: for a program that ends now.
     pub fn leave(mut self, ui: &mut Ui) {
-        self.keep_keys(false);
+        self.between_lines(Keys::Shown);
         self.wait_for(self.handed(), LAST_WORDS);
         let Some(modes) = self.modes.as_ref().filter(|_| self.reading) else {
             return;
@@ -255,6 +258,7 @@ fn edits(
     history: Option<&Path>,
     screen: &Arc<Screen>,
     completion: &Arc<Mutex<Completion>>,
+    interrupt: Interrupt,
 ) -> Result<(Reader, Above, Option<Termios>), CliError> {
     let mut editor = Editor::with_config(config()).map_err(|e| unusable(&e))?;
     editor.set_helper(Some(Words(Arc::clone(completion))));
@@ -263,6 +267,7 @@ fn edits(
     let (above, modes) = match editor.create_external_printer() {
         Ok(printer) => {
             let above = print_above(printer, screen).map_err(|e| unusable(&e))?;
+            mend_after_stops(above.clone()).map_err(|e| unusable(&e))?;
             (above, tcgetattr(io::stdin()).ok())
         }
         // Without a printer texts simply follow.
@@ -273,15 +278,55 @@ fn edits(
         history: history.map(Path::to_owned),
         aside: FileHistory::default(),
         screen: Arc::clone(screen),
+        interrupt,
     };
     Ok((reader, above, modes))
 }
 
-/// Whether keys are kept between two lines.
+/// Starts the thread that sets the terminal once more when the process goes on after Ctrl-Z: the editor sets it
+/// when it asked to be stopped, which may be before it is, and the user's shell has set it otherwise meanwhile.
+fn mend_after_stops(mut above: Above) -> io::Result<()> {
+    let mut signals = Signals::new([SIGCONT])?;
+    thread::Builder::new()
+        .name("continue".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                above.screen.mend();
+                // The line comes back below an empty text. A terminal that went away needs none.
+                above.flush().ok();
+            }
+        })
+        .map(drop)
+}
+
+/// What becomes of keys that are pressed between two lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keys {
+    /// They are shown at once and go to whatever asks, as in any program.
+    #[default]
+    Shown,
+    /// They are for the next line, which shows them. Ctrl-C ends what is under way.
+    ForNextLine,
+    /// They all are for the next line, Ctrl-C too: for a conversation, where no deed takes long.
+    AllForNextLine,
+}
+
+impl Keys {
+    /// Modes of the terminal that do not fit.
+    fn without(self) -> LocalModes {
+        match self {
+            Self::Shown => LocalModes::empty(),
+            Self::ForNextLine => LocalModes::ECHO | LocalModes::ICANON,
+            Self::AllForNextLine => LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG,
+        }
+    }
+}
+
+/// What shall become of keys between two lines, and what does.
 #[derive(Debug, Default)]
-struct Quiet {
-    wanted: bool,
-    set: bool,
+struct Between {
+    wanted: Keys,
+    set: Keys,
 }
 
 /// A line to be read.
@@ -304,6 +349,8 @@ struct Screen {
     wake: Mutex<Option<Wake>>,
     /// The prompt that stands, where there is no editor.
     prompt: Mutex<Option<String>>,
+    /// How the editor sets the terminal to read a line.
+    modes: Mutex<Option<Termios>>,
     /// Held while a text is handed over: no line begins meanwhile, or the text would stand behind its
     /// prompt.
     turn: Mutex<()>,
@@ -344,6 +391,31 @@ impl Screen {
                 .wait_while(state, unsettled)
                 .unwrap_or_else(PoisonError::into_inner),
         );
+    }
+
+    /// Notes how the editor has set the terminal: it paints its prompt after that.
+    fn painted(&self) {
+        let mut modes = locked(&self.modes);
+        if modes.is_none() {
+            *modes = tcgetattr(io::stdin()).ok();
+        }
+        drop(modes);
+        self.change(|state| {
+            state.paints += 1;
+            state.begins = false;
+        });
+    }
+
+    /// Sets the terminal as the editor did, if it is reading a line.
+    fn mend(&self) {
+        let state = locked(&self.state);
+        if !state.reading || state.begins {
+            return;
+        }
+        if let Some(modes) = locked(&self.modes).as_ref() {
+            // A terminal that went away needs no modes.
+            tcsetattr(io::stdin(), OptionalActions::Drain, modes).ok();
+        }
     }
 
     /// Waits until no line is just beginning. Returns how things stand then.
@@ -473,6 +545,7 @@ struct Reader {
     /// Stands in for the history where nothing is recalled.
     aside: FileHistory,
     screen: Arc<Screen>,
+    interrupt: Interrupt,
 }
 
 /// What reads lines.
@@ -531,6 +604,8 @@ impl Reads for Reader {
         if elsewhere {
             std::mem::swap(self.editor.history_mut(), &mut self.aside);
         }
+        // One from before this line has nothing to end; one that comes once it is typed ends what it asks for.
+        self.interrupt.take();
         let read = self.editor.readline(&prompt);
         if elsewhere {
             std::mem::swap(self.editor.history_mut(), &mut self.aside);
@@ -553,10 +628,7 @@ struct Painted<'a> {
 
 impl Prompt for Painted<'_> {
     fn raw(&self) -> &str {
-        self.screen.change(|state| {
-            state.paints += 1;
-            state.begins = false;
-        });
+        self.screen.painted();
         &self.prompt
     }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::compose::Typed;
-use self::editor::{Completion, Terminal};
+use self::editor::{Completion, Keys, Terminal};
 use self::names::Kind;
 use self::news::News;
 use self::parse::{Command, Mistake};
@@ -38,8 +38,8 @@ use super::error::CliError;
 use super::pager;
 use super::show::{Answer, counted};
 use super::ui::{Ui, terminal_width};
-use super::untrusted::visible;
-use crate::cli::args::parse_undo;
+use super::untrusted::{is_active, visible};
+use crate::cli::args::{Verb, parse_undo};
 use crate::client::ClientError;
 use crate::client::home::Account;
 use crate::client::interrupt::Interrupt;
@@ -74,7 +74,11 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
     let (stop, interrupt) = (stop_flag()?, Interrupt::default());
     let undo = undo()?;
     let account = context.account()?;
-    let session = context.open(&account, standing(context, &interrupt))?;
+    let session = match context.open(&account, standing(context, &interrupt)) {
+        Ok(session) => Some(session),
+        Err(error) if is_away(&error) => None,
+        Err(error) => return Err(error.into()),
+    };
     // From here on Ctrl-C ends what is under way, and not the program.
     let interrupted = Arc::new(AtomicBool::new(false));
     for flag in [interrupt.flag(), Arc::clone(&interrupted)] {
@@ -85,22 +89,34 @@ pub fn run(context: &mut Context<'_>) -> Result<(), CliError> {
     let history = context.home()?.file("history");
     let is_new = !history.exists();
     let terminal = Terminal::open(Some(&history), context.ui.look(), Some(interrupt.clone()))?;
-    greet(context.ui, &session, is_new);
+    greet(context.ui, &account, session.as_ref())?;
+    if is_new {
+        context.ui.note(tr!(
+            "@name writes, !topic joins, #user chats, refresh reads, help, Ctrl-D leaves"
+        ));
+    }
+    let news = News::new(&account, Answer::Prompt);
     let mut shell = Shell {
         context,
         account,
         session: None,
         terminal,
-        news: News::new(&session, Answer::Prompt),
+        news,
         stop,
         interrupt,
         interrupted,
         reopens: false,
         tries: 0,
         outbox: Flush::default(),
+        topics: Vec::new(),
         undo,
     };
-    shell.take_session(session);
+    if let Some(session) = session {
+        shell.take_session(session);
+    } else {
+        shell.reopens = true;
+        shell.news.misses_server(shell.context.ui);
+    }
     let left = shell.converse();
     shell.close();
     left
@@ -121,20 +137,31 @@ fn undo() -> Result<Duration, CliError> {
 fn standing(context: &Context<'_>, interrupt: &Interrupt) -> Options {
     Options {
         timeout: context.globals.timeout,
+        patience: WHILE_GONE,
         interrupt: interrupt.clone(),
         ..Options::standing()
     }
 }
 
-/// Says in one line who this is, what waits and which topics; to newcomers also how to begin.
-fn greet(ui: &mut Ui, session: &Session, is_new: bool) {
-    let unseen = session
-        .mailbox()
-        .unseen()
-        .map_or(0, |unseen| unseen.len() as u64);
-    let waiting = unseen + session.logs().map(|log| log.waiting).sum::<u64>();
-    let url = &session.account().place().url;
-    let (user, endpoint) = (session.account().user(), url.endpoint(url.port));
+/// Says whether the server is not there just now: it may come back, and much can be done without it.
+fn is_away(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Unreachable { .. } | ClientError::NoAnswer { .. }
+    )
+}
+
+/// Says in one line who this is, what waits and which topics; without a session, what waits here.
+fn greet(ui: &mut Ui, account: &Account, session: Option<&Session>) -> Result<(), CliError> {
+    let here = account.mailbox()?.unseen()?.len() as u64;
+    let url = &account.place().url;
+    let (user, endpoint) = (account.user(), url.endpoint(url.port));
+    let Some(session) = session else {
+        let waiting = counted(here, "mail");
+        ui.note(tr!("{} at {}; {} waiting here", user, endpoint, waiting));
+        return Ok(());
+    };
+    let waiting = here + session.logs().map(|log| log.waiting).sum::<u64>();
     let (waiting, topics) = (counted(waiting, "mail"), topics(session));
     ui.note(tr!(
         "{} at {}; {} waiting; topics: {}",
@@ -143,11 +170,7 @@ fn greet(ui: &mut Ui, session: &Session, is_new: bool) {
         waiting,
         topics
     ));
-    if is_new {
-        ui.note(tr!(
-            "@name writes, !topic joins, #user chats, refresh reads, help, Ctrl-D leaves"
-        ));
-    }
+    Ok(())
 }
 
 /// Names the first topics that are read.
@@ -194,6 +217,8 @@ struct Shell<'a, 'c> {
     reopens: bool,
     tries: u32,
     outbox: Flush,
+    /// Topics that the server has, for completion.
+    topics: Vec<String>,
     /// How long a send is held back, so that `undo` can take it back.
     undo: Duration,
 }
@@ -230,9 +255,13 @@ impl Shell<'_, '_> {
     /// Does what a line says; whatever goes wrong is told.
     fn obey(&mut self, command: Command) {
         let asks = !matches!(command, Command::Nothing | Command::Help(_));
-        // One from before this word, which had nothing to end.
-        self.interrupt.take();
         self.interrupted.store(false, Ordering::Relaxed);
+        let keys = if asks_itself(&command) {
+            Keys::Shown
+        } else {
+            Keys::ForNextLine
+        };
+        self.terminal.between_lines(keys);
         let written = match &command {
             Command::Write { targets, .. } => targets.clone(),
             _ => Vec::new(),
@@ -242,12 +271,14 @@ impl Shell<'_, '_> {
             self.meet(&written);
         }
         self.news.keep_names();
-        if self.interrupted.swap(false, Ordering::Relaxed) {
+        if self.interrupted.swap(false, Ordering::Relaxed) && self.terminal.shows_ctrl_c() {
             self.context.ui.begin_line();
         }
         match (done, &mut self.session) {
             // The server is there: what an earlier line left in doubt settles now.
-            (Ok(()), Some(session)) if asks => drop(commands::settle(self.context.ui, session)),
+            (Ok(()), Some(session)) if asks && session.is_connected() => {
+                drop(commands::settle(self.context.ui, session));
+            }
             (Ok(()), _) => {}
             (Err(mut error), _) => {
                 error.text = table::at_the_prompt(&error.text);
@@ -266,7 +297,9 @@ impl Shell<'_, '_> {
             Command::Join(name) => {
                 let topic = topic::pattern(&name)?;
                 let (ui, session) = self.parts()?;
-                topic::join(ui, session, &topic, Start::Now)
+                topic::join(ui, session, &topic, Start::Now)?;
+                self.news.meet(Kind::Topic, topic.as_str());
+                Ok(())
             }
             Command::Leave(name) => {
                 let topic = topic::pattern(&name)?;
@@ -290,7 +323,7 @@ impl Shell<'_, '_> {
             // What is here already is shown even if the server is not there.
             Err(error) => {
                 refresh::show_unseen(self.context.ui, &self.account, None, &mut pager::rest)
-                    .and(Err(error))
+                    .and(Err(error.into()))
             }
         };
         self.pass_shown()?;
@@ -351,7 +384,9 @@ impl Shell<'_, '_> {
         while events.len() < EVENTS_MAX {
             let Some(session) = &mut self.session else {
                 self.terminal.rest(patience);
-                self.reopen();
+                if self.reopen() {
+                    events.push(Event::Reconnected);
+                }
                 break;
             };
             match session.next_event(patience) {
@@ -389,20 +424,26 @@ impl Shell<'_, '_> {
         }
     }
 
-    /// Tries now and then whether the server is back, when it took the session with it.
-    fn reopen(&mut self) {
+    /// Tries now and then whether the server is back, when it took the session with it or was not there at first.
+    /// Says whether it is.
+    fn reopen(&mut self) -> bool {
         self.tries += 1;
         if !self.reopens || !self.tries.is_multiple_of(REOPEN_EVERY) {
-            return;
+            return false;
         }
         let options = Options {
             patience: LOOK_EVERY,
             ..standing(self.context, &self.interrupt)
         };
-        if let Ok(session) = Session::open(&self.account, options) {
-            self.take_session(session);
-            self.announce(vec![Event::Reconnected], |_| false);
+        match Session::open(&self.account, options) {
+            Ok(session) => self.take_session(session),
+            Err(error) if is_away(&error) => return false,
+            Err(error) => {
+                self.lose_session(&error.into());
+                return false;
+            }
         }
+        true
     }
 
     /// The session is of no use any more. The next word that needs one opens another.
@@ -412,18 +453,32 @@ impl Shell<'_, '_> {
         self.terminal.above().error(error);
     }
 
-    fn take_session(&mut self, session: Session) {
+    fn take_session(&mut self, mut session: Session) {
+        self.learn_topics(&mut session);
         let waker = session.waker();
         self.terminal.wakes(Box::new(move || waker.wake()));
+        self.news.logged_in(&session);
         self.session = Some(session);
+        self.reopens = false;
+    }
+
+    /// Asks for topics that Tab may offer. Without an answer it offers what was heard of.
+    fn learn_topics(&mut self, session: &mut Session) {
+        let before = session.set_timeout(LOOK_EVERY);
+        if let Ok(page) = session.topics(None) {
+            self.topics = page.topics.into_iter().map(|row| row.topic).collect();
+            self.topics.retain(|name| !name.contains(is_active));
+        }
+        session.set_timeout(before);
     }
 
     /// What a deed works with; opens a session if there is none.
-    fn parts(&mut self) -> Result<(&mut Ui, &mut Session), CliError> {
+    fn parts(&mut self) -> Result<(&mut Ui, &mut Session), ClientError> {
         if self.session.is_none() {
             let options = standing(self.context, &self.interrupt);
             let session = self.context.open(&self.account, options)?;
             self.take_session(session);
+            self.announce(vec![Event::Reconnected], |_| false);
         }
         let session = self.session.as_mut().expect("opened above");
         let timeout = self.context.globals.timeout;
@@ -440,7 +495,7 @@ impl Shell<'_, '_> {
         let addresses = self.addresses();
         let own = self.account.user().as_str().to_owned();
         for name in targets {
-            let is_topic = *name != own && addresses.contains(name);
+            let is_topic = *name != own && (addresses.contains(name) || self.topics.contains(name));
             let kind = if is_topic { Kind::Topic } else { Kind::User };
             self.news.meet(kind, name);
         }
@@ -449,8 +504,8 @@ impl Shell<'_, '_> {
     /// What Tab offers at the prompt just now.
     fn completion(&mut self) -> Result<Completion, CliError> {
         let addresses = self.addresses();
-        let known = self.news.known(addresses);
-        Ok(Completion::Shell(known, self.account.mailbox()?))
+        let known = self.news.known(addresses, &self.topics);
+        Ok(Completion::Shell(Box::new(known), self.account.mailbox()?))
     }
 
     /// What may follow a mark: the addresses this user reads.
@@ -469,9 +524,20 @@ impl Shell<'_, '_> {
             for retried in session.send_all_held().unwrap_or_default() {
                 self.context.ui.report(send::report(&retried));
             }
-            drop(session.stop_watch());
+            if session.is_connected() {
+                drop(session.stop_watch());
+            }
         }
     }
+}
+
+/// Says whether a command asks for a line by itself, not through the editor.
+fn asks_itself(command: &Command) -> bool {
+    matches!(command, Command::Verb(verb) if match &**verb {
+        Verb::Rm(rm) => rm.purge,
+        Verb::Device { .. } | Verb::Draft { .. } => true,
+        _ => false,
+    })
 }
 
 /// Points at the spot of a mistake, below the line as it was typed.

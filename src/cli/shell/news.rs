@@ -10,6 +10,7 @@ use crate::cli::once::{self, Once};
 use crate::cli::show::{Answer, counted};
 use crate::cli::ui::{Ui, terminal_width};
 use crate::cli::untrusted::{Paint, clipped, columns, painted, visible};
+use crate::client::home::Account;
 use crate::client::mailbox::Mail;
 use crate::client::muted::Muted;
 use crate::client::receipt;
@@ -45,18 +46,37 @@ struct Heard {
 }
 
 impl News {
-    /// Begins with nothing heard.
-    pub(crate) fn new(session: &Session, answer: Answer) -> Self {
+    /// Begins with nothing heard, and no session yet.
+    pub(crate) fn new(account: &Account, answer: Answer) -> Self {
         Self {
-            invitations: Live::new(session, answer),
-            lines: session.account().shown(),
+            invitations: Live::new(account, answer),
+            lines: account.shown(),
             heard: Heard {
-                reads: session.logs().map(|log| log.address.clone()).collect(),
-                names: Names::of(session.account().folder()),
-                user: session.account().user().as_str().to_owned(),
+                names: Names::of(account.folder()),
+                user: account.user().as_str().to_owned(),
                 ..Heard::default()
             },
-            muted: session.account().muted(),
+            muted: account.muted(),
+        }
+    }
+
+    /// Begins with nothing heard in a session.
+    pub(crate) fn of(session: &Session, answer: Answer) -> Self {
+        let mut news = Self::new(session.account(), answer);
+        news.logged_in(session);
+        news
+    }
+
+    /// Takes in who this device is at the server, and what it reads there.
+    pub(crate) fn logged_in(&mut self, session: &Session) {
+        self.invitations.logged_in(session);
+        self.heard.reads = session.logs().map(|log| log.address.clone()).collect();
+    }
+
+    /// Says that the server is not there, unless that was said.
+    pub(crate) fn misses_server(&mut self, ui: &mut Ui) {
+        if let Some(text) = self.heard.lost_server() {
+            ui.note(text);
         }
     }
 
@@ -114,13 +134,18 @@ impl News {
         self.heard.names.keep();
     }
 
-    /// Returns the names to complete.
-    pub(crate) fn known(&mut self, addresses: Vec<String>) -> Known {
+    /// Returns the names to complete: those heard of, those that this user reads, and `others` of topics.
+    pub(crate) fn known(&mut self, addresses: Vec<String>, others: &[String]) -> Known {
         self.heard.reads.clone_from(&addresses);
+        let mut topics = self.heard.names.recent(Some(Kind::Topic));
+        topics.extend_from_slice(others);
+        let is_topic = |name: &&String| **name != self.heard.user;
         Known {
             recent: self.heard.names.recent(None),
             people: self.heard.names.recent(Some(Kind::User)),
+            joined: addresses.iter().filter(is_topic).cloned().collect(),
             addresses,
+            topics,
             asking: self.heard.asking.values().cloned().collect(),
         }
     }

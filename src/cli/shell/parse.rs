@@ -331,7 +331,7 @@ mod tests {
         assert!(at == 5 && text.starts_with("invalid value 'x'"), "{text}");
         assert!(wrong("read 1 --json").1.contains("--json"));
         assert!(wrong("send bob hi").1.contains("`@name text` sends"));
-        assert!(wrong("whoami").1.contains("`mailctl whoami`"));
+        assert!(wrong("export").1.contains("`mailctl export`"));
     }
 
     #[test]

@@ -180,6 +180,79 @@ pub const ROWS: &[Row<Deed>] = &[
         long: "`outbox retry` sends what waits, `outbox retry 3` one of it, `outbox rm 3` throws it away.",
     },
     Row {
+        shape: Shape::Word(&["draft"]),
+        deed: Deed::Verb(&["draft"]),
+        takes: Takes::Nothing,
+        usage: "draft",
+        short: "list drafts; send, edit or drop one",
+        long: "`draft open 3` shows draft 3, `draft edit 3` edits its text, `draft send 3` sends it, `draft send 3 --to bob` to \
+               somebody else, `draft rm 3` throws it away.",
+    },
+    Row {
+        shape: Shape::Word(&["status"]),
+        deed: Deed::Verb(&["status"]),
+        takes: Takes::Nothing,
+        usage: "status",
+        short: "count what is unread",
+        long: "Says per address how much is unread, in one line. It fetches and marks nothing.",
+    },
+    Row {
+        shape: Shape::Word(&["mute"]),
+        deed: Deed::Verb(&["mute"]),
+        takes: Takes::Topic,
+        usage: "mute T",
+        short: "keep a topic's mail, and do not announce it",
+        long: "`mute news` keeps what comes for `refresh` and says nothing of it here; `mute` lists what is muted.",
+    },
+    Row {
+        shape: Shape::Word(&["unmute"]),
+        deed: Deed::Verb(&["unmute"]),
+        takes: Takes::Topic,
+        usage: "unmute T",
+        short: "announce a topic's mail again",
+        long: "Takes back what `mute` did: `unmute news`.",
+    },
+    Row {
+        shape: Shape::Word(&["block"]),
+        deed: Deed::Verb(&["block"]),
+        takes: Takes::People,
+        usage: "block USER",
+        short: "take no mail and no chats from a user",
+        long: "`block eve` refuses what eve sends from now on; `block` lists whom you block.",
+    },
+    Row {
+        shape: Shape::Word(&["unblock"]),
+        deed: Deed::Verb(&["unblock"]),
+        takes: Takes::People,
+        usage: "unblock USER",
+        short: "take mail and chats from a user again",
+        long: "Takes back what `block` did: `unblock eve`.",
+    },
+    Row {
+        shape: Shape::Word(&["receipts"]),
+        deed: Deed::Verb(&["receipts"]),
+        takes: Takes::Nothing,
+        usage: "receipts",
+        short: "say whether senders hear that you read their mail",
+        long: "`receipts` shows what holds; `receipts on`, `receipts off` and `receipts ask` change it.",
+    },
+    Row {
+        shape: Shape::Word(&["device"]),
+        deed: Deed::Verb(&["device"]),
+        takes: Takes::Nothing,
+        usage: "device",
+        short: "list your devices; name or remove one",
+        long: "`device rename 2 laptop` names device 2, `device rm 2` takes all rights from it, after a question.",
+    },
+    Row {
+        shape: Shape::Word(&["whoami"]),
+        deed: Deed::Verb(&["whoami"]),
+        takes: Takes::Nothing,
+        usage: "whoami",
+        short: "show who you are, and where",
+        long: "Shows your name, this device, the server and its key.",
+    },
+    Row {
         shape: Shape::Word(&["help", "?"]),
         deed: Deed::Help,
         takes: Takes::Word,
@@ -206,6 +279,10 @@ pub struct Known {
     pub people: Vec<String>,
     /// What this user reads: his own name and topics.
     pub addresses: Vec<String>,
+    /// Topics heard of, most recently first, then others that the server has.
+    pub topics: Vec<String>,
+    /// Topics that this user reads.
+    pub joined: Vec<String>,
     /// Users whose request for a chat stands open.
     pub asking: Vec<String>,
 }
@@ -282,10 +359,11 @@ fn argument(first: &str, before: &[&str], last: &str, known: &Known) -> Fitting 
             let option = "--dir ".to_owned();
             Vec::from_iter(Some(option).filter(|option| option.starts_with(last)))
         }
-        Takes::People => fitting("", last, &known.people),
+        Takes::People => fitting("", last, &[&known.people]),
         _ if !before.is_empty() => Vec::new(),
-        Takes::Asker => fitting("", last, &known.asking),
-        Takes::Address => named("", last, known),
+        Takes::Asker => fitting("", last, &[&known.asking]),
+        Takes::Address => fitting("", last, &[&known.addresses, &known.topics]),
+        Takes::Topic => fitting("", last, &[&known.topics]),
         Takes::Word => words::beginning(ROWS, last),
         Takes::Mail | Takes::Nothing => Vec::new(),
     };
@@ -294,21 +372,28 @@ fn argument(first: &str, before: &[&str], last: &str, known: &Known) -> Fitting 
 
 /// Names that begin like this one, most recently heard first.
 fn named(mark: &str, name: &str, known: &Known) -> Vec<String> {
-    if mark == "#" {
-        return fitting(mark, name, &known.people);
+    match mark {
+        "#" => fitting(mark, name, &[&known.people]),
+        "!" => fitting(mark, name, &[&known.topics]),
+        "!-" => fitting(mark, name, &[&known.joined]),
+        _ => fitting(
+            mark,
+            name,
+            &[&known.recent, &known.addresses, &known.topics],
+        ),
     }
-    let mut found = fitting(mark, name, &known.recent);
-    for also in fitting(mark, name, &known.addresses) {
-        if !found.contains(&also) {
-            found.push(also);
+}
+
+/// Names of these lists that begin with `name`, each once.
+fn fitting(mark: &str, name: &str, lists: &[&[String]]) -> Vec<String> {
+    let mut found = Vec::new();
+    for known in lists.iter().copied().flatten() {
+        let word = format!("{mark}{known} ");
+        if known.starts_with(name) && !found.contains(&word) {
+            found.push(word);
         }
     }
     found
-}
-
-fn fitting(mark: &str, name: &str, names: &[String]) -> Vec<String> {
-    let fitting = names.iter().filter(|known| known.starts_with(name));
-    fitting.map(|known| format!("{mark}{known} ")).collect()
 }
 
 #[cfg(test)]
@@ -330,6 +415,8 @@ mod tests {
             recent: names(&["bob", "boats", "ana"]),
             people: names(&["bob", "ana"]),
             addresses: names(&["boats", "bulletin"]),
+            topics: names(&["boats", "lab", "bulletin"]),
+            joined: names(&["boats", "bulletin"]),
             asking: names(&["bob"]),
         };
         let words = |start, words: &[&str]| (start, Fitting::Words(names(words)));
@@ -339,8 +426,10 @@ mod tests {
         assert_eq!(complete("@bo"), words(0, &["@bob ", "@boats "]));
         assert_eq!(
             complete("@"),
-            words(0, &["@bob ", "@boats ", "@ana ", "@bulletin "])
+            words(0, &["@bob ", "@boats ", "@ana ", "@bulletin ", "@lab "])
         );
+        assert_eq!(complete("!"), words(0, &["!boats ", "!lab ", "!bulletin "]));
+        assert_eq!(complete("!-"), words(0, &["!-boats ", "!-bulletin "]));
         assert_eq!(complete("@ana @bu"), words(5, &["@bulletin "]));
         assert_eq!(complete("#b"), words(0, &["#bob "]));
         assert_eq!(complete("y "), words(2, &["bob "]));
@@ -375,6 +464,15 @@ mod tests {
           topics          list the topics you may read
           who [user]      show who is here, or was seen when
           outbox          list what was written and not yet sent
+          draft           list drafts; send, edit or drop one
+          status          count what is unread
+          mute T          keep a topic's mail, and do not announce it
+          unmute T        announce a topic's mail again
+          block USER      take no mail and no chats from a user
+          unblock USER    take mail and chats from a user again
+          receipts        say whether senders hear that you read their mail
+          device          list your devices; name or remove one
+          whoami          show who you are, and where
           help [word]     explain the words
           quit            leave the shell (also Ctrl-D)
         ");

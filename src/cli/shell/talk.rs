@@ -25,9 +25,12 @@ impl Shell<'_, '_> {
     /// `#user`.
     pub(super) fn ask(&mut self, user: &str) -> Result<(), CliError> {
         let user = commands::user_name(user)?;
-        self.news.meet(Kind::User, user.as_str());
         let session = self.lend_session()?;
-        self.chat(Chat::ask(session, &user, &chat::options()))
+        let begun = Chat::ask(session, &user, &chat::options());
+        if begun.is_ok() {
+            self.news.meet(Kind::User, user.as_str());
+        }
+        self.chat(begun)
     }
 
     /// `y [user]`.

@@ -1,14 +1,16 @@
-//! Words of the shell that are verbs of `mailctl`: the same code, in the shell's session and as its user.
+//! Words of the shell that are verbs of `mailctl`: the same code, as the same user; in the shell's session where that
+//! hears what comes of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Shell;
 use super::desk::expanded;
-use crate::cli::args::{self, Verb};
-use crate::cli::commands::{history, outbox, read, refresh, rm, save, search, topic, undo, who};
+use crate::cli::args::{self, Globals, Verb};
+use crate::cli::commands::{
+    self, Context, history, outbox, read, refresh, rm, save, search, topic, undo, who,
+};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
 use crate::cli::pager;
 
 impl Shell<'_, '_> {
@@ -37,9 +39,29 @@ impl Shell<'_, '_> {
             }
             Verb::Topic { .. } => self.list_topics(),
             Verb::Outbox { verb } => self.outbox(verb.unwrap_or(args::Outbox::Ls)),
-            // The table has none of the others.
-            _ => Err(CliError::usage(tr!("a verb, and no word of the shell"))),
+            other => self.beside(&other),
         }
+    }
+
+    /// Carries out a verb as another `mailctl` beside this one would, as the same user at the same server.
+    fn beside(&mut self, verb: &Verb) -> Result<(), CliError> {
+        let place = self.account.place();
+        // Its file, where there is one: it has the address of now.
+        let file = place.source.as_deref().and_then(Path::to_str);
+        let globals = Globals {
+            server: Some(file.map_or_else(|| place.url.to_string(), str::to_owned)),
+            user: Some(self.account.user().to_string()),
+            context: None,
+            ..self.context.globals.clone()
+        };
+        commands::run(
+            &mut Context {
+                globals: &globals,
+                passphrase: self.account.passphrase(),
+                ui: self.context.ui,
+            },
+            verb,
+        )
     }
 
     /// Lists topics.

@@ -35,6 +35,8 @@ pub enum Takes {
     MailAndPath,
     /// A topic, or oneself.
     Address,
+    /// A topic.
+    Topic,
     /// Users.
     People,
     /// A file.

@@ -1,12 +1,13 @@
 //! Writing at the prompt: a new mail, or an answer.
 
-use super::Shell;
 use super::compose::{Composed, Desk, Typed, Written, compose, go_on};
+use super::{Shell, is_away};
 use crate::cli::args::bare;
 use crate::cli::commands::{later, read, send};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
 use crate::cli::ui;
+use crate::client::ClientError;
 use crate::client::answer;
 use crate::client::mailbox::Mail;
 use crate::client::outbox::Draft;
@@ -107,10 +108,31 @@ impl Shell<'_, '_> {
     }
 
     /// Sends a mail; what was refused is kept for those who refused it, so that no text is lost.
+    ///
+    /// What cannot be sent because the server is not there goes out by itself when it is back: it was meant to be sent.
     fn deliver(&mut self, draft: Draft) -> Result<(), CliError> {
-        let (ui, session) = self.parts()?;
-        let outcomes = session.send(draft.clone())?.outcomes;
-        let shown = send::show(ui, &outcomes);
+        let queued = true;
+        let sent = match self.parts() {
+            Ok((_, session)) => session.send_or_queue(draft.clone(), queued),
+            Err(cause) if cause.is_transport() => Err(ClientError::NotSent {
+                entry: self.account.outbox()?.keep(&draft, queued)?,
+                queued,
+                cause: Box::new(cause),
+            }),
+            Err(error) => Err(error),
+        };
+        let outcomes = match sent {
+            Ok(sent) => sent.outcomes,
+            Err(ClientError::NotSent { entry, cause, .. }) if is_away(&cause) => {
+                self.context.ui.note(tr!(
+                    "the server does not answer; kept in the outbox as {}, and sent when it is back",
+                    entry
+                ));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let shown = send::show(self.context.ui, &outcomes);
         let refused = |outcome: &Outcome| match outcome {
             Outcome::Refused { address, .. } => Some(address.clone()),
             Outcome::Sent { .. } => None,
@@ -118,11 +140,12 @@ impl Shell<'_, '_> {
         let to: Vec<String> = outcomes.iter().filter_map(refused).collect();
         if !to.is_empty() {
             let entry = self.account.outbox()?.keep(&Draft { to, ..draft }, false)?;
-            self.context.ui.note(tr!(
+            let how = tr!(
                 "kept as draft {}; to send it to somebody else: mailctl draft send {} --to NAME",
                 entry,
                 entry
-            ));
+            );
+            self.context.ui.note(super::table::at_the_prompt(&how));
         }
         shown
     }

@@ -142,7 +142,7 @@ impl Account {
             Err(error) if error.is_missing() => Ok(None),
             Ok(Stored::Open(pair)) => Ok(Some(pair)),
             Ok(Stored::Sealed(sealed)) => match self.passphrase() {
-                Some(passphrase) => self.open(path, &sealed, passphrase).map(Some),
+                Some(passphrase) => self.open(path, &sealed, &passphrase).map(Some),
                 None => Err(KeyError::Locked {
                     path: path.to_owned(),
                 }),
@@ -169,9 +169,10 @@ impl Account {
         })
     }
 
-    fn passphrase(&self) -> Option<&Passphrase> {
+    /// Returns the passphrase that its file is under, if it was given.
+    pub fn passphrase(&self) -> Option<Arc<Passphrase>> {
         match &self.keys {
-            Keys::Open(_, passphrase) => passphrase.as_deref(),
+            Keys::Open(_, passphrase) => passphrase.clone(),
             Keys::Locked(_) => None,
         }
     }
@@ -231,7 +232,7 @@ impl Account {
             next
         } else {
             let next = KeyPair::generate()?;
-            stored(&next, self.passphrase(), &path)?.save_new(&path)?;
+            stored(&next, self.passphrase().as_deref(), &path)?.save_new(&path)?;
             next
         };
         Ok(self.with(next))

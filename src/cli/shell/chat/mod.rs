@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use self::files::Desk;
 use self::screen::{Act, Screen};
 use super::compose::Typed;
-use super::editor::{Completion, Terminal};
+use super::editor::{Completion, Keys, Terminal};
 use super::news::News;
 use crate::chat::file::Policy;
 use crate::chat::frame::Seq;
@@ -104,7 +104,7 @@ impl Stage<'_> {
         let (waker, sleeper) = waker::pair().map_err(|e| CliError::io(tr!("make a pipe"), &e))?;
         let mark = self.account.shown().begin(&party.chat, &party.peer)?;
         chat.wake_with(waker.clone());
-        self.terminal.keep_keys(true);
+        self.terminal.between_lines(Keys::AllForNextLine);
         self.terminal.wakes(Box::new(move || waker.wake()));
         let play = Play {
             voice: chat.voice(),
@@ -125,7 +125,7 @@ impl Stage<'_> {
             stage: self,
         };
         let over = play.run();
-        self.terminal.keep_keys(false);
+        self.terminal.between_lines(Keys::Shown);
         Ok((party, over))
     }
 }

@@ -37,6 +37,8 @@ impl Reader {
     fn line(&mut self) -> Typed {
         loop {
             if let Some(line) = self.take_line() {
+                // One from before this line has nothing to end.
+                self.interrupt.take();
                 return Typed::Line(line);
             }
             if self.interrupt.take() {
