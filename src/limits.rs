@@ -110,6 +110,9 @@ pub const HEADER_BYTES_MAX: usize = 60 * 1024;
 /// Rows of one page of a listing.
 pub const ROWS_MAX: usize = 200;
 
+/// Mails removed by one request of a purge.
+pub const PURGE_BATCH: u32 = 1_000;
+
 /// Deeds kept in the audit; the oldest go first. A deed has about 200 bytes.
 pub const AUDIT_ROWS_MAX: u64 = 100_000;
 

@@ -166,3 +166,44 @@ fn the_audit_is_followed_through_a_restart() {
     );
     follow.kill().and_then(|()| follow.wait()).expect("it ends");
 }
+
+#[test]
+fn queues_are_listed_worst_first_and_purged_with_a_count() {
+    let world = World::new();
+    let (ana, bob) = (world.home("ana"), world.home("bob"));
+    bob.ok(&["topic", "join", "news"]);
+    ana.ok(&["send", "news", "-b", "a long text for many"]);
+    for _ in 0..2 {
+        ana.ok(&["send", "bob", "-b", "x"]);
+    }
+    let sorted = |by: &str| -> Vec<String> {
+        let listed = rows(
+            &ana,
+            &["admin", "queue", "ls", "--sort", by, "--least", "1"],
+        );
+        let name = |row: &Value| row["address"].as_str().expect("a name").to_owned();
+        listed.iter().map(name).collect()
+    };
+    assert_eq!(sorted("waiting"), ["bob", "news"]);
+    assert_eq!(sorted("bytes"), ["news", "bob"]);
+    assert_eq!(sorted("age"), ["news", "bob"]);
+    let of_ana = rows(
+        &ana,
+        &["admin", "queue", "ls", "--user", "@ana", "--prefix", "a"],
+    );
+    assert_eq!(of_ana.len(), 1);
+    let told = fails(&ana, &["admin", "queue", "purge", "bob"], 64);
+    assert!(told.contains("2 mails, 2 bytes"), "{told}");
+    let done = ana.ok(&["admin", "queue", "purge", "bob", "--yes"]).out;
+    assert_eq!(done, "purged bob: 2 mails, 2 bytes\n");
+    let seen = rows(&bob, &["refresh"]);
+    let gone = seen
+        .iter()
+        .find(|row| row["kind"] == "trimmed")
+        .expect("told");
+    assert_eq!(
+        (&gone["address"], &gone["count"]),
+        (&"bob".into(), &2.into())
+    );
+    assert_eq!(seen.iter().filter(|row| row["kind"] == "mail").count(), 1);
+}

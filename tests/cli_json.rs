@@ -264,6 +264,10 @@ fn mails(held: &mut Held, ana: &Ctl, bob: &Ctl, folder: &Path) {
     held.well(ana, &["admin", "queue", "ls"]);
     held.well(ana, &["admin", "queue", "show", "bob"]);
     held.well(ana, &["admin", "queue", "peek", "bob"]);
+    held.well(
+        ana,
+        &["admin", "queue", "ls", "--sort", "age", "--least", "1"],
+    );
     held.well(bob, &["status"]);
     let rows = held.well(bob, &["refresh"]);
     let attached = rows.iter().find(|row| row.get("attachments").is_some());
@@ -340,6 +344,8 @@ fn admin(held: &mut Held, ana: &Ctl) {
         ana,
         &["admin", "user", "key", "revoke", "bob", &device, "--yes"],
     );
+    held.well(ana, &["admin", "queue", "purge", "bob", "--dry-run"]);
+    held.well(ana, &["admin", "queue", "purge", "bob", "--yes"]);
     held.well(ana, &["admin", "session", "kick", "bob", "--for", "0"]);
     held.well(ana, &["admin", "user", "rm", "bob", "--dry-run"]);
     held.well(ana, &["admin", "user", "rm", "bob", "--yes"]);
@@ -347,6 +353,10 @@ fn admin(held: &mut Held, ana: &Ctl) {
     held.well(ana, &["admin", "user", "free", "bob"]);
     held.well(ana, &["admin", "topic", "create", "lab/a"]);
     held.well(ana, &["admin", "topic", "ls"]);
+    let queues = held.well(ana, &["admin", "queue", "show", "ana"]);
+    let device = queues[0]["device"].to_string();
+    let release = ["admin", "queue", "release", "ana", &device, "--yes"];
+    held.well(ana, &release);
     held.well(ana, &["admin", "topic", "rm", "lab/a", "--yes"]);
     held.well(ana, &["admin", "lease", "ls"]);
     held.well(ana, &["admin", "audit"]);

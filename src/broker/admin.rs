@@ -32,6 +32,7 @@ impl Core {
             AdminWhat::QueueLs => self.queue_ls(call, admin),
             AdminWhat::QueueShow => self.queue_show(call, admin),
             AdminWhat::QueuePeek => self.queue_peek(call, admin),
+            AdminWhat::QueuePurge => self.queue_purge(call, actor, admin),
             AdminWhat::LeaseLs => Ok(self.lease_ls(admin)),
             AdminWhat::SessionLs => Ok(self.session_ls(admin)),
             AdminWhat::AuditLs => self.audit_ls(call, admin),

@@ -26,6 +26,7 @@ impl Core {
             AdminWhat::KeyRevoke => self.key_revoke(actor, admin),
             AdminWhat::TopicCreate => self.topic_create(actor, admin),
             AdminWhat::TopicRm => self.topic_rm(actor, admin),
+            AdminWhat::QueueRelease => self.queue_release(actor, admin),
             AdminWhat::LeaseRelease => self.lease_taken_back(actor, admin),
             AdminWhat::SessionKick => self.session_kick(actor, admin),
             listing => Err(refusal!(Code::Internal, "{} is no deed", listing.word())),
@@ -37,7 +38,7 @@ impl Core {
         clippy::unnecessary_wraps,
         reason = "every deed ends with it, as a ruling"
     )]
-    fn carry_out(
+    pub(super) fn carry_out(
         &mut self,
         (actor, admin): (&Actor, &Admin),
         address: &str,
@@ -321,7 +322,7 @@ impl Core {
     }
 
     /// Counts what is kept of a log.
-    fn mail_tally(&self, log: LogNumber) -> Tally {
+    pub(super) fn mail_tally(&self, log: LogNumber) -> Tally {
         let record = self.logs.record(log);
         vec![
             ("mails", record.head.count - record.floor.count),

@@ -208,6 +208,16 @@ impl Logs {
         again
     }
 
+    /// Says whether a device was told a mail in a page and has not acknowledged it yet.
+    pub(super) fn is_in_flight(&self, device: u64, log: LogNumber, id: MailId) -> bool {
+        let told = self.told.get(&(device, log));
+        let is_told = told.is_some_and(|through| id <= *through);
+        is_told
+            && self
+                .cursor(device, log)
+                .is_some_and(|cursor| cursor.id < id)
+    }
+
     // -- cursors --
 
     pub(super) fn cursor(&self, device: u64, log: LogNumber) -> Option<Mark> {

@@ -176,6 +176,7 @@ impl Core {
                 MailState::Live => "live".into(),
                 MailState::Expired => "expired".into(),
             };
+            row["in_flight"] = self.in_flight(log, mail.id).into();
             let Some(left) = room.checked_sub(row.to_string().len() + 1) else {
                 more = true;
                 break;
@@ -190,6 +191,20 @@ impl Core {
             more_after,
         });
         self.reply(call, header, Vec::new());
+    }
+}
+
+impl Core {
+    /// Returns the devices that were given a mail in a page and have not acknowledged it.
+    fn in_flight(&self, log: LogNumber, id: MailId) -> Vec<u64> {
+        let Some(address) = self.directory.address(log) else {
+            return Vec::new();
+        };
+        let devices = self.queues_of(address).map(|(_, device)| device);
+        devices
+            .filter(|device| self.logs.is_in_flight(*device, log, id))
+            .take(limits::ROWS_MAX)
+            .collect()
     }
 }
 

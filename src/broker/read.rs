@@ -5,6 +5,7 @@
 
 use super::core::{Call, Core, Ruling, Who, frame, not_registered};
 use super::io::{Frame, Peer};
+use super::purge::Purge;
 use super::queue::QueuePage;
 use crate::auth::policy;
 use crate::limits;
@@ -33,6 +34,8 @@ pub(super) enum Pending {
     Oldest(Asked, Box<QueuePage>),
     /// Answer an administrator's peek.
     Peek(Asked, LogNumber),
+    /// Remove a batch of what an administrator purges.
+    Purge(Asked, Box<Purge>),
     /// Answer an administrator's look at the audit.
     Audit(Asked),
     /// Put a cursor right that a crash kept from being written.
@@ -54,6 +57,7 @@ impl Pending {
             | Self::Join(asked, ..)
             | Self::Oldest(asked, _)
             | Self::Peek(asked, _)
+            | Self::Purge(asked, _)
             | Self::Audit(asked) => Some(asked.peer.key),
             Self::Ahead(_) | Self::Restore(..) | Self::Trim(_) | Self::Expire => None,
         }
@@ -263,6 +267,9 @@ impl Core {
             }
             (Pending::Peek(asked, log), Answer::Mails { mails, more }) => {
                 self.tell_peeked(&asked.call(), log, &mails, more);
+            }
+            (Pending::Purge(asked, purge), Answer::Mails { mails, .. }) => {
+                self.purge_loaded(asked, *purge, &mails);
             }
             (Pending::Audit(asked), Answer::Audit { rows, more }) => {
                 self.tell_audit(&asked.call(), &rows, more);

@@ -330,6 +330,8 @@ impl Core {
         let read = self.logs.slowest(log);
         let going: Vec<&StoredMail> = mails
             .iter()
+            // An administrator may have purged some while they were looked up.
+            .filter(|mail| mail.id > record.floor.id)
             .take_while(|mail| mail.id <= self.synced() && rule.lets_go(mail))
             .collect();
         let Some(last) = going.last() else {

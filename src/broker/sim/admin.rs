@@ -78,7 +78,7 @@ fn rule(rng: &mut Rng, decided: &Ledger) -> Request {
     let devices: Vec<u64> = decided.devices_of(number).collect();
     let device = (!devices.is_empty()).then(|| rng.pick(&devices));
     let mut particulars = Particulars::default();
-    let what = match rng.below(8) {
+    let what = match rng.below(11) {
         0 | 1 => AdminWhat::UserDisable,
         2 | 3 => {
             particulars.seconds = Some(rng.below(4));
@@ -98,6 +98,16 @@ fn rule(rng: &mut Rng, decided: &Ledger) -> Request {
             let ports: Vec<u16> = out.map(|lease| lease.port).collect();
             particulars.port = (!ports.is_empty()).then(|| rng.pick(&ports));
             AdminWhat::LeaseRelease
+        }
+        7 | 8 => {
+            return ask(
+                AdminWhat::QueuePurge,
+                Some(rng.pick(&[name, "news".into()])),
+            );
+        }
+        9 => {
+            particulars.device = device;
+            AdminWhat::QueueRelease
         }
         _ => {
             particulars.limits.mails_max = rng.chance(50).then(|| 3 + rng.below(9));

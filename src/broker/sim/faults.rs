@@ -77,6 +77,8 @@ faults! {
     revoked = "keys revoked by the administrator",
     released = "ports taken back",
     rules = "roles and quotas set",
+    purges = "queues purged",
+    queue_releases = "devices that hold no mail back any more",
     shut_out = "requests of who was shut out",
 }
 

@@ -168,6 +168,8 @@ pub(super) struct Model {
     /// The core was told that the disk is nearly full.
     pub(super) disk_low: bool,
     pub(super) limits: Limits,
+    /// Up to where an administrator purged each log.
+    pub(super) purges: HashMap<LogNumber, MailId>,
 }
 
 /// What was set for this server.
@@ -186,6 +188,16 @@ impl Model {
         Self {
             limits,
             ..Self::default()
+        }
+    }
+
+    /// An administrator purges an address: what is there may go.
+    pub(super) fn purged(&mut self, name: &str) {
+        let addresses = self.decided.addresses.iter();
+        let mut meant = addresses.filter(|(_, address)| address.is_live && address.name == name);
+        if let Some((log, _)) = meant.next() {
+            let (head, _) = self.decided.head(*log);
+            self.purges.insert(*log, head);
         }
     }
 

@@ -228,6 +228,10 @@ impl Sim {
         use crate::protocol::request::AdminWhat;
         if let Request::Admin(admin) = request {
             self.model.deed_taken(admin.what, serial);
+            if admin.what == AdminWhat::QueuePurge {
+                let name = admin.address.as_deref().unwrap_or_default();
+                self.model.purged(name);
+            }
             match admin.what {
                 AdminWhat::UserRm => self.model.faults.users_removed += 1,
                 AdminWhat::TopicRm => self.model.faults.topics_removed += 1,
@@ -235,6 +239,8 @@ impl Sim {
                 AdminWhat::SessionKick => self.model.faults.kicked += 1,
                 AdminWhat::KeyRevoke => self.model.faults.revoked += 1,
                 AdminWhat::LeaseRelease => self.model.faults.released += 1,
+                AdminWhat::QueuePurge => self.model.faults.purges += 1,
+                AdminWhat::QueueRelease => self.model.faults.queue_releases += 1,
                 AdminWhat::UserRole | AdminWhat::UserQuota => self.model.faults.rules += 1,
                 _ => {}
             }

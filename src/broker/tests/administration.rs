@@ -496,3 +496,124 @@ fn the_audit_keeps_the_newest_and_is_read_from_where_one_wants() {
     let last = rows.last().unwrap();
     assert_eq!(last["number"], limits::AUDIT_ROWS_MAX + 8);
 }
+
+#[test]
+fn a_purge_takes_what_is_there_and_tells_its_readers() {
+    let mut world = World::new();
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    let many = u64::from(limits::PURGE_BATCH) + 3;
+    for _ in 0..many {
+        ana.send(&mut world, &["bob"], "12345");
+    }
+    let own = bob.log(&mut world, "bob");
+    let counted = deed(
+        &mut world,
+        AdminWhat::QueuePurge,
+        "bob",
+        Particulars {
+            dry_run: true,
+            ..Particulars::default()
+        },
+    );
+    assert_eq!(
+        (&counted["mails"], &counted["dry_run"]),
+        (&many.into(), &true.into())
+    );
+    let purge = Admin::new(AdminWhat::QueuePurge, Some("bob".into()));
+    let first: reply::Rows = world
+        .call(ADMIN, &Request::Admin(purge.clone()), None)
+        .unwrap();
+    assert_eq!(first.rows[0]["mails"], u64::from(limits::PURGE_BATCH));
+    ana.send(&mut world, &["bob"], "came later and stays");
+    let rest = Admin {
+        after: first.more_after,
+        ..purge
+    };
+    let rest: reply::Rows = world.call(ADMIN, &Request::Admin(rest), None).unwrap();
+    assert_eq!(
+        (&rest.rows[0]["mails"], &rest.more_after),
+        (&3.into(), &None)
+    );
+    let mut world = world.crash();
+    let bob = Device::login(&mut world, "bob", &[]);
+    let (page, bodies) = bob.fetch_after(&mut world, own.log, 0, Some(0));
+    assert_eq!(page.trimmed.map(|gone| gone.count), Some(many));
+    assert_eq!(bodies, [b"came later and stays".to_vec()]);
+    plain(&mut world, AdminWhat::QueuePurge, "ana");
+    let rows = ask(&mut world, ADMIN, Admin::new(AdminWhat::AuditLs, None)).unwrap();
+    let mails: Vec<u64> = rows
+        .iter()
+        .map(|row| row["counts"]["mails"].as_u64().unwrap())
+        .collect();
+    assert_eq!(mails, [u64::from(limits::PURGE_BATCH), 3]);
+}
+
+#[test]
+fn a_purge_and_the_trimming_of_one_log_do_not_undo_each_other() {
+    let mut world = World::with(|settings| settings.log_mails_max = 4);
+    let mut ana = Device::register(&mut world, "ana");
+    ana.join(&mut world, "news", From::Now).unwrap();
+    world.slow_disk = true;
+    for _ in 0..9 {
+        ana.send(&mut world, &["news"], "x");
+    }
+    world.pass(1_000);
+    let purge = Admin::new(AdminWhat::QueuePurge, Some("news".into()));
+    world.ask(ADMIN, &Request::Admin(purge), None);
+    // Both have looked up the same mails by now; the purge is answered first.
+    while let Some(read) = world.reads.pop_back() {
+        let answer = crate::store::Store::reader(&world.store)
+            .read(&read.1)
+            .unwrap();
+        world.handle(super::super::io::Input::Loaded(read.0, answer));
+    }
+    world.slow_disk = false;
+    world.answer_reads();
+    let topics = world.admin(AdminWhat::TopicLs, None).unwrap().rows;
+    assert_eq!(topics[0]["mails"], 0);
+    assert_eq!(
+        crate::store::hostile::verify(&world.store).unwrap().faults,
+        Vec::<String>::new()
+    );
+    let mut world = world.crash();
+    let topics = world.admin(AdminWhat::TopicLs, None).unwrap().rows;
+    assert_eq!(topics[0]["mails"], 0);
+}
+
+#[test]
+fn a_device_that_is_released_holds_nothing_back() {
+    let mut world = World::with(|settings| settings.log_mails_max = 2);
+    let mut ana = Device::register(&mut world, "ana");
+    let bob = Device::register(&mut world, "bob");
+    ana.send(&mut world, &["bob"], "one");
+    ana.send(&mut world, &["bob"], "two");
+    assert_eq!(
+        code_of(&ana.send(&mut world, &["bob"], "three")[0]),
+        Code::MailboxFull
+    );
+    let own = bob.log(&mut world, "bob");
+    bob.fetch(&mut world, &own);
+    let peeked = world.admin(AdminWhat::QueuePeek, Some("bob")).unwrap().rows;
+    assert_eq!(
+        peeked[0]["in_flight"],
+        serde_json::json!([2]),
+        "told, not acknowledged"
+    );
+    let device = |device| Particulars {
+        device: Some(device),
+        ..Particulars::default()
+    };
+    let none = ask(
+        &mut world,
+        ADMIN,
+        with(AdminWhat::QueueRelease, "bob", device(1)),
+    );
+    assert_eq!(none, Err(Code::NoSuchDevice), "ana's does not read it");
+    let row = deed(&mut world, AdminWhat::QueueRelease, "bob", device(2));
+    assert_eq!(row["waiting"], 2);
+    id_of(&ana.send(&mut world, &["bob"], "three")[0]);
+    let peeked = world.admin(AdminWhat::QueuePeek, Some("bob")).unwrap().rows;
+    assert_eq!(peeked.len(), 1, "{peeked:?}");
+    assert_eq!(peeked[0]["in_flight"], serde_json::json!([]));
+}

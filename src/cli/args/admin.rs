@@ -81,11 +81,61 @@ pub enum AdminTopic {
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum AdminQueue {
     /// List what waits, per address and device
-    Ls,
+    Ls(QueueLs),
     /// The same for one address
     Show(Named),
     /// List the mails that wait at an address; changes nothing
     Peek(Peek),
+    /// Remove all mail that is kept at an address, read or not; its readers are told how much
+    Purge(Doomed),
+    /// Let a stuck device hold no mail back at an address: what waits for it there counts as read
+    Release(QueueRelease),
+}
+
+/// `mailctl admin queue ls`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct QueueLs {
+    /// The most first: by mails waiting, by bytes, or by the age of the oldest
+    #[arg(long, value_enum, value_name = "BY", default_value = "name")]
+    pub sort: QueueOrder,
+    /// Only what waits for this user's devices
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Only addresses that begin so
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
+    /// Only where so many mails wait
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub least: u64,
+    /// So many rows at most
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// An order of queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueueOrder {
+    /// By address and device
+    Name,
+    /// Most mails first
+    Waiting,
+    /// Most bytes first
+    Bytes,
+    /// Oldest mail first
+    Age,
+}
+
+/// `mailctl admin queue release`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct QueueRelease {
+    /// The address
+    pub name: String,
+    /// The number of the device
+    #[arg(value_name = "DEVICE")]
+    pub device: u64,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the verb's help")]
+    pub sure: Sure,
 }
 
 /// `mailctl admin lease`.

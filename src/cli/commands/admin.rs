@@ -6,13 +6,15 @@
 mod audit;
 mod deed;
 
+use std::cmp::Reverse;
+
 use serde_json::Value;
 
 use super::{Context, login};
 use crate::auth::keys::{KeyError, KeyPair};
 use crate::cli::args::{
     Admin as Verb, AdminKey, AdminLease, AdminQueue, AdminSession, AdminTopic, AdminUser, Peek,
-    bare,
+    QueueLs, QueueOrder, bare,
 };
 use crate::cli::error::CliError;
 use crate::cli::i18n::{text, tr, tr_later};
@@ -51,6 +53,7 @@ const ENVELOPES: &[Column] = &[
     (tr_later!("From"), "from"),
     (tr_later!("To"), "to"),
     (tr_later!(">Bytes"), "size"),
+    (tr_later!("In flight"), "in_flight"),
     (tr_later!("Subject"), "subject"),
 ];
 const LEASES: &[Column] = &[
@@ -132,11 +135,13 @@ pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError
             deed::plain(context, AdminWhat::TopicCreate, &topic.name)
         }
         Verb::Topic(AdminTopic::Rm(topic)) => deed::rm(context, AdminWhat::TopicRm, topic),
-        Verb::Queue(AdminQueue::Ls) => list(context, AdminWhat::QueueLs, None, QUEUES),
+        Verb::Queue(AdminQueue::Ls(args)) => queues(context, args),
         Verb::Queue(AdminQueue::Show(address)) => {
             list(context, AdminWhat::QueueShow, Some(&address.name), QUEUES)
         }
         Verb::Queue(AdminQueue::Peek(args)) => peek(context, args),
+        Verb::Queue(AdminQueue::Purge(args)) => deed::rm(context, AdminWhat::QueuePurge, args),
+        Verb::Queue(AdminQueue::Release(args)) => deed::release_queue(context, args),
         Verb::Lease(AdminLease::Ls) => list(context, AdminWhat::LeaseLs, None, LEASES),
         Verb::Lease(AdminLease::Release(args)) => deed::release_lease(context, args),
         Verb::Session(AdminSession::Ls) => list(context, AdminWhat::SessionLs, None, SESSIONS),
@@ -171,13 +176,45 @@ fn list(
     columns: &[Column],
 ) -> Result<(), CliError> {
     let rows = rows(context, what, address, false)?;
+    show_rows(context, columns, &rows)
+}
+
+/// Lists queues in the order and as far as asked for.
+fn queues(context: &mut Context<'_>, args: &QueueLs) -> Result<(), CliError> {
+    let mut found = rows(context, AdminWhat::QueueLs, None, false)?;
+    let user = args.user.as_deref().map(bare);
+    let number = |row: &Value, field: &str| row[field].as_u64().unwrap_or(0);
+    let word = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    found.retain(|row| {
+        let prefix = args.prefix.as_deref().unwrap_or_default();
+        number(row, "waiting") >= args.least
+            && word(row, "address").starts_with(prefix)
+            && user.is_none_or(|user| word(row, "user") == user)
+    });
+    match args.sort {
+        QueueOrder::Name => {}
+        QueueOrder::Waiting => found.sort_by_key(|row| Reverse(number(row, "waiting"))),
+        QueueOrder::Bytes => found.sort_by_key(|row| Reverse(number(row, "bytes"))),
+        // Times are RFC 3339 in UTC, so their texts are in order; nothing waits where there is none.
+        QueueOrder::Age => found.sort_by_key(|row| (row["oldest"].is_null(), word(row, "oldest"))),
+    }
+    found.truncate(args.limit.unwrap_or(usize::MAX));
+    show_rows(context, QUEUES, &found)
+}
+
+/// Shows rows as a table, or says that there are none.
+fn show_rows(
+    context: &mut Context<'_>,
+    columns: &[Column],
+    rows: &[Value],
+) -> Result<(), CliError> {
     if rows.is_empty() {
         context.ui.note(tr!("none"));
     }
     if rows.is_empty() && !context.ui.is_json() {
         return Ok(());
     }
-    show::rows(context.ui, columns, &rows)
+    show::rows(context.ui, columns, rows)
 }
 
 fn rows(

@@ -144,6 +144,10 @@ whats! {
     QueueShow = "queue_show", Operator;
     /// Envelopes that wait at an address; changes nothing.
     QueuePeek = "queue_peek", Operator;
+    /// Removes all mail that is kept at an address, a batch a request.
+    QueuePurge = "queue_purge", Admin;
+    /// Moves a device's cursor to the end of a log, so that it holds no mail back.
+    QueueRelease = "queue_release", Admin;
     /// Ports and who holds them.
     LeaseLs = "lease_ls", Operator;
     /// Takes a port from who holds it.

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::super::Context;
 use super::{ask, identity};
-use crate::cli::args::{Doomed, KeyRevoke, Kick, LeaseRelease, Sure, UserQuota, UserRole, bare};
+use crate::cli::args::{
+    Doomed, KeyRevoke, Kick, LeaseRelease, QueueRelease, Sure, UserQuota, UserRole, bare,
+};
 use crate::cli::error::CliError;
 use crate::cli::i18n::{tr, tr_n};
 use crate::cli::json::object;
@@ -87,6 +89,18 @@ pub(super) fn revoke_key(context: &mut Context<'_>, args: &KeyRevoke) -> Result<
     run_if_sure(context, admin, args.sure, &args.name)
 }
 
+pub(super) fn release_queue(
+    context: &mut Context<'_>,
+    args: &QueueRelease,
+) -> Result<(), CliError> {
+    let particulars = Particulars {
+        device: Some(args.device),
+        ..Particulars::default()
+    };
+    let admin = about(AdminWhat::QueueRelease, &args.name, particulars);
+    run_if_sure(context, admin, args.sure, &args.name)
+}
+
 /// Makes a user and shows the code with which the first device joins.
 pub(super) fn add(context: &mut Context<'_>, name: &str) -> Result<(), CliError> {
     let (place, _) = identity(context)?;
@@ -165,7 +179,7 @@ fn agree(context: &mut Context<'_>, counted: Option<&Value>, name: &str) -> Resu
 fn run(context: &mut Context<'_>, admin: Admin) -> Result<(), CliError> {
     let what = admin.what;
     let role = admin.particulars.role;
-    for mut row in ask(context, admin)? {
+    if let Some(mut row) = together(ask(context, admin)?) {
         row["done"] = done(what).into();
         let name = visible(&cell("address", &row["address"]));
         let counts = tally(&row);
@@ -181,12 +195,26 @@ fn run(context: &mut Context<'_>, admin: Admin) -> Result<(), CliError> {
             (AdminWhat::KeyRevoke, _) => tr!("revoked a key of {}: {}", name, counts),
             (AdminWhat::LeaseRelease, _) => tr!("took back port {}", name),
             (AdminWhat::SessionKick, _) => tr!("kicked {}: {}", name, counts),
+            (AdminWhat::QueuePurge, _) => tr!("purged {}: {}", name, counts),
+            (AdminWhat::QueueRelease, _) => tr!("released a device at {}: {}", name, counts),
             _ if counts.is_empty() => tr!("removed {}", name),
             _ => tr!("removed {}: {}", name, counts),
         };
         context.ui.result(&object(&row), human)?;
     }
     Ok(())
+}
+
+/// Adds up what was done in several steps.
+fn together(steps: Vec<Value>) -> Option<Value> {
+    steps.into_iter().reduce(|mut sum, step| {
+        for (field, value) in step.as_object().into_iter().flatten() {
+            if let Some(more) = value.as_u64() {
+                sum[field] = (sum[field].as_u64().unwrap_or(0) + more).into();
+            }
+        }
+        sum
+    })
 }
 
 /// Returns what was done in a word of JSON.
@@ -198,7 +226,8 @@ fn done(what: AdminWhat) -> &'static str {
         AdminWhat::UserEnable => "enabled",
         AdminWhat::UserRole | AdminWhat::UserQuota => "set",
         AdminWhat::KeyRevoke => "revoked",
-        AdminWhat::LeaseRelease => "released",
+        AdminWhat::LeaseRelease | AdminWhat::QueueRelease => "released",
+        AdminWhat::QueuePurge => "purged",
         AdminWhat::SessionKick => "kicked",
         _ => "removed",
     }
@@ -224,6 +253,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn steps_of_one_deed_are_one_row() {
+        let step = |mails: u64| json!({"address": "bob", "mails": mails, "durability": "fsync"});
+        let sum = together(vec![step(1_000), step(3)]).unwrap();
+        assert_eq!(sum, step(1_003));
+        assert_eq!(together(Vec::new()), None);
+    }
 
     #[test]
     fn what_goes_is_counted_in_one_line() {
