@@ -326,8 +326,27 @@ fn queued_mail_goes_out_by_itself_in_its_order() {
     assert!(world.states().is_empty());
 }
 
+/// What the outbox says of one entry: its state, its recipients, and who refused it with which code.
+fn entry(ana: &Ctl, number: u64) -> Value {
+    let rows = ana.ok(&["outbox", "ls", "--json"]).objects();
+    let row = rows.iter().find(|row| row["entry"] == number);
+    let row = row.unwrap_or_else(|| panic!("no {number} in {rows:?}"));
+    let refused = row["refused"].as_array().expect("a list").iter();
+    let refused: Vec<Value> = refused
+        .map(|told| serde_json::json!([told["address"], told["code"]]))
+        .collect();
+    serde_json::json!([row["state"], row["to"], refused])
+}
+
+fn body_of_draft(ana: &Ctl, number: &str) -> String {
+    let draft = &ana.ok(&["draft", "open", number, "--json"]).objects()[0];
+    draft["body"].as_str().expect("a body").to_owned()
+}
+
+const MEND: &str = "kept as draft 1; to send it to somebody else: mailctl draft send 1 --to NAME";
+
 #[test]
-fn a_retry_that_is_refused_says_so_and_is_over() {
+fn a_retry_that_is_refused_says_so_and_keeps_the_text() {
     let mut world = World::new();
     world.server.kill9();
     let send = world
@@ -337,8 +356,116 @@ fn a_retry_that_is_refused_says_so_and_is_over() {
     world.server.restart();
     let retry = world.ana.run(&["outbox", "retry", "1"]);
     assert_eq!(retry.code, 67, "{}", retry.err);
+    assert!(retry.err.contains(MEND), "{}", retry.err);
+    let refused = serde_json::json!(["draft", ["nobody"], [["nobody", "no_such_address"]]]);
+    assert_eq!(entry(&world.ana, 1), refused);
+    assert_eq!(body_of_draft(&world.ana, "1"), "x");
+    let listed = world.ana.ok(&["outbox"]);
+    assert!(
+        listed.err.contains("1 was refused: nobody: "),
+        "{}",
+        listed.err
+    );
+    let mended = world.ana.ok(&["draft", "send", "1", "--to", "bob"]);
+    assert_eq!(mended.out, "sent to bob: 1\n");
+    assert_eq!(world.bodies_of_bob(), ["x"]);
     assert!(world.states().is_empty());
-    assert_eq!(world.ana.run(&["outbox", "retry", "1"]).code, 65);
+}
+
+#[test]
+fn a_draft_that_some_refuse_stays_for_them_alone() {
+    let world = World::new();
+    let keep = ["send", "bob", "bbo", "-s", "s", "-b", "text", "--draft"];
+    world.ana.ok(&keep);
+    let send = world.ana.run(&["draft", "send", "1", "--json"]);
+    assert_eq!(send.code, 67, "{}", send.err);
+    let told = send.objects();
+    assert_eq!(
+        (&told[0]["address"], &told[1]["address"], &told[1]["draft"]),
+        (&"bob".into(), &"bbo".into(), &1.into())
+    );
+    let refused = serde_json::json!(["draft", ["bbo"], [["bbo", "no_such_address"]]]);
+    assert_eq!(entry(&world.ana, 1), refused);
+    world.ana.ok(&["draft", "send", "1", "--to", "@bob"]);
+    assert_eq!(world.bodies_of_bob(), ["text", "text"]);
+}
+
+#[test]
+fn what_is_refused_when_its_time_comes_is_kept_and_told() {
+    let mut world = World::new();
+    world.server.kill9();
+    let queue = ["--timeout", "1", "send", "bbo", "--queue", "-b", "queued"];
+    assert_eq!(world.ana.run(&queue).code, 69);
+    world.server.restart();
+    let next = world.ana.ok(&["refresh"]);
+    assert!(
+        next.err.contains("outbox 1: not sent to bbo: ") && next.err.contains(MEND),
+        "{}",
+        next.err
+    );
+    assert_eq!(body_of_draft(&world.ana, "1"), "queued");
+    let at = ["send", "bbo", "-b", "later", "--at", "1s"];
+    world.ana.ok(&at);
+    common::eventually("the refusal of the mail for later", || {
+        let next = world.ana.ok(&["topic", "ls"]);
+        next.err.contains("kept as draft 2").then_some(())
+    });
+    assert_eq!(body_of_draft(&world.ana, "2"), "later");
+    assert_eq!(world.states(), ["draft", "draft"]);
+    // Nothing sends them by themselves, and each is told once.
+    assert_eq!(world.ana.ok(&["refresh"]).err, "nothing new for ana\n");
+}
+
+#[test]
+fn a_send_in_doubt_that_turns_out_refused_is_kept() {
+    let world = World::new();
+    world.relay.hold(REPLIES);
+    let send = world.relayed(&["send", "bob", "bbo", "-b", "once"]);
+    assert_eq!(send.code, 75, "{}", send.err);
+    let next = world.ana.ok(&["whoami"]);
+    assert!(
+        next.err
+            .contains("outbox 1: sent to bob: 1 (an earlier try had arrived); not sent to bbo: ")
+            && next.err.contains(MEND),
+        "{}",
+        next.err
+    );
+    let refused = serde_json::json!(["draft", ["bbo"], [["bbo", "no_such_address"]]]);
+    assert_eq!(entry(&world.ana, 1), refused);
+    assert_eq!(world.bodies_of_bob(), ["once"]);
+}
+
+#[test]
+fn a_bare_retry_leaves_what_was_kept_on_purpose() {
+    let mut world = World::new();
+    world.ana.ok(&["send", "bob", "-b", "not yet", "--draft"]);
+    world.server.kill9();
+    let send = ["--timeout", "1", "send", "bob", "-b", "the server was away"];
+    assert_eq!(world.ana.run(&send).code, 69);
+    world.server.restart();
+    let retry = world.ana.ok(&["outbox", "retry"]);
+    assert_eq!(retry.out, "sent to bob: 1\n");
+    assert_eq!(
+        retry.err,
+        "1 draft was left alone (1); send it: mailctl draft send N\n"
+    );
+    assert_eq!(world.states(), ["draft"]);
+    let again = world.ana.ok(&["outbox", "retry", "--json"]);
+    assert!(
+        again.err.contains("1 draft was left alone"),
+        "{}",
+        again.err
+    );
+    assert_eq!(world.bodies_of_bob(), ["the server was away"]);
+    // A draft whose server was away stays what it is.
+    world.server.kill9();
+    let alone = world.ana.run(&["--timeout", "1", "draft", "send", "1"]);
+    assert_eq!(alone.code, 69, "{}", alone.err);
+    world.server.restart();
+    world.ana.ok(&["outbox", "retry"]);
+    assert_eq!(world.states(), ["draft"]);
+    world.ana.ok(&["outbox", "retry", "1"]);
+    assert_eq!(world.bodies_of_bob(), ["not yet"]);
 }
 
 #[test]

@@ -213,7 +213,26 @@ fn a_reply_is_written_at_the_terminal_or_in_an_editor() {
         json!([kept[0]["state"], kept[0]["subject"]]),
         json!(["draft", "Re: lunch"])
     );
-    bob.ok(&["outbox", "retry"]);
+    bob.ok(&["draft", "send", &kept[0]["entry"].to_string()]);
+
+    // What is refused then is written nowhere else.
+    ana.ok(&["block", "bob"]);
+    let mut terminal = Terminal::start(bob.command(&["reply", "1"]));
+    terminal.sees("| ");
+    terminal.type_line("my only copy");
+    terminal.sees("| ");
+    terminal.type_line(".");
+    terminal.sees("to send it to somebody else: mailctl draft send");
+    assert_eq!(terminal.ends().code(), Some(77));
+    ana.ok(&["unblock", "bob"]);
+    let kept = bob.ok(&["draft", "ls", "--json"]).objects();
+    let entry = kept[0]["entry"].to_string();
+    assert!(
+        bob.ok(&["draft", "open", &entry])
+            .out
+            .contains("my only copy")
+    );
+    bob.ok(&["draft", "rm", &entry]);
 
     let mut command = bob.command(&["reply", "1", "--edit", "--quote"]);
     command.env("VISUAL", "sh -c 'echo edited >> \"$1\"' sh");

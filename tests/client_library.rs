@@ -257,7 +257,7 @@ fn a_draft_waits_for_its_owner_and_an_unanswered_send_settles_by_itself() {
     assert!(retried.iter().all(|one| one.result.is_ok()), "{retried:?}");
     let left = session.outbox().list().unwrap();
     assert!(
-        left.iter().all(|one| one.standing == Standing::Draft),
+        left.iter().all(|one| one.standing == Standing::Unsent),
         "{left:?}"
     );
     assert!(

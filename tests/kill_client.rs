@@ -380,3 +380,46 @@ fn p03_a_refresh_killed_while_showing_shows_again_only_what_it_was_showing() {
     );
     assert_eq!(shown, ids, "all, in order");
 }
+
+/// `draft send` killed at any instant: whoever refuses it, the text is a draft or still on its way, and whoever takes
+/// it gets it once.
+#[test]
+fn p02_p03_kill9_between_a_refusal_and_its_draft_loses_nothing() {
+    let server = Server::start();
+    let homes = tempfile::tempdir().expect("a folder");
+    let [ana, bob] = ["ana", "bob"].map(|name| {
+        let ctl = Ctl::new(&server, &homes.path().join(name));
+        ctl.ok(&["login", name]);
+        ctl
+    });
+    let mut reaper = Reaper::new(Rng::announced("kill_refused"));
+    let tally = Tally::default();
+    let kills = scale("CORREIO_KILLS", 20);
+    let mut sends = 0;
+    while tally.kills.load(Ordering::SeqCst) < kills {
+        sends += 1;
+        let body = format!("text {sends}");
+        let kept = ana.ok(&["send", "bob", "nobody", "-b", &body, "--draft", "--json"]);
+        let number = kept.objects()[0]["entry"].to_string();
+        reaper.run(ana.spawn(&["draft", "send", &number]), &tally);
+        settle(&ana);
+        let listed = ana.ok(&["outbox", "ls", "--json"]).objects();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(listed[0]["state"], "draft");
+        if listed[0]["to"] != serde_json::json!(["nobody"]) {
+            // It was killed before it was sent to anybody.
+            assert_eq!(listed[0]["to"], serde_json::json!(["bob", "nobody"]));
+            assert_eq!(ana.run(&["draft", "send", &number]).code, 67);
+        }
+        let draft = &ana.ok(&["draft", "open", &number, "--json"]).objects()[0];
+        assert_eq!(
+            (&draft["to"], &draft["body"]),
+            (&serde_json::json!(["nobody"]), &body.as_str().into())
+        );
+        let came = mails(&bob.ok(&["refresh", "--json"]));
+        let bodies: Vec<&Value> = came.iter().map(|mail| &mail["body"]).collect();
+        assert_eq!(bodies, [&Value::from(body)]);
+        ana.ok(&["draft", "rm", &number]);
+    }
+    println!("{kills} kills in {sends} sends of drafts, nothing lost, nothing doubled");
+}

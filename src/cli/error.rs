@@ -165,6 +165,11 @@ impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(told) => told.into(),
+            ClientError::RefusedKept { entry, error } => Self::from(error).hint(tr!(
+                "kept as draft {}; to send it to somebody else: mailctl draft send {} --to NAME",
+                entry,
+                entry
+            )),
             error => Self {
                 code: Cow::Borrowed(error.code()),
                 retryable: error.retryable(),

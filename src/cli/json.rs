@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::client::attachments;
 use crate::client::mailbox::{Called, Held};
-use crate::protocol::codes::WireError;
 use crate::protocol::reply::{ChatRow, ChatState, Envelope, Outcome, Trimmed};
 
 /// The version of these forms, in every object.
@@ -299,11 +298,14 @@ pub enum SendResult<'a> {
         text: &'a str,
         /// May the same succeed later?
         retryable: bool,
+        /// The draft that the text was kept in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        draft: Option<u64>,
     },
 }
 
-/// Makes the object of one recipient's outcome.
-pub fn outcome(outcome: &Outcome) -> SendResult<'_> {
+/// Makes the object of one recipient's outcome; `draft` is what was kept for those who refused it.
+pub fn outcome(outcome: &Outcome, draft: Option<u64>) -> SendResult<'_> {
     match outcome {
         Outcome::Sent {
             address,
@@ -317,17 +319,14 @@ pub fn outcome(outcome: &Outcome) -> SendResult<'_> {
             durability,
             duplicate: *duplicate,
         },
-        Outcome::Refused { address, error } => refused(address, error),
-    }
-}
-
-fn refused<'a>(address: &'a str, error: &'a WireError) -> SendResult<'a> {
-    SendResult::Refused {
-        v: V,
-        address,
-        code: error.code.word(),
-        text: &error.text,
-        retryable: error.retryable,
+        Outcome::Refused { address, error } => SendResult::Refused {
+            v: V,
+            address,
+            code: error.code.word(),
+            text: &error.text,
+            retryable: error.retryable,
+            draft,
+        },
     }
 }
 
@@ -337,7 +336,7 @@ mod tests {
 
     use super::*;
     use crate::cli::untrusted::to_json;
-    use crate::protocol::codes::Code;
+    use crate::protocol::codes::{Code, WireError};
 
     fn envelope() -> Envelope {
         Envelope {
@@ -383,7 +382,7 @@ mod tests {
             duplicate: false,
         };
         assert_eq!(
-            to_json(&outcome(&sent)).unwrap(),
+            to_json(&outcome(&sent, None)).unwrap(),
             r#"{"v":1,"address":"bob","id":42,"durability":"fsync","duplicate":false}"#
         );
         let refused = Outcome::Refused {
@@ -391,7 +390,7 @@ mod tests {
             error: WireError::new(Code::NoSuchAddress, "no bbo; nearest: bob"),
         };
         assert_eq!(
-            to_json(&outcome(&refused)).unwrap(),
+            to_json(&outcome(&refused, None)).unwrap(),
             r#"{"v":1,"address":"bbo","code":"no_such_address","text":"no bbo; nearest: bob","retryable":false}"#
         );
     }

@@ -72,6 +72,14 @@ pub enum ClientError {
         /// Why it was not tried.
         cause: Box<ClientError>,
     },
+    /// A send that lay in the outbox was refused as a whole. Its text is a draft there.
+    #[error("{error}; kept as draft {entry}")]
+    RefusedKept {
+        /// Its number in the outbox.
+        entry: u64,
+        /// Why it was refused.
+        error: WireError,
+    },
     /// The wait was ended by an [`super::interrupt::Interrupt`].
     #[error("stopped; the server was not waited for any longer")]
     Interrupted,
@@ -123,7 +131,7 @@ impl ClientError {
             Self::InDoubt { .. } | Self::Lost { .. } | Self::Interrupted => exit::TEMPORARY,
             Self::NotSent { cause, .. } => cause.exit_code(),
             Self::LoggedOut => exit::DENIED,
-            Self::Refused(error) => error.code.exit(),
+            Self::Refused(error) | Self::RefusedKept { error, .. } => error.code.exit(),
             Self::Malformed { .. } | Self::Zmq { .. } => exit::SOFTWARE,
             Self::File(_) | Self::Pipe(_) | Self::NoRandom => exit::IO,
             Self::Home(error) => error.exit_code(),
@@ -142,7 +150,7 @@ impl ClientError {
             Self::NotSent { cause, .. } => cause.code(),
             Self::Interrupted => "interrupted",
             Self::LoggedOut => "logged_out",
-            Self::Refused(error) => error.code.word(),
+            Self::Refused(error) | Self::RefusedKept { error, .. } => error.code.word(),
             Self::Malformed { .. } => "malformed",
             Self::File(FileError::Full { .. }) => "client_disk_full",
             Self::File(_) | Self::Pipe(_) | Self::NoRandom => "io",
@@ -159,7 +167,7 @@ impl ClientError {
             | Self::NoAnswer { .. }
             | Self::Interrupted
             | Self::File(FileError::Full { .. }) => true,
-            Self::Refused(error) => error.retryable,
+            Self::Refused(error) | Self::RefusedKept { error, .. } => error.retryable,
             Self::NotSent { cause, queued, .. } => !queued && cause.retryable(),
             _ => false,
         }
@@ -178,6 +186,9 @@ impl ClientError {
 
     /// Says whether the server refused with this code.
     pub fn is_refused(&self, code: Code) -> bool {
-        matches!(self, Self::Refused(error) if error.code == code)
+        match self {
+            Self::Refused(error) | Self::RefusedKept { error, .. } => error.code == code,
+            _ => false,
+        }
     }
 }

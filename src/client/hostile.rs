@@ -40,7 +40,7 @@ pub fn outbox_names(name: &str) -> [Option<String>; 2] {
 pub fn outbox_entry(file: Vec<u8>) -> Option<Vec<u8>> {
     let path = Path::new("entry");
     let draft = outbox::parse_draft(path, file).ok()?;
-    let header = outbox::header_of(path, &draft).ok()?;
+    let header = outbox::header_of(path, &draft, &[]).ok()?;
     Some([header, draft.body].concat())
 }
 

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! outbox/stream.json                       the stream in use
-//! outbox/<entry>.draft.mail                never tried; sent by `outbox retry` only
+//! outbox/<entry>.draft.mail                kept on purpose, or refused; sent only by its number
+//! outbox/<entry>.unsent.mail               never tried, the server was away; sent by `outbox retry` only
 //! outbox/<entry>.queued.mail               never tried; sent when the server is back (`--queue`)
 //! outbox/<entry>.at-<time>.mail            never tried; sent once that time has come (`--at`)
 //! outbox/<entry>.held-<from>-<until>.mail  never tried; held back that long, to be taken back (`--undo`)
@@ -19,16 +20,23 @@
 //! and answered with its first outcome. Whoever works on an entry holds a lock on the
 //! file, which ends with its process: what a dead process left is claimed by exactly one other. The
 //! lock of the outbox itself is held for bookkeeping only, never while the network is waited for.
+//! A refused send whose text lies nowhere else becomes a draft under its old entry: the draft is on disk before the
+//! numbered file goes. Where a crash left both, the numbered one counts, and its retry does the rest again.
 //! This module opens no sockets and decides nothing about time.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError, damaged, failed};
 use crate::protocol::Answers;
+use crate::protocol::codes::WireError;
+pub(super) use form::{done_name, header_of, name_of, parse_done, parse_draft, parse_name};
+use form::{read_draft, read_header};
+
+mod form;
 
 /// How the name of a file ends that is being written.
 const ASIDE: &str = ".aside";
@@ -53,8 +61,10 @@ pub struct Draft {
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Never tried; sent only when its owner says so.
+    /// Kept on purpose, or refused; sent only when its owner says so, by its number.
     Draft,
+    /// Never tried, because the server was away; sent when its owner says that all of these are.
+    Unsent,
     /// Never tried; sent by itself when the server is there.
     Queued,
     /// Never tried; sent by itself once its time has come, in milliseconds since the epoch by this machine's clock.
@@ -75,6 +85,16 @@ pub enum Standing {
         /// Its number there.
         number: u64,
     },
+}
+
+/// A recipient that a draft was refused for, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The recipient.
+    pub address: String,
+    /// Why.
+    #[serde(flatten)]
+    pub error: WireError,
 }
 
 /// A send's place in its stream.
@@ -103,6 +123,8 @@ pub struct Listed {
     pub subject: String,
     /// Bytes of the body.
     pub size: u64,
+    /// Who refused it when it was sent, and why; empty once it was changed.
+    pub refused: Vec<Refusal>,
 }
 
 /// An entry that this process works on: nobody else touches it until this is dropped.
@@ -119,8 +141,14 @@ pub struct Claimed {
 }
 
 impl Standing {
-    fn never_tried(queued: bool) -> Self {
-        if queued { Self::Queued } else { Self::Draft }
+    /// Returns where a send stands that was not tried because the server is away.
+    pub fn not_tried(queued: bool) -> Self {
+        if queued { Self::Queued } else { Self::Unsent }
+    }
+
+    /// Says whether its owner must say so before it is sent.
+    pub fn is_draft(&self) -> bool {
+        matches!(self, Self::Draft | Self::Unsent)
     }
 
     /// Returns stream and number, where there is one.
@@ -128,7 +156,9 @@ impl Standing {
         match *self {
             Self::InDoubt(at) => Some((at.stream, at.number)),
             Self::Lost { stream, number } => Some((stream, number)),
-            Self::Draft | Self::Queued | Self::Scheduled(_) | Self::Held { .. } => None,
+            Self::Draft | Self::Unsent | Self::Queued | Self::Scheduled(_) | Self::Held { .. } => {
+                None
+            }
         }
     }
 
@@ -241,20 +271,6 @@ impl Names {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct EntryHeader {
-    v: u32,
-    to: Vec<String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    subject: String,
-    content_type: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ttl_s: Option<u64>,
-    size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    answers: Option<Answers>,
-}
-
 impl Outbox {
     /// Opens the outbox below an account's folder, making it if needed.
     pub fn open(account: &Path) -> Result<Self, FileError> {
@@ -291,19 +307,23 @@ impl Outbox {
     /// Saves a send under the next number of the stream, durably, before its first try. A login has
     /// given the stream before ([`Outbox::adopt_stream`]).
     pub fn enqueue(&self, draft: Draft) -> Result<Claimed, FileError> {
-        let aside = self.write_aside(&draft)?;
+        let aside = self.write_aside(&draft, &[])?;
         self.number(aside, None, draft)
     }
 
-    /// Saves a send that was never tried; `queued` ones are sent by themselves later. Returns its
-    /// number in the outbox.
+    /// Keeps a draft; a `queued` one is no draft, it is sent by itself later. Returns its number in the outbox.
     pub fn keep(&self, draft: &Draft, queued: bool) -> Result<u64, FileError> {
-        self.keep_until(draft, Standing::never_tried(queued))
+        let standing = if queued {
+            Standing::Queued
+        } else {
+            Standing::Draft
+        };
+        self.keep_until(draft, standing)
     }
 
     /// Saves a send that was never tried, as what it stands for: one that waits for its time, say.
     pub fn keep_until(&self, draft: &Draft, standing: Standing) -> Result<u64, FileError> {
-        let aside = self.write_aside(draft)?;
+        let aside = self.write_aside(draft, &[])?;
         let _lock = files::lock(&self.lock)?;
         let entry = self.names()?.next_entry();
         self.rename(aside, entry, &standing)?;
@@ -360,7 +380,7 @@ impl Outbox {
     /// Puts another mail in the place of a claimed draft, durably: after a crash it is the one or the other.
     pub fn replace(&self, claimed: Claimed, draft: &Draft) -> Result<u64, FileError> {
         let (entry, standing) = (claimed.entry, claimed.standing);
-        let aside = self.write_aside(draft)?;
+        let aside = self.write_aside(draft, &[])?;
         let _lock = files::lock(&self.lock)?;
         drop(self.rename(aside, entry, &standing)?);
         files::sync_folder(&self.folder)?;
@@ -377,8 +397,8 @@ impl Outbox {
         self.number(aside, Some(claimed.entry), claimed.draft)
     }
 
-    /// Turns a numbered entry that was surely never tried back into a draft. Its number stays used.
-    pub fn demote(&self, claimed: Claimed, queued: bool) -> Result<u64, FileError> {
+    /// Turns a numbered entry that was surely never tried back into what it was. Its number stays used.
+    pub fn demote(&self, claimed: Claimed, standing: &Standing) -> Result<u64, FileError> {
         if let Some((stream, number)) = claimed.standing.place() {
             let done = Done {
                 entry: claimed.entry,
@@ -387,7 +407,7 @@ impl Outbox {
             };
             drop(files::create(&self.folder.join(done_name(done)))?);
         }
-        self.restand(claimed, &Standing::never_tried(queued))
+        self.restand(claimed, standing)
     }
 
     /// Notes that the server does not know any more what became of it: kept, listed, never sent again.
@@ -404,6 +424,42 @@ impl Outbox {
     /// request can say that this one is settled.
     pub fn settle(&self, claimed: Claimed) -> Result<(), FileError> {
         let _lock = files::lock(&self.lock)?;
+        if claimed.standing.place().is_some() {
+            self.remove_shadow(claimed.entry)?;
+        }
+        self.forget(claimed)
+    }
+
+    /// Makes a draft for those who refused it of an entry whose outcome is here, durably, and says in it why. Whenever
+    /// this is cut off, the entry is there as it was, or the draft is.
+    pub fn keep_refused(&self, claimed: Claimed, refused: &[Refusal]) -> Result<u64, FileError> {
+        let entry = claimed.entry;
+        let draft = Draft {
+            to: refused.iter().map(|told| told.address.clone()).collect(),
+            ..claimed.draft.clone()
+        };
+        let aside = self.write_aside(&draft, refused)?;
+        let _lock = files::lock(&self.lock)?;
+        drop(self.rename(aside, entry, &Standing::Draft)?);
+        files::sync_folder(&self.folder)?;
+        self.forget(claimed)?;
+        files::sync_folder(&self.folder)?;
+        Ok(entry)
+    }
+
+    /// Removes the draft that [`Outbox::keep_refused`] had begun when it was cut off: its entry was settled otherwise,
+    /// sent to all after a refusal for the moment, say. Before the entry goes, or the draft would seem to be one.
+    fn remove_shadow(&self, entry: u64) -> Result<(), FileError> {
+        let shadow = self.path(entry, &Standing::Draft);
+        match fs::remove_file(&shadow) {
+            Ok(()) => files::sync_folder(&self.folder),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("remove", &shadow)(error)),
+        }
+    }
+
+    /// Takes away a claimed entry's file, and keeps what it said of the count.
+    fn forget(&self, claimed: Claimed) -> Result<(), FileError> {
         let names = self.names()?;
         let (stream, number) = claimed.standing.place().unwrap_or((0, 0));
         let done = Done {
@@ -457,6 +513,7 @@ impl Outbox {
                 to: header.to,
                 subject: header.subject,
                 size: header.size,
+                refused: header.refused,
             });
         }
         Ok(listed)
@@ -474,9 +531,14 @@ impl Outbox {
         self.entries_that(|standing| matches!(standing, Standing::Queued))
     }
 
-    /// Returns the entries that were never tried.
+    /// Returns the entries that were not tried because the server was away, oldest first.
+    pub fn unsent(&self) -> Result<Vec<u64>, FileError> {
+        self.entries_that(|standing| matches!(standing, Standing::Unsent | Standing::Queued))
+    }
+
+    /// Returns the drafts that only their number sends, oldest first.
     pub fn drafts(&self) -> Result<Vec<u64>, FileError> {
-        self.entries_that(|standing| matches!(standing, Standing::Draft | Standing::Queued))
+        self.entries_that(|standing| matches!(standing, Standing::Draft))
     }
 
     /// Claims one entry; nothing when it is gone or a living process works on it.
@@ -538,6 +600,12 @@ impl Outbox {
             }
         }
         names.entries.sort_unstable_by_key(|(entry, _)| *entry);
+        let numbered = names.entries.iter().filter(|(_, at)| at.place().is_some());
+        let numbered: Vec<u64> = numbered.map(|(entry, _)| *entry).collect();
+        // Of an entry that was to become a draft when its process died, the numbered file counts.
+        names
+            .entries
+            .retain(|(entry, at)| *at != Standing::Draft || numbered.binary_search(entry).is_err());
         Ok(names)
     }
 
@@ -579,11 +647,11 @@ impl Outbox {
     }
 
     /// Writes the entry under a name that counts for nothing yet, synced and locked.
-    fn write_aside(&self, draft: &Draft) -> Result<Aside, FileError> {
+    fn write_aside(&self, draft: &Draft, refused: &[Refusal]) -> Result<Aside, FileError> {
         let (path, file) = self.create_aside()?;
         // Locked before it has a name that counts, so that nobody can take it for a dead one's.
         file.lock().map_err(failed("lock", &path))?;
-        let header = header_of(&path, draft)?;
+        let header = header_of(&path, draft, refused)?;
         match write_entry(&file, &header, &draft.body) {
             Ok(()) => Ok(Aside { path, file }),
             Err(error) => {
@@ -619,133 +687,11 @@ struct Aside {
     file: File,
 }
 
-pub(super) fn name_of(entry: u64, standing: &Standing) -> String {
-    match standing {
-        Standing::Draft => format!("{entry:016}.draft.mail"),
-        Standing::Queued => format!("{entry:016}.queued.mail"),
-        Standing::Scheduled(at_ms) => format!("{entry:016}.at-{at_ms}.mail"),
-        Standing::Held { since_ms, until_ms } => {
-            format!("{entry:016}.held-{since_ms}-{until_ms}.mail")
-        }
-        Standing::InDoubt(at) => format!(
-            "{entry:016}.{}-{}-{}.mail",
-            at.stream, at.number, at.settled_below
-        ),
-        Standing::Lost { stream, number } => format!("{entry:016}.doubt-{stream}-{number}.mail"),
-    }
-}
-
-pub(super) fn done_name(done: Done) -> String {
-    format!(
-        "{:016}.done-{}-{}.mail",
-        done.entry, done.stream, done.number
-    )
-}
-
-pub(super) fn parse_done(name: &str) -> Option<Done> {
-    let (entry, place) = name.strip_suffix(".mail")?.split_once(".done-")?;
-    let (stream, number) = place.split_once('-')?;
-    Some(Done {
-        entry: entry.parse().ok()?,
-        stream: stream.parse().ok()?,
-        number: number.parse().ok()?,
-    })
-}
-
-pub(super) fn parse_name(name: &str) -> Option<(u64, Standing)> {
-    let (entry, standing) = name.strip_suffix(".mail")?.split_once('.')?;
-    Some((entry.parse().ok()?, parse_standing(standing)?))
-}
-
-fn parse_standing(text: &str) -> Option<Standing> {
-    match text {
-        "draft" => return Some(Standing::Draft),
-        "queued" => return Some(Standing::Queued),
-        _ => {}
-    }
-    if let Some(at_ms) = text.strip_prefix("at-") {
-        return Some(Standing::Scheduled(at_ms.parse().ok()?));
-    }
-    if let Some(times) = text.strip_prefix("held-") {
-        let (since_ms, until_ms) = times.split_once('-')?;
-        return Some(Standing::Held {
-            since_ms: since_ms.parse().ok()?,
-            until_ms: until_ms.parse().ok()?,
-        });
-    }
-    if let Some(place) = text.strip_prefix("doubt-") {
-        let (stream, number) = place.split_once('-')?;
-        return Some(Standing::Lost {
-            stream: stream.parse().ok()?,
-            number: number.parse().ok()?,
-        });
-    }
-    let mut numbers = text.split('-').map(|part| part.parse().ok());
-    let mut next = || numbers.next().flatten();
-    Some(Standing::InDoubt(Number {
-        stream: next()?,
-        number: next()?,
-        settled_below: next()?,
-    }))
-}
-
-pub(super) fn header_of(path: &Path, draft: &Draft) -> Result<Vec<u8>, FileError> {
-    let header = EntryHeader {
-        v: 1,
-        to: draft.to.clone(),
-        subject: draft.subject.clone(),
-        content_type: draft.content_type.clone(),
-        ttl_s: draft.ttl_s,
-        size: draft.body.len() as u64,
-        answers: draft.answers,
-    };
-    let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(path, &e))?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
 fn write_entry(mut file: &File, header: &[u8], body: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     file.write_all(header)?;
     file.write_all(body)?;
     file.sync_all()
-}
-
-/// Reads the first line, byte by byte through a small buffer, and leaves the rest alone.
-fn read_header(path: &Path, file: &mut impl Read) -> Result<EntryHeader, FileError> {
-    use std::io::BufRead;
-    let mut line = Vec::new();
-    std::io::BufReader::new(file)
-        .read_until(b'\n', &mut line)
-        .map_err(failed("read", path))?;
-    serde_json::from_slice(&line).map_err(|e| damaged(path, &e))
-}
-
-fn read_draft(path: &Path, mut file: &File) -> Result<Draft, FileError> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failed("read", path))?;
-    parse_draft(path, bytes)
-}
-
-/// Reads an entry's bytes; `path` is for messages.
-pub(super) fn parse_draft(path: &Path, mut bytes: Vec<u8>) -> Result<Draft, FileError> {
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .ok_or_else(|| damaged(path, "it has no header"))?;
-    let body = bytes.split_off(end + 1);
-    let header: EntryHeader = serde_json::from_slice(&bytes).map_err(|e| damaged(path, &e))?;
-    if header.size != body.len() as u64 {
-        return Err(damaged(path, "its body is cut short"));
-    }
-    Ok(Draft {
-        to: header.to,
-        subject: header.subject,
-        content_type: header.content_type,
-        ttl_s: header.ttl_s,
-        body,
-        answers: header.answers,
-    })
 }
 
 fn open_existing(path: &Path) -> Result<Option<File>, FileError> {

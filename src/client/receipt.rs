@@ -58,7 +58,12 @@ pub fn asking(content_type: &str) -> String {
 
 /// Says whether a mail is a receipt.
 pub fn is_receipt(mail: &Envelope) -> bool {
-    let kind = mail.content_type.split(';').next().unwrap_or_default();
+    is_type(&mail.content_type)
+}
+
+/// Says whether a content type is that of a receipt.
+pub fn is_type(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
     kind.trim().eq_ignore_ascii_case(TYPE)
 }
 

@@ -1,6 +1,6 @@
 //! `mailctl draft`: mails that were written and wait for their sender's word. They lie in the outbox.
 
-use super::outbox::{print, remove, retry_alone, row};
+use super::outbox::{print, remove, retry_alone, row, tell_refused};
 use super::{Context, send};
 use crate::cli::args::{Draft as Verb, DraftSend, Entry, bare};
 use crate::cli::error::CliError;
@@ -10,7 +10,7 @@ use crate::cli::pager;
 use crate::cli::shell::desk;
 use crate::cli::show;
 use crate::client::attachments;
-use crate::client::outbox::{Claimed, Draft, Listed, Standing};
+use crate::client::outbox::{Claimed, Draft, Listed};
 use crate::protocol::codes::exit;
 use crate::protocol::reply::Envelope;
 
@@ -46,7 +46,7 @@ fn send_it(context: &mut Context<'_>, args: &DraftSend) -> Result<(), CliError> 
 
 fn drafts(context: &Context<'_>) -> Result<Vec<Listed>, CliError> {
     let mut listed = context.account_as_it_lies()?.outbox()?.list()?;
-    listed.retain(|entry| entry.standing == Standing::Draft);
+    listed.retain(|entry| entry.standing.is_draft());
     Ok(listed)
 }
 
@@ -73,14 +73,16 @@ fn list(context: &mut Context<'_>) -> Result<(), CliError> {
         context.ui.note(tr!("there are no drafts"));
         return Ok(());
     }
-    print(context.ui, &drafts)
+    print(context.ui, &drafts)?;
+    tell_refused(context.ui, &drafts);
+    Ok(())
 }
 
 fn claim(context: &Context<'_>, number: u64) -> Result<Claimed, CliError> {
     check_draft(context, number)?;
     let claimed = context.account_as_it_lies()?.outbox()?.claim(number)?;
     claimed
-        .filter(|claimed| claimed.standing == Standing::Draft)
+        .filter(|claimed| claimed.standing.is_draft())
         .ok_or_else(|| {
             CliError::new(
                 "busy",

@@ -149,7 +149,7 @@ fn send_held(context: &mut Context<'_>, account: &Account, entry: u64) -> Result
         close(session);
         settled?;
         if let Some(sent) = sent? {
-            return send::show(context.ui, &sent.result?.outcomes);
+            return send::show_sent(context.ui, &sent.result?);
         }
     }
     if outbox.drafts()?.contains(&entry) {

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::{Context, close, send};
 use crate::cli::args::{Entry, Outbox as Verb};
-use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
+use crate::cli::error::{CliError, refusal_text};
+use crate::cli::i18n::{tr, tr_n};
 use crate::cli::json::object;
 use crate::cli::show;
 use crate::cli::times;
 use crate::cli::ui::{Table, Ui};
 use crate::client::home::Account;
-use crate::client::outbox::{Listed, Standing};
+use crate::client::outbox::{Listed, Refusal, Standing};
 use crate::client::session::{Retried, Session, Which};
 use crate::protocol::codes::exit;
 
@@ -41,7 +41,27 @@ pub(crate) fn list(ui: &mut Ui, account: &Account) -> Result<(), CliError> {
         ui.note(tr!("the outbox is empty"));
         return Ok(());
     }
-    print(ui, &entries)
+    print(ui, &entries)?;
+    tell_refused(ui, &entries);
+    Ok(())
+}
+
+/// Says of each draft that was refused by whom and why, and how to mend it.
+pub(super) fn tell_refused(ui: &mut Ui, entries: &[Listed]) {
+    let mut refused = entries.iter().filter(|entry| !entry.refused.is_empty());
+    for entry in refused.clone() {
+        let told = entry.refused.iter().map(|told| {
+            let text = refusal_text(&told.error);
+            format!("{}: {text}", told.address)
+        });
+        let told: Vec<String> = told.collect();
+        ui.note(tr!("{} was refused: {}", entry.entry, told.join("; ")));
+    }
+    if refused.next().is_some() {
+        ui.note(tr!(
+            "send a draft anew: mailctl draft send N, to somebody else: mailctl draft send N --to NAME"
+        ));
+    }
 }
 
 /// Prints entries as a table. When one is to be sent has a column where some wait for a time.
@@ -84,6 +104,16 @@ pub(super) fn row(entry: &Listed) -> serde_json::Value {
         "subject": entry.subject,
         "size": entry.size,
         "at": entry.standing.due_ms().map(times::json_of),
+        "refused": entry.refused.iter().map(refused_row).collect::<Vec<_>>(),
+    })
+}
+
+fn refused_row(told: &Refusal) -> serde_json::Value {
+    json!({
+        "address": told.address,
+        "code": told.error.code.word(),
+        "text": told.error.text,
+        "retryable": told.error.retryable,
     })
 }
 
@@ -91,7 +121,7 @@ pub(super) fn row(entry: &Listed) -> serde_json::Value {
 fn state(entry: &Listed) -> &'static str {
     match entry.standing {
         _ if entry.busy => "sending",
-        Standing::Draft => "draft",
+        Standing::Draft | Standing::Unsent => "draft",
         Standing::Queued => "queued",
         Standing::Scheduled(_) => "scheduled",
         Standing::Held { .. } => "held",
@@ -128,19 +158,38 @@ pub(crate) fn retry(ui: &mut Ui, session: &mut Session, entry: Entry) -> Result<
         Some(number) => session.retry_entry(number)?.into_iter().collect(),
         None => session.retry_outbox(Which::All)?,
     };
-    if retried.is_empty() {
+    let left = match entry.number {
+        Some(_) => Vec::new(),
+        None => session.outbox().drafts()?,
+    };
+    if retried.is_empty() && left.is_empty() {
         ui.note(tr!("there is nothing to send"));
     }
     let mut first = Ok(());
     for retried in retried {
         first = first.and(show(ui, retried));
     }
+    tell_left(ui, &left);
     first
+}
+
+/// Says which drafts wait for their own word.
+fn tell_left(ui: &mut Ui, left: &[u64]) {
+    if left.is_empty() {
+        return;
+    }
+    let numbers: Vec<String> = left.iter().map(u64::to_string).collect();
+    ui.report(tr_n!(
+        left.len() as u64,
+        "{n} draft was left alone ({numbers}); send it: mailctl draft send N",
+        "{n} drafts were left alone ({numbers}); send one: mailctl draft send N",
+        numbers = numbers.join(", ")
+    ));
 }
 
 fn show(ui: &mut Ui, retried: Retried) -> Result<(), CliError> {
     match retried.result {
-        Ok(sent) => send::show(ui, &sent.outcomes),
+        Ok(sent) => send::show_sent(ui, &sent),
         Err(error) => {
             let told =
                 CliError::from(error).about(&tr!("{} to {}", retried.entry, retried.to.join(", ")));

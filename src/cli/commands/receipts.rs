@@ -11,8 +11,8 @@ use crate::cli::ui::Ui;
 use crate::cli::untrusted::visible;
 use crate::client::home::Account;
 use crate::client::receipt::{self, Policy};
-use crate::client::session::Session;
-use crate::protocol::reply::Envelope;
+use crate::client::session::{Sent, Session};
+use crate::protocol::reply::{Envelope, Outcome};
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Receipts) -> Result<(), CliError> {
@@ -74,7 +74,7 @@ pub(super) fn give(
 pub(super) fn send(ui: &mut Ui, session: &mut Session, entries: &[u64]) {
     for entry in entries {
         if let Ok(Some(told)) = session.retry_entry(*entry)
-            && told.result.is_ok()
+            && told.result.as_ref().is_ok_and(is_taken)
         {
             ui.note(tr!(
                 "told {} that you have read it",
@@ -82,6 +82,11 @@ pub(super) fn send(ui: &mut Ui, session: &mut Session, entries: &[u64]) {
             ));
         }
     }
+}
+
+fn is_taken(sent: &Sent) -> bool {
+    let mut outcomes = sent.outcomes.iter();
+    outcomes.all(|outcome| matches!(outcome, Outcome::Sent { .. }))
 }
 
 /// Sends receipts in a session of its own.

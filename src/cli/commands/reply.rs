@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::read::the_mail;
+use super::send::Text;
 use super::{Context, send};
 use crate::cli::args::{Content, Reply};
 use crate::cli::error::CliError;
@@ -20,7 +21,8 @@ use crate::protocol::codes::exit;
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliError> {
-    let account = context.account_as_it_lies()?;
+    // Before anything is written: what is asked for then would be in the way of the text.
+    let account = context.account()?;
     let answered = the_mail(&account, args.id)?;
     let mut draft = answer::draft(&answered.envelope, account.user().as_str(), args.all);
     if let Some(subject) = &args.subject {
@@ -33,7 +35,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
     };
     let how = &args.content;
     let has_body = how.body.is_some() || how.file.is_some() || args.stdin.is_some();
-    let draft = if args.edit {
+    let (draft, text) = if args.edit {
         let text = desk::edit(account.folder(), &quoted, &mut pager::rest)
             .map_err(|why| CliError::new("io", exit::IO, why))?;
         if text.trim().is_empty() || text.trim() == quoted.trim() {
@@ -42,17 +44,19 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
                 .note(tr!("nothing was written, and nothing was sent"));
             return Ok(());
         }
-        send::filled(how, text.into_bytes(), draft)?
+        let draft = send::filled(how, text.into_bytes(), draft)?;
+        (draft, Text::Written)
     } else if has_body || !how.attach.is_empty() || !alone::is_possible(context.ui) {
         draft.body = below(&quoted);
-        send::with_body(how, args.stdin.is_some(), draft)?
+        let draft = send::with_body(how, args.stdin.is_some(), draft)?;
+        (draft, Text::Given)
     } else {
         let Some(draft) = typed(context, &account, how, &quoted, &draft)? else {
             return Ok(());
         };
-        draft
+        (draft, Text::Written)
     };
-    send::dispatch_answer(context, &answered, draft, how)
+    send::dispatch_answer(context, &account, &answered, draft, how, text)
 }
 
 /// The text that is answered, marked as such.

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use super::read::the_mail;
 use super::{Context, close, later};
 use crate::cli::args::{Content, Send, bare};
-use crate::cli::error::{CliError, client_text};
+use crate::cli::error::{CliError, client_text, refusal_text};
 use crate::cli::i18n::tr;
 use crate::cli::json;
 use crate::cli::ui::Ui;
 use crate::client::attachments::{self, Attachment};
 use crate::client::home::Account;
 use crate::client::mailbox::Mail;
-use crate::client::outbox::Draft;
-use crate::client::session::Retried;
+use crate::client::outbox::{Draft, Standing};
+use crate::client::session::{Retried, Sent};
 use crate::client::{ClientError, answer, receipt};
 use crate::limits::BODY_BYTES_CEILING;
 use crate::protocol::codes::{WireError, exit};
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
     )?;
     let account = context.account()?;
     let Some(id) = args.reply_to else {
-        return dispatch(context, &account, draft, &args.content);
+        return dispatch(context, &account, draft, &args.content, Text::Given);
     };
     let answered = the_mail(&account, id)?;
     let subject = match draft.subject.as_str() {
@@ -46,19 +46,36 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Send) -> Result<(), CliError
         answers: Some(answer::to(&answered.envelope)),
         ..draft
     };
-    dispatch_answer(context, &answered, draft, &args.content)
+    dispatch_answer(
+        context,
+        &account,
+        &answered,
+        draft,
+        &args.content,
+        Text::Given,
+    )
+}
+
+/// Where the text of a mail is beside this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// Whoever called this program has it.
+    Given,
+    /// Nowhere: it was written just now. What cannot be sent is kept.
+    Written,
 }
 
 /// Sends an answer, and notes in the mailbox that the mail was answered.
 pub(crate) fn dispatch_answer(
     context: &mut Context<'_>,
+    account: &Account,
     answered: &Mail,
     draft: Draft,
     how: &Content,
+    text: Text,
 ) -> Result<(), CliError> {
-    let account = context.account()?;
     let (queued, is_kept) = (how.queue, how.draft);
-    let sent = dispatch(context, &account, draft, how);
+    let sent = dispatch(context, account, draft, how, text);
     if is_kept {
         return sent;
     }
@@ -76,6 +93,7 @@ pub(crate) fn dispatch(
     account: &Account,
     draft: Draft,
     how: &Content,
+    text: Text,
 ) -> Result<(), CliError> {
     if how.draft {
         return later::keep(context.ui, account, &draft);
@@ -85,7 +103,7 @@ pub(crate) fn dispatch(
     }
     match how.undo {
         Some(time) if !time.is_zero() => later::hold(context, account, &draft, time),
-        _ => send_now(context, account, draft, how.queue),
+        _ => send_now(context, account, draft, how.queue, text),
     }
 }
 
@@ -96,12 +114,15 @@ fn send_now(
     account: &Account,
     draft: Draft,
     queued: bool,
+    text: Text,
 ) -> Result<(), CliError> {
     let options = context.one_shot();
     let mut session = match context.open(account, options) {
         Ok(session) => session,
         Err(cause) if cause.is_transport() => {
-            let entry = account.outbox()?.keep(&draft, queued)?;
+            let entry = account
+                .outbox()?
+                .keep_until(&draft, Standing::not_tried(queued))?;
             let cause = Box::new(cause);
             return Err(ClientError::NotSent {
                 entry,
@@ -110,11 +131,42 @@ fn send_now(
             }
             .into());
         }
+        Err(error) if text == Text::Written => {
+            let entry = account.outbox()?.keep(&draft, false)?;
+            let how = tr!(
+                "kept as draft {}; mailctl outbox retry {} sends it",
+                entry,
+                entry
+            );
+            return Err(CliError::from(error).hint(how));
+        }
         Err(error) => return Err(error.into()),
     };
-    let sent = session.send_or_queue(draft, queued);
+    let sent = match text {
+        Text::Given => session.send_or_queue(draft, queued),
+        Text::Written => session.send_written(draft, queued),
+    };
     close(session);
-    show(context.ui, &sent?.outcomes)
+    show_sent(context.ui, &sent?)
+}
+
+/// Shows what became of a send, and where the text is that was refused; returns the first refusal as the error.
+pub(crate) fn show_sent(ui: &mut Ui, sent: &Sent) -> Result<(), CliError> {
+    let draft = sent.draft();
+    let shown = show_outcomes(ui, &sent.outcomes, draft);
+    if let Some(entry) = draft {
+        ui.note(kept_for(entry));
+    }
+    shown
+}
+
+/// Says that what was refused is a draft, and how to mend it.
+fn kept_for(entry: u64) -> String {
+    tr!(
+        "kept as draft {}; to send it to somebody else: mailctl draft send {} --to NAME",
+        entry,
+        entry
+    )
 }
 
 /// Tells each recipient's refusal, and returns the first as the error.
@@ -129,6 +181,11 @@ pub(crate) fn refusals(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError
 
 /// Shows each recipient's outcome, and returns the first refusal as the error.
 pub(crate) fn show(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
+    show_outcomes(ui, outcomes, None)
+}
+
+/// Does the same; `draft` is kept for those who refused it.
+fn show_outcomes(ui: &mut Ui, outcomes: &[Outcome], draft: Option<u64>) -> Result<(), CliError> {
     let mut refusal: Option<&WireError> = None;
     for outcome in outcomes {
         if let Outcome::Refused { error, .. } = outcome {
@@ -139,7 +196,7 @@ pub(crate) fn show(ui: &mut Ui, outcomes: &[Outcome]) -> Result<(), CliError> {
                 let told = CliError::from(error.clone()).about(address);
                 ui.error(&told);
             }
-            outcome => ui.result(&json::outcome(outcome), line(outcome))?,
+            outcome => ui.result(&json::outcome(outcome, draft), line(outcome))?,
         }
     }
     // Each refusal was told above.
@@ -164,7 +221,9 @@ fn line(outcome: &Outcome) -> String {
         Outcome::Sent { address, id, .. } => {
             tr!("sent to {}: {} (an earlier try had arrived)", address, id)
         }
-        Outcome::Refused { address, error } => tr!("not sent to {}: {}", address, error.text),
+        Outcome::Refused { address, error } => {
+            tr!("not sent to {}: {}", address, refusal_text(error))
+        }
     }
 }
 
@@ -173,7 +232,8 @@ pub(crate) fn report(retried: &Retried) -> String {
     let entry = retried.entry;
     match &retried.result {
         Ok(sent) => {
-            let outcomes: Vec<String> = sent.outcomes.iter().map(line).collect();
+            let mut outcomes: Vec<String> = sent.outcomes.iter().map(line).collect();
+            outcomes.extend(sent.draft().map(kept_for));
             tr!("outbox {}: {}", entry, outcomes.join("; "))
         }
         Err(error) => tr!(

@@ -95,6 +95,11 @@ pub fn client_text(error: &ClientError) -> String {
             entry,
             client_text(cause)
         ),
+        ClientError::RefusedKept { entry, error } => tr!(
+            "{}; kept as draft {}",
+            format!("{} ({})", refusal_text(error), error.code),
+            entry
+        ),
         ClientError::Interrupted => {
             tr!("stopped; the server was not waited for any longer").to_owned()
         }

@@ -244,6 +244,7 @@ static REFUSED: Shape = shape(
         has("code", Text),
         has("text", Text),
         has("retryable", Bool),
+        may("draft", Number),
     ],
 );
 
@@ -267,6 +268,15 @@ static ENTRY: Shape = shape(
         has("subject", Text),
         has("size", Number),
         has("at", OrNull(&Time)),
+        has(
+            "refused",
+            List(&Object(&[
+                has("address", Text),
+                has("code", Text),
+                has("text", Text),
+                has("retryable", Bool),
+            ])),
+        ),
     ],
 );
 

@@ -77,13 +77,14 @@ fn drafts_use_no_number_until_they_are_sent() {
     let entry = outbox.keep(&draft("d"), false).unwrap();
     let queued = outbox.keep(&draft("q"), true).unwrap();
     assert_eq!(outbox.queued().unwrap(), [queued]);
-    assert_eq!(outbox.drafts().unwrap(), [entry, queued]);
+    assert_eq!(outbox.drafts().unwrap(), [entry]);
+    assert_eq!(outbox.unsent().unwrap(), [queued]);
     assert!(outbox.pending_retries().unwrap().is_empty());
     outbox.adopt_stream(None, 3).unwrap();
     let claimed = outbox.claim(entry).unwrap().unwrap();
     let promoted = outbox.promote(claimed).unwrap();
     assert_eq!((promoted.entry, numbers(&promoted)), (entry, (1, 1)));
-    assert_eq!(outbox.demote(promoted, false).unwrap(), entry);
+    assert_eq!(outbox.demote(promoted, &Standing::Draft).unwrap(), entry);
     assert_eq!(outbox.list().unwrap()[0].standing, Standing::Draft);
     let next = outbox.enqueue(draft("next")).unwrap();
     assert_eq!(numbers(&next), (2, 2), "a number is never given out twice");
@@ -291,4 +292,116 @@ fn a_draft_is_replaced_as_a_whole() {
         (draft("new"), Standing::Draft)
     );
     assert_eq!(outbox.list().unwrap().len(), 1);
+}
+
+fn refusal(address: &str) -> Refusal {
+    Refusal {
+        address: address.to_owned(),
+        error: WireError::new(
+            crate::protocol::codes::Code::NoSuchAddress,
+            "nobody here is called that",
+        ),
+    }
+}
+
+/// Every file of the outbox, with its bytes.
+fn picture(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = fs::read_dir(folder.join("outbox")).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    files
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+fn put_back(folder: &Path, picture: &[(PathBuf, Vec<u8>)]) {
+    for (path, _) in self::picture(folder) {
+        fs::remove_file(path).unwrap();
+    }
+    for (path, bytes) in picture {
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn what_is_refused_is_a_draft_for_those_who_refused_it() {
+    let (_folder, outbox) = with_stream(7);
+    let both = Draft {
+        to: vec!["bob".to_owned(), "bbo".to_owned()],
+        ..draft("text")
+    };
+    let claimed = outbox.enqueue(both.clone()).unwrap();
+    let entry = claimed.entry;
+    assert_eq!(
+        outbox.keep_refused(claimed, &[refusal("bbo")]).unwrap(),
+        entry
+    );
+    let listed = outbox.list().unwrap();
+    assert_eq!(
+        (listed[0].standing, listed[0].refused.as_slice()),
+        (Standing::Draft, [refusal("bbo")].as_slice())
+    );
+    assert_eq!((listed.len(), listed[0].busy), (1, false));
+    assert!(outbox.pending_retries().unwrap().is_empty());
+    let next = outbox.enqueue(draft("next")).unwrap();
+    assert_eq!(numbers(&next), (2, 2), "its number is used, and settled");
+    let kept = outbox.claim(entry).unwrap().unwrap();
+    let wanted = Draft {
+        to: vec!["bbo".to_owned()],
+        ..both
+    };
+    assert_eq!(kept.draft, wanted);
+    // Who changes it has answered the refusal.
+    outbox.replace(kept, &wanted).unwrap();
+    assert!(outbox.list().unwrap()[0].refused.is_empty());
+}
+
+/// Wherever a kill cuts the keeping off: the text is there, the number is retried or settled, and nothing is an entry twice.
+#[test]
+fn p02_p03_a_refused_send_is_kept_whatever_is_cut_off() {
+    let (folder, outbox) = with_stream(7);
+    let claimed = outbox.enqueue(draft("text")).unwrap();
+    let (entry, numbered) = (claimed.entry, claimed.path.clone());
+    let before = picture(folder.path());
+    outbox.keep_refused(claimed, &[refusal("bob")]).unwrap();
+    let after = picture(folder.path());
+    // Both are there: the draft has its name, and the numbered file has not gone.
+    let mut between = after.clone();
+    between.retain(|(path, _)| !path.to_string_lossy().contains(".done-"));
+    between.extend(before.iter().filter(|(path, _)| *path == numbered).cloned());
+    for (picture, is_open) in [(&before, true), (&between, true), (&after, false)] {
+        put_back(folder.path(), picture);
+        let again = Outbox::open(folder.path()).unwrap();
+        let listed = again.list().unwrap();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(
+            again.pending_retries().unwrap(),
+            if is_open { vec![entry] } else { vec![] }
+        );
+        let claimed = again.claim(entry).unwrap().unwrap();
+        assert_eq!(claimed.draft.body, b"text");
+        assert_eq!(claimed.number().is_some(), is_open);
+        if is_open {
+            assert_eq!(numbers(&claimed), (1, 1), "its own number, not settled");
+            again.keep_refused(claimed, &[refusal("bob")]).unwrap();
+        } else {
+            drop(claimed);
+        }
+        assert_eq!(again.list().unwrap()[0].standing, Standing::Draft);
+        let next = again.enqueue(draft("next")).unwrap();
+        assert_eq!(numbers(&next), (2, 2));
+    }
+}
+
+/// A refusal for the moment leaves no record at the server, so that the retry after a kill may be taken in.
+#[test]
+fn p03_a_refused_send_that_was_taken_in_after_all_leaves_no_draft() {
+    let (folder, outbox) = with_stream(7);
+    let claimed = outbox.enqueue(draft("text")).unwrap();
+    let (entry, numbered) = (claimed.entry, claimed.path.clone());
+    let bytes = fs::read(&numbered).unwrap();
+    outbox.keep_refused(claimed, &[refusal("bob")]).unwrap();
+    fs::write(&numbered, bytes).unwrap();
+    let again = Outbox::open(folder.path()).unwrap();
+    again.settle(again.claim(entry).unwrap().unwrap()).unwrap();
+    assert!(again.list().unwrap().is_empty());
 }

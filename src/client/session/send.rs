@@ -8,7 +8,8 @@ use crate::client::connection::{Failure, wall_ms};
 use crate::client::core::RequestNumber;
 use crate::client::error::ClientError;
 use crate::client::home::Account;
-use crate::client::outbox::{Claimed, Draft, Number, Standing};
+use crate::client::outbox::{Claimed, Draft, Number, Refusal, Standing};
+use crate::client::receipt;
 use crate::limits;
 use crate::protocol::codes::Code;
 use crate::protocol::reply::{self, Outcome};
@@ -24,6 +25,15 @@ pub struct Sent {
     pub entry: u64,
     /// One per recipient, in the order given.
     pub outcomes: Vec<Outcome>,
+    /// The entry is a draft now, for those who refused it: its text lay nowhere else.
+    pub is_kept: bool,
+}
+
+impl Sent {
+    /// Returns the number of the draft that was kept for those who refused it.
+    pub fn draft(&self) -> Option<u64> {
+        self.is_kept.then_some(self.entry)
+    }
 }
 
 /// A send of before that was taken up again.
@@ -42,7 +52,7 @@ pub struct Retried {
 pub enum Which {
     /// What settles by itself: tried and unanswered, and queued ones.
     Pending,
-    /// Drafts too.
+    /// What was not tried because the server was away too; never what was kept as a draft on purpose, or was refused.
     All,
     /// Only what waited for a time that has come.
     Due,
@@ -56,14 +66,56 @@ enum Try {
 }
 
 /// What was so before a delivery began.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Before {
     /// It may have been carried out by an earlier try.
     tried: bool,
-    /// It lay in the outbox: its owner is not waiting for this try.
+    /// Its owner is not waiting for this try: a refusal for the moment is not the end of it.
     kept: bool,
-    /// It is to go out by itself.
-    queued: bool,
+    /// Its text lies nowhere else: what is refused becomes a draft.
+    only_copy: bool,
+    /// Where it stands when it was surely not tried.
+    untried: Standing,
+}
+
+impl Before {
+    /// A send that its owner gives anew.
+    fn fresh(queued: bool, only_copy: bool) -> Self {
+        Self {
+            tried: false,
+            kept: queued,
+            only_copy,
+            untried: Standing::not_tried(queued),
+        }
+    }
+
+    /// One that lay in the outbox and was never tried.
+    fn untried(standing: Standing) -> Self {
+        let untried = if standing.is_draft() {
+            standing
+        } else {
+            Standing::Queued
+        };
+        Self {
+            tried: false,
+            kept: true,
+            only_copy: true,
+            untried,
+        }
+    }
+
+    /// One that was tried and not answered.
+    fn in_doubt() -> Self {
+        Self {
+            tried: true,
+            ..Self::untried(Standing::Queued)
+        }
+    }
+
+    /// It goes out by itself.
+    fn is_queued(&self) -> bool {
+        self.untried == Standing::Queued
+    }
 }
 
 /// Opens a session and sends; when the server cannot be reached the mail is kept in the outbox, as a
@@ -77,7 +129,9 @@ pub fn send_or_keep(
     let mut session = match Session::open(account, options) {
         Ok(session) => session,
         Err(cause) if cause.is_transport() => {
-            let entry = account.outbox()?.keep(&draft, queued)?;
+            let entry = account
+                .outbox()?
+                .keep_until(&draft, Standing::not_tried(queued))?;
             return Err(ClientError::NotSent {
                 entry,
                 queued,
@@ -109,12 +163,17 @@ impl Session {
     /// As [`Session::send`].
     pub fn send_or_queue(&mut self, draft: Draft, queued: bool) -> Result<Sent, ClientError> {
         let claimed = self.outbox.enqueue(draft)?;
-        let before = Before {
-            kept: queued,
-            queued,
-            ..Before::default()
-        };
-        self.deliver(claimed, before)
+        self.deliver(claimed, Before::fresh(queued, false))
+    }
+
+    /// Sends a mail whose text lies nowhere else, as [`Session::send_or_queue`] does. What is refused becomes a draft
+    /// for those who refused it.
+    ///
+    /// # Errors
+    /// As [`Session::send`], and [`ClientError::RefusedKept`] in the place of [`ClientError::Refused`].
+    pub fn send_written(&mut self, draft: Draft, queued: bool) -> Result<Sent, ClientError> {
+        let claimed = self.outbox.enqueue(draft)?;
+        self.deliver(claimed, Before::fresh(queued, true))
     }
 
     /// Takes up again what is in the outbox and nobody works on, oldest first. Each keeps its number;
@@ -126,7 +185,7 @@ impl Session {
         };
         entries.extend(match which {
             Which::Pending => self.outbox.queued()?,
-            Which::All => self.outbox.drafts()?,
+            Which::All => self.outbox.unsent()?,
             Which::Due => Vec::new(),
         });
         entries.extend(self.outbox.due(wall_ms())?);
@@ -158,9 +217,11 @@ impl Session {
         let to = claimed.draft.to.clone();
         let result = match claimed.standing {
             Standing::Lost { .. } => Err(ClientError::Lost { entry }),
-            Standing::Draft | Standing::Queued | Standing::Scheduled(_) | Standing::Held { .. } => {
-                self.take_up_untried(claimed)
-            }
+            Standing::Draft
+            | Standing::Unsent
+            | Standing::Queued
+            | Standing::Scheduled(_)
+            | Standing::Held { .. } => self.take_up_untried(claimed),
             Standing::InDoubt(_) => self.take_up(claimed),
         };
         Ok(Some(Retried { entry, to, result }))
@@ -194,22 +255,14 @@ impl Session {
     }
 
     fn take_up_untried(&mut self, claimed: Claimed) -> Result<Sent, ClientError> {
-        let before = Before {
-            kept: true,
-            queued: claimed.standing != Standing::Draft,
-            ..Before::default()
-        };
+        let before = Before::untried(claimed.standing);
         let claimed = self.outbox.promote(claimed)?;
         self.deliver(claimed, before)
     }
 
     fn take_up(&mut self, claimed: Claimed) -> Result<Sent, ClientError> {
         let current = self.outbox.stream()?;
-        let before = Before {
-            tried: true,
-            kept: true,
-            ..Before::default()
-        };
+        let before = Before::in_doubt();
         match claimed.number() {
             Some(number) if Some(number.stream) == current => self.deliver(claimed, before),
             _ => self.lose(claimed),
@@ -228,13 +281,9 @@ impl Session {
             return self.lose(claimed);
         };
         let body: Arc<[u8]> = claimed.draft.body.as_slice().into();
-        let entry = claimed.entry;
         loop {
             match self.try_once(&claimed.draft, number, &body, deadline_ms) {
-                Try::Done(outcomes) => {
-                    self.outbox.settle(claimed)?;
-                    return Ok(Sent { entry, outcomes });
-                }
+                Try::Done(outcomes) => return self.have(claimed, before, outcomes),
                 Try::Lost => return self.lose(claimed),
                 Try::Failed(failure) => {
                     let tried = failure.tried;
@@ -245,6 +294,28 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Ends a delivery with its outcome.
+    fn have(
+        &mut self,
+        claimed: Claimed,
+        before: Before,
+        outcomes: Vec<Outcome>,
+    ) -> Result<Sent, ClientError> {
+        let entry = claimed.entry;
+        let refused: Vec<Refusal> = outcomes.iter().filter_map(refusal).collect();
+        let is_kept = !refused.is_empty() && is_worth_keeping(before, &claimed.draft);
+        if is_kept {
+            self.outbox.keep_refused(claimed, &refused)?;
+        } else {
+            self.outbox.settle(claimed)?;
+        }
+        Ok(Sent {
+            entry,
+            outcomes,
+            is_kept,
+        })
     }
 
     /// Ends a delivery without an outcome, or with a refusal of the whole. `tried` says whether the send
@@ -262,18 +333,41 @@ impl Session {
             _ => None,
         };
         if refusal.is_some_and(|code| ends(code, before, tried)) {
-            self.outbox.settle(claimed)?;
-            return Err(error);
+            return Err(self.refused_whole(claimed, before, error)?);
         }
         if before.tried || (tried && refusal.is_none()) {
             return Err(ClientError::InDoubt { entry });
         }
-        self.outbox.demote(claimed, before.queued)?;
+        self.outbox.demote(claimed, &before.untried)?;
         Err(ClientError::NotSent {
             entry,
-            queued: before.queued,
+            queued: before.is_queued(),
             cause: Box::new(error),
         })
+    }
+
+    /// Ends a delivery that was refused as a whole; returns the error to tell.
+    fn refused_whole(
+        &mut self,
+        claimed: Claimed,
+        before: Before,
+        error: ClientError,
+    ) -> Result<ClientError, ClientError> {
+        match error {
+            ClientError::Refused(error) if is_worth_keeping(before, &claimed.draft) => {
+                let of = |address: &String| Refusal {
+                    address: address.clone(),
+                    error: error.clone(),
+                };
+                let refused: Vec<Refusal> = claimed.draft.to.iter().map(of).collect();
+                let entry = self.outbox.keep_refused(claimed, &refused)?;
+                Ok(ClientError::RefusedKept { entry, error })
+            }
+            error => {
+                self.outbox.settle(claimed)?;
+                Ok(error)
+            }
+        }
     }
 
     fn try_once(
@@ -383,6 +477,21 @@ impl Session {
     }
 }
 
+fn refusal(outcome: &Outcome) -> Option<Refusal> {
+    match outcome {
+        Outcome::Sent { .. } => None,
+        Outcome::Refused { address, error } => Some(Refusal {
+            address: address.clone(),
+            error: error.clone(),
+        }),
+    }
+}
+
+/// Says whether what is refused is kept. A receipt is not: nobody wrote it.
+fn is_worth_keeping(before: Before, draft: &Draft) -> bool {
+    before.only_copy && !receipt::is_type(&draft.content_type)
+}
+
 /// Says whether a refusal of the whole leaves no doubt that this try carried nothing out. The others
 /// are given before the server looks at what it did under the number.
 fn is_sure(code: Code) -> bool {
@@ -406,37 +515,33 @@ fn ends(code: Code, before: Before, tried: bool) -> bool {
 mod tests {
     use super::*;
 
-    const FRESH: Before = Before {
-        tried: false,
-        kept: false,
-        queued: false,
-    };
-    const QUEUED: Before = Before {
-        kept: true,
-        queued: true,
-        ..FRESH
-    };
-    const IN_DOUBT: Before = Before {
-        tried: true,
-        kept: true,
-        ..FRESH
-    };
-
     #[test]
     fn a_refusal_for_the_moment_ends_only_what_its_owner_waits_for() {
-        assert!(ends(Code::DiskFull, FRESH, true));
-        assert!(!ends(Code::DiskFull, QUEUED, true));
-        assert!(!ends(Code::WindowFull, QUEUED, true));
-        assert!(ends(Code::BadRequest, QUEUED, true));
+        assert!(ends(Code::DiskFull, Before::fresh(false, false), true));
+        assert!(!ends(
+            Code::DiskFull,
+            Before::untried(Standing::Queued),
+            true
+        ));
+        assert!(!ends(
+            Code::WindowFull,
+            Before::untried(Standing::Queued),
+            true
+        ));
+        assert!(ends(
+            Code::BadRequest,
+            Before::untried(Standing::Queued),
+            true
+        ));
     }
 
     #[test]
     fn p03_a_refused_upload_says_nothing_of_an_earlier_try() {
-        assert!(!ends(Code::DiskFull, IN_DOUBT, false));
-        assert!(!ends(Code::TooLarge, IN_DOUBT, false));
-        assert!(!ends(Code::DiskFull, IN_DOUBT, true));
-        assert!(ends(Code::NumberReused, IN_DOUBT, true));
-        assert!(ends(Code::TooLarge, FRESH, false));
+        assert!(!ends(Code::DiskFull, Before::in_doubt(), false));
+        assert!(!ends(Code::TooLarge, Before::in_doubt(), false));
+        assert!(!ends(Code::DiskFull, Before::in_doubt(), true));
+        assert!(ends(Code::NumberReused, Before::in_doubt(), true));
+        assert!(ends(Code::TooLarge, Before::fresh(false, false), false));
         assert!(!is_sure(Code::ShuttingDown), "it is said before any look");
     }
 }

@@ -282,7 +282,7 @@ pub(super) fn outbox(report: &mut Report<'_>, who: &Who) {
     };
     let lost = count(|standing| matches!(standing, Standing::Lost { .. }));
     let in_doubt = count(|standing| matches!(standing, Standing::InDoubt(_)));
-    let drafts = count(|standing| matches!(standing, Standing::Draft));
+    let drafts = count(Standing::is_draft);
     if lost > 0 {
         report.warn(
             OUTBOX,

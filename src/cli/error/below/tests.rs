@@ -108,6 +108,10 @@ fn clients() -> Vec<ClientError> {
         ClientError::Lost { entry: 3 },
         not_sent(true),
         not_sent(false),
+        ClientError::RefusedKept {
+            entry: 3,
+            error: refused.clone(),
+        },
         ClientError::LoggedOut,
         ClientError::Refused(refused),
         ClientError::Malformed {
