@@ -206,6 +206,14 @@ fn help_explains_what_is_no_verb_and_errors_explains_codes() {
         "{unknown:?}"
     );
     assert_eq!(run(&["help", "nonsense"]).code, 64);
+    for words in [
+        ["--home", "x", "help", "exit-codes"],
+        ["help", "--home", "x", "exit-codes"],
+        ["help", "exit-codes", "--as", "ana"],
+    ] {
+        let page = run(&words);
+        assert!(page.code == 0 && page.out.contains("sysexits"), "{page:?}");
+    }
 }
 
 #[test]
@@ -231,6 +239,21 @@ fn manual_pages_are_whole_and_without_a_fault() {
         );
     }
     assert!(!written.iter().any(|path| path.contains("__")));
+    for (words, title) in [
+        (&["man", "send"][..], ".TH MAILCTL-SEND 1"),
+        (&["man", "topic", "join"], ".TH MAILCTL-TOPIC-JOIN 1"),
+        (&["man", "mailserver", "backup"], ".TH MAILSERVER-BACKUP 8"),
+        (&["man", "mailctl-send"], ".TH MAILCTL-SEND 1"),
+    ] {
+        let page = at_home(folder.path(), words, &[]);
+        assert!(page.out.contains(title), "{page:?}");
+    }
+    let none = at_home(folder.path(), &["man", "nonsense"], &[]);
+    assert!(
+        none.code == 64 && none.err.contains("mailctl man ./nonsense"),
+        "{none:?}"
+    );
+    assert!(!std::path::Path::new("nonsense").exists());
     let alone = at_home(folder.path(), &["man"], &[]);
     assert!(alone.out.contains(".TH MAILCTL 1"), "{alone:?}");
     let Ok(lint) = Command::new("mandoc")

@@ -110,6 +110,21 @@ fn keys_and_files_that_others_can_read_are_found() {
     assert!(text(&row, "advice").contains("chmod 600"), "{row}");
     set(&account.join("key"), 0o600);
 
+    let key = fs::read(account.join("key")).unwrap();
+    fs::write(account.join("key"), "garbage").unwrap();
+    let damaged = world.finds(78, "account");
+    fs::remove_file(account.join("key")).unwrap();
+    let gone = world.finds(78, "account");
+    for row in [damaged, gone] {
+        let advice = text(&row, "advice");
+        assert!(
+            advice.contains("mailctl invite --device") && !advice.contains("chmod"),
+            "{row}"
+        );
+    }
+    fs::write(account.join("key"), key).unwrap();
+    set(&account.join("key"), 0o600);
+
     set(&account.join("outbox"), 0o755);
     let row = world.finds(0, "account");
     assert_eq!(row["level"], "warn");

@@ -283,6 +283,7 @@ fn mails(held: &mut Held, ana: &Ctl, bob: &Ctl, folder: &Path) {
     held.well(bob, &["unmute", "news"]);
     held.well(bob, &["topic", "leave", "news"]);
     held.well(bob, &["reply", &id_of(&rows), "-b", "yes"]);
+    held.well(bob, &["forward", &id_of(&rows), "ana", "-b", "see"]);
     held.well(bob, &["receipts"]);
     held.well(bob, &["search", "hello"]);
     held.well(bob, &["status", "--offline"]);

@@ -15,7 +15,7 @@ struct World {
     server: Server,
     ana: Ctl,
     bob: Ctl,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -31,8 +31,14 @@ impl World {
             server,
             ana,
             bob,
-            _folder: folder,
+            folder,
         }
+    }
+
+    fn user(&self, name: &str) -> Ctl {
+        let ctl = Ctl::new(&self.server, &self.folder.path().join(name));
+        ctl.ok(&["login", name]);
+        ctl
     }
 }
 
@@ -234,10 +240,16 @@ fn a_reply_is_written_at_the_terminal_or_in_an_editor() {
     );
     bob.ok(&["draft", "rm", &entry]);
 
-    let mut command = bob.command(&["reply", "1", "--edit", "--quote"]);
-    command.env("VISUAL", "sh -c 'echo edited >> \"$1\"' sh");
-    let run = command.output().expect("it ends");
-    assert!(run.status.success(), "{run:?}");
+    let edits = || {
+        let mut command = bob.command(&["reply", "1", "--edit", "--quote"]);
+        command.env("VISUAL", "sh -c 'echo edited >> \"$1\"' sh");
+        command
+    };
+    let run = edits().output().expect("it ends");
+    assert_eq!(run.status.code(), Some(64), "nobody sits there: {run:?}");
+    let mut terminal = Terminal::start(edits());
+    terminal.sees("sent to ana");
+    assert_eq!(terminal.ends().code(), Some(0));
     let told = mails(ana, &["refresh"]);
     let bodies: Vec<&str> = told
         .iter()
@@ -247,4 +259,123 @@ fn a_reply_is_written_at_the_terminal_or_in_an_editor() {
     assert_eq!(bodies[1], "never mind", "a draft stays an answer");
     assert!(bodies[2].ends_with("> 12:30?\n\nedited\n"), "{bodies:?}");
     assert!(told.iter().all(|mail| mail["in_reply_to"] == 1), "{told:?}");
+}
+
+#[test]
+fn a_mail_is_passed_on_whole_below_what_is_written_above_it() {
+    let world = World::new();
+    let (ana, bob) = (&world.ana, &world.bob);
+    let carol = world.user("carol");
+    let plan = world.folder.path().join("plan.pdf");
+    std::fs::write(&plan, b"%PDF a plan").unwrap();
+    let plan = plan.to_str().unwrap();
+    ana.ok(&["send", "bob", "-s", "Friday", "-b", "see below", "-a", plan]);
+    ana.ok(&["send", "bob", "-s", "Fwd: plain", "-b", "just text\n"]);
+    bob.ok(&["refresh"]);
+
+    let told = bob.ok(&[
+        "forward",
+        "1",
+        "@carol",
+        "-b",
+        "what do you think?\n",
+        "--json",
+    ]);
+    assert_eq!(told.objects()[0]["address"], "carol");
+    let came = mails(&carol, &["refresh"]);
+    let mail = &came[0];
+    assert_eq!(
+        json!([
+            mail["from"],
+            mail["subject"],
+            mail["in_reply_to"],
+            mail["thread"]
+        ]),
+        json!(["bob", "Fwd: Friday", 1, 1])
+    );
+    assert_eq!(
+        json!([
+            mail["attachments"][0]["name"],
+            mail["attachments"][0]["content_type"]
+        ]),
+        json!(["plan.pdf", "application/pdf"])
+    );
+    let id = mail["id"].to_string();
+    let into = world.folder.path().to_str().unwrap();
+    let saved = mails(&carol, &["save", &id, "1", "--dir", into]);
+    assert_eq!(
+        std::fs::read(saved[0]["path"].as_str().unwrap()).unwrap(),
+        b"%PDF a plan"
+    );
+    let shown = carol.ok(&["read", &id]).out;
+    let above = shown.find("what do you think?").expect("what was written");
+    let below = shown.find("see below").expect("what was passed on");
+    assert!(above < below, "{shown}");
+    for line in ["From: ana\n", "To: bob\n", "Subject: Friday\n"] {
+        assert!(shown[above..below].contains(line), "{line}: {shown}");
+    }
+    assert_eq!(
+        mails(bob, &["read", "1"])[0]["flags"],
+        json!(["passed", "seen"])
+    );
+
+    // As it is, under one `Fwd:`; what goes along is added.
+    bob.ok(&["forward", "2", "carol", "ana"]);
+    bob.ok(&["forward", "2", "carol", "-s", "mine", "-a", plan]);
+    let came = mails(&carol, &["refresh"]);
+    assert_eq!(
+        json!([came[0]["subject"], came[1]["subject"]]),
+        json!(["Fwd: plain", "mine"])
+    );
+    let body = came[0]["body"].as_str().expect("a text");
+    assert!(
+        body.starts_with("---------- Forwarded mail ----------\n")
+            && body.ends_with("\n\njust text\n"),
+        "{body}"
+    );
+    assert_eq!(came[1]["attachments"][0]["name"], "plan.pdf");
+}
+
+#[test]
+fn what_was_not_sent_was_not_passed_on() {
+    let world = World::new();
+    let (ana, bob) = (&world.ana, &world.bob);
+    let carol = world.user("carol");
+    ana.ok(&["send", "bob", "-s", "plain", "-b", "just text\n"]);
+    bob.ok(&["refresh"]);
+    bob.ok(&["forward", "1", "carol", "--draft"]);
+    assert_eq!(bob.run(&["forward", "1", "nobody"]).code, 67);
+    assert_eq!(mails(bob, &["read", "1"])[0]["flags"], json!(["seen"]));
+    for wrong in [
+        &["forward", "1"][..],
+        &["forward", "1", "carol", "--edit"],
+        &["forward", "1", "carol", "-", "--edit"],
+        &[
+            "forward",
+            "1",
+            "carol",
+            "-b",
+            "x",
+            "--content-type",
+            "text/html",
+        ],
+    ] {
+        assert_eq!(bob.run(wrong).code, 64, "{wrong:?}");
+    }
+    assert_eq!(bob.run(&["forward", "999", "carol"]).code, 65);
+    let edits = |editor: &str| {
+        let mut command = bob.command(&["forward", "1", "carol", "--edit"]);
+        command.env("VISUAL", editor);
+        let mut terminal = Terminal::start(command);
+        terminal.sees("sent to carol");
+        assert_eq!(terminal.ends().code(), Some(0));
+    };
+    edits("sh -c 'echo above | cat - \"$1\" > \"$1.x\"; mv \"$1.x\" \"$1\"' sh");
+    let came = mails(&carol, &["refresh"]);
+    assert!(
+        came[0]["body"]
+            .as_str()
+            .unwrap()
+            .starts_with("above\n-----")
+    );
 }

@@ -134,6 +134,12 @@ fn a_new_user_walks_through() {
     assert!(bob.ok(&["history", "news"]).out.starts_with("2  "));
     assert!(ana.ok(&["whoami"]).out.starts_with("ana (device "));
     assert_eq!(bob.ok(&["topic", "leave", "news"]).out, "left news\n");
+    for never in ["news", "nowhere", "nowhere/*"] {
+        let told = bob.ok(&["topic", "leave", never]).out;
+        assert_eq!(told, format!("{never} was not joined\n"));
+    }
+    bob.ok(&["topic", "join", "wide/*"]);
+    assert_eq!(bob.ok(&["topic", "leave", "wide/*"]).out, "left wide/*\n");
     assert!(ana.ok(&["logout"]).out.starts_with("logged out ana"));
     ana.ok(&["send", "bob", "-b", "still known"]);
 }
@@ -343,6 +349,15 @@ fn invitations_make_users_and_devices() {
     let joined = &json_of(&carol, &["join", url])[0];
     assert_eq!(joined["user"], "carol");
     fails(&world.home("thief"), &["join", url], 77);
+    let told = fails(ana, &["invite", "carol"], 65).err;
+    assert!(
+        told.contains("carol is a user already") && told.contains("mailctl invite --device"),
+        "{told}"
+    );
+    ana.ok(&["topic", "join", "taken"]);
+    fails(ana, &["invite", "taken"], 77);
+    let open = json_of(ana, &["invite", "ls"]);
+    assert!(open.is_empty(), "no code of no use: {open:?}");
     json_of(ana, &["send", "carol", "-b", "to all your devices"]);
     let code = carol.ok(&["invite", "--device"]).out;
     let second = world.home("carol-2");

@@ -261,6 +261,9 @@ impl Core {
                 "this server takes no new users"
             ));
         }
+        if let (None, Some(name)) = (device_of, &invite.user) {
+            self.check_invitable(name)?;
+        }
         if !is_admin && self.directory.codes_by(by) >= limits::CODES_PER_USER_MAX {
             return Err(refusal!(Code::LimitReached, "you have 32 invitations open"));
         }
@@ -304,6 +307,25 @@ impl Core {
         };
         self.directory.add_code(record, &mut self.changes);
         (code, expires_at_ms)
+    }
+
+    /// Refuses a code for a new user of a name that nobody can take.
+    fn check_invitable(&self, name: &UserName) -> Result<(), WireError> {
+        let Some(address) = self.directory.by_name(name.as_str()) else {
+            return Ok(());
+        };
+        let is_user = address.kind == AddressKind::User && address.state == AddressState::Live;
+        Err(if is_user {
+            refusal!(
+                Code::IsAUser,
+                "{} is a user already; a further device of {} is invited where {} is logged in: mailctl invite --device",
+                name,
+                name,
+                name
+            )
+        } else {
+            name_taken(name)
+        })
     }
 
     fn device_owner(

@@ -93,6 +93,8 @@ struct About {
     chat: ChatId,
     user: String,
     expires_at: Option<String>,
+    /// Until when this side waits: no longer than that.
+    waits_until: Option<String>,
     asked: bool,
 }
 
@@ -186,6 +188,11 @@ impl Chat {
     /// Returns when the invitation ends unless it is answered, RFC 3339 UTC.
     pub fn expires_at(&self) -> Option<&str> {
         self.about.expires_at.as_deref()
+    }
+
+    /// Returns until when this side waits for an answer, RFC 3339 UTC: as long as the invitation stands, or less.
+    pub fn waits_until(&self) -> Option<&str> {
+        self.about.waits_until.as_deref()
     }
 
     /// Returns the words that both sides see, once the other side's key is known.

@@ -18,6 +18,7 @@ use crate::protocol::PublicKey;
 use crate::protocol::codes::Code;
 use crate::protocol::names::UserName;
 use crate::protocol::reply::{Asked, ChatRow, ChatState, Introduction, LeaseInfo};
+use crate::protocol::time;
 
 /// How long the server may be late with the word that nobody answered in time.
 const OVERDUE: Duration = Duration::from_secs(10);
@@ -143,10 +144,12 @@ fn asked_plan(
         .map(|device| key(&device.key))
         .collect();
     let keys = keys.ok_or(malformed("a device's key"))?;
+    let waits_until = waits_until(&asked.row.expires_at, asked.ttl_ms, options.wait);
     let about = About {
         chat: asked.row.chat,
         user: asked.row.to,
         expires_at: Some(asked.row.expires_at),
+        waits_until: Some(waits_until),
         asked: true,
     };
     let host = options.host.clone();
@@ -171,6 +174,18 @@ fn asked_plan(
     })
 }
 
+/// Returns until when an invitation that ends at `expires_at`, in `ttl_ms`, is waited for: by the server's clock, as
+/// that time is.
+fn waits_until(expires_at: &str, ttl_ms: u64, wait: Option<Duration>) -> String {
+    let wait_ms = wait.and_then(|wait| u64::try_from(wait.as_millis()).ok());
+    let early_ms = wait_ms.map_or(0, |wait_ms| ttl_ms.saturating_sub(wait_ms));
+    let ends = time::from_text(expires_at).zip(i64::try_from(early_ms).ok());
+    ends.map_or_else(
+        || expires_at.to_owned(),
+        |(ends_ms, early_ms)| time::to_text(ends_ms.saturating_sub(early_ms)),
+    )
+}
+
 fn met_plan(
     session: &Session,
     lease: LeaseInfo,
@@ -181,6 +196,7 @@ fn met_plan(
         chat: introduction.chat,
         user: introduction.user,
         expires_at: None,
+        waits_until: None,
         asked: false,
     };
     let peer = Peer {
@@ -279,5 +295,20 @@ fn invited(role: &Role) -> Vec<PublicKey> {
     match role {
         Role::Asker { keys } => keys.clone(),
         Role::Accepter(peer) => vec![peer.key],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_wait_ends_before_the_invitation() {
+        let until = |wait| waits_until("2026-11-22T12:05:00.000Z", 300_000, wait);
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(until(seconds(2)), "2026-11-22T12:00:02.000Z");
+        for longer in [None, seconds(300), seconds(4_000)] {
+            assert_eq!(until(longer), "2026-11-22T12:05:00.000Z");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod admin;
@@ -18,7 +19,9 @@ pub use around::*;
 pub use chat::*;
 pub use mailbox::*;
 pub use people::*;
-pub use writing::{Content, Draft, DraftSend, ReceiptPolicy, Receipts, Reply, Send, parse_undo};
+pub use writing::{
+    Content, Draft, DraftSend, Forward, ReceiptPolicy, Receipts, Reply, Send, parse_undo,
+};
 
 /// Mail for the machines and people of one network.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -82,7 +85,9 @@ pub struct Globals {
         overrides_with = "home",
         value_name = "DIR",
         env = "MAILCTL_HOME",
-        hide_env_values = true
+        hide_env_values = true,
+        // One that is empty is as good as none, which the usual parser of paths does not let through.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     pub home: Option<PathBuf>,
     /// Which of this home's contexts to use, for this once: a user at a server, `context ls` has them
@@ -214,6 +219,8 @@ pub enum Verb {
     Read(Read),
     /// Answer a mail of this device's mailbox
     Reply(Reply),
+    /// Pass a mail on, with what is attached to it
+    Forward(Forward),
     /// Save what is attached to a mail of this device's mailbox
     Save(Save),
     /// Move mails of this device's mailbox to the trash, or remove them for good
@@ -275,7 +282,7 @@ pub enum Verb {
 pub enum Outbox {
     /// List drafts, queued mails and sends in doubt
     Ls,
-    /// Send drafts now (all of them, or N)
+    /// Send now what was to go out; with N, that one, be it a draft
     Retry(Entry),
     /// Throw an entry away; what was tried may have arrived all the same
     Rm(TheEntry),

@@ -19,7 +19,10 @@ use crate::protocol::names::NameError;
 
 mod below;
 
-pub use below::{chat_text, client_text, folder_text, known, os_text, refusal_text, url_text};
+pub use below::{
+    chat_text, client_text, folder_text, known, line_text, mbox_text, os_text, query_text,
+    refusal_text, url_text,
+};
 
 /// Why a verb ended without doing its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,10 +176,26 @@ impl From<ClientError> for CliError {
             error => Self {
                 code: Cow::Borrowed(error.code()),
                 retryable: error.retryable(),
+                hints: lost_key(&error).into_iter().collect(),
                 ..Self::new("", error.exit_code(), client_text(&error))
             },
         }
     }
+}
+
+/// What a person can do whose key is gone or damaged.
+fn lost_key(error: &ClientError) -> Option<String> {
+    let (ClientError::Key(key) | ClientError::Home(HomeError::Key(key))) = error else {
+        return None;
+    };
+    let is_lost = key.is_missing() || matches!(key, KeyError::Malformed { .. });
+    is_lost.then(|| {
+        tr!(
+            "put it back from a backup; without one, move what is left of it away and make this a new device: mailctl \
+             invite --device on another one of yours, then here: mailctl join -"
+        )
+        .to_owned()
+    })
 }
 
 impl From<ChatError> for CliError {

@@ -263,6 +263,8 @@ pub fn counted(count: u64, noun: &str) -> String {
         "line" => tr_n!(count, "{n} line", "{n} lines"),
         "byte" => tr_n!(count, "{n} byte", "{n} bytes"),
         "attachment" => tr_n!(count, "{n} attachment", "{n} attachments"),
+        "file" => tr_n!(count, "{n} file", "{n} files"),
+        "other" => tr_n!(count, "{n} other", "{n} others"),
         _ if count == 1 => format!("1 {noun}"),
         _ => format!("{count} {noun}s"),
     }
@@ -319,6 +321,7 @@ fn state(word: &str) -> &str {
         "held" => tr!("held"),
         "in_doubt" => tr!("in_doubt"),
         "lost" => tr!("lost"),
+        "damaged" => tr!("damaged"),
         "free" => tr!("free"),
         "offered" => tr!("offered"),
         "resting" => tr!("resting"),

@@ -37,6 +37,15 @@ const UNITS: [&str; 6] = [
     tr_later!("years"),
 ];
 
+/// Reads how long something takes: `90s`, `2h`, `7d`, or seconds.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let time = match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    time.ok_or_else(|| tr_later!("not a time like 90s, 2h or 7d").to_owned())
+}
+
 /// A time in the future as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
@@ -156,6 +165,17 @@ where
     } else {
         time.format(tr!("%Y-%m-%d %H:%M")).to_string()
     }
+}
+
+/// Returns a time of the broker with its day and zone, for who reads it elsewhere and later.
+pub fn dated(rfc3339: &str) -> String {
+    DateTime::parse_from_rfc3339(rfc3339).map_or_else(
+        |_| visible(rfc3339),
+        |time| {
+            let time = time.with_timezone(&now().timezone());
+            time.format("%Y-%m-%d %H:%M %:z").to_string()
+        },
+    )
 }
 
 /// Returns a time of the broker as the hour, to the second, for what ends soon.

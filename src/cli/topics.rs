@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
-use clap::CommandFactory;
+use clap::{Args, Command, CommandFactory};
 
-use super::args::Cli;
+use super::args::{Cli, Globals};
 use super::codes::EXITS;
 use super::i18n::{text, tr, tr_later};
 use super::untrusted::columns;
@@ -59,14 +59,22 @@ pub const TOPICS: &[Topic] = &[
 
 /// Returns the page that a command line asks for with `help NAME`, its options left aside.
 pub fn asked(words: &[OsString]) -> Option<&'static Topic> {
-    let mut plain = words
-        .iter()
-        .skip(1)
-        .filter_map(|word| word.to_str())
-        .filter(|word| !word.starts_with('-'));
-    let is_help = plain.next() == Some("help");
-    let name = plain.next().filter(|_| is_help)?;
+    let (verb, rest) = first_word(words.iter().skip(1))?;
+    let (name, _) = first_word(rest.iter()).filter(|_| verb == "help")?;
     TOPICS.iter().find(|topic| topic.name == name)
+}
+
+/// Returns the first word that is neither an option of every verb nor the value of one, and what follows it.
+fn first_word<'a>(words: impl Iterator<Item = &'a OsString>) -> Option<(String, Vec<OsString>)> {
+    let words = std::iter::once(OsString::from("mailctl")).chain(words.cloned());
+    let matches = Globals::augment_args(Command::new("mailctl"))
+        .disable_help_subcommand(true)
+        .allow_external_subcommands(true)
+        .try_get_matches_from(words)
+        .ok()?;
+    let (word, below) = matches.subcommand()?;
+    let rest = below.get_many::<OsString>("").unwrap_or_default();
+    Some((word.to_owned(), rest.cloned().collect()))
 }
 
 fn exit_codes() -> String {

@@ -1,4 +1,4 @@
-//! Answering a mail: to whom, under which subject, in which thread. Pure.
+//! Answering a mail, or passing it on: to whom, under which subject, in which thread. Pure.
 
 use super::outbox::Draft;
 use crate::limits::SUBJECT_BYTES_MAX;
@@ -7,6 +7,12 @@ use crate::protocol::reply::Envelope;
 
 /// What stands before the subject of an answer, once.
 const RE: &str = "Re: ";
+
+/// What stands before the subject of a mail that is passed on, once.
+const FWD: &str = "Fwd: ";
+
+/// What others put there.
+const PASSED: [&str; 3] = ["fwd:", "fw:", "enc:"];
 
 /// What stands before each line of a text that is quoted.
 const QUOTE: &str = "> ";
@@ -51,10 +57,27 @@ pub fn subject(answered: &str) -> String {
     {
         rest = tail.trim_start();
     }
-    if rest.is_empty() {
-        return RE.trim_end().to_owned();
+    headed(RE, rest)
+}
+
+/// Returns the subject of a mail that is passed on: `Fwd: ` stands before it once, however often it was passed on.
+pub fn forwarded(subject: &str) -> String {
+    let mut rest = subject.trim();
+    let begins = |text: &str, mark: &&str| {
+        let head = text.get(..mark.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(mark))
+    };
+    while let Some(mark) = PASSED.iter().find(|mark| begins(rest, mark)) {
+        rest = rest[mark.len()..].trim_start();
     }
-    let mut subject = format!("{RE}{rest}");
+    headed(FWD, rest)
+}
+
+fn headed(mark: &str, rest: &str) -> String {
+    if rest.is_empty() {
+        return mark.trim_end().to_owned();
+    }
+    let mut subject = format!("{mark}{rest}");
     while subject.len() > SUBJECT_BYTES_MAX {
         subject.pop();
     }
@@ -131,6 +154,18 @@ mod tests {
         assert_eq!(subject(""), "Re:");
         assert_eq!(subject("é"), "Re: é");
         let long = subject(&"é".repeat(SUBJECT_BYTES_MAX / 2));
+        assert!(long.len() <= SUBJECT_BYTES_MAX && long.ends_with('é'));
+    }
+
+    #[test]
+    fn fwd_stands_once() {
+        assert_eq!(forwarded("lunch"), "Fwd: lunch");
+        assert_eq!(forwarded("FW: fwd:Fwd: lunch"), "Fwd: lunch");
+        assert_eq!(forwarded("Re: lunch"), "Fwd: Re: lunch");
+        assert_eq!(forwarded("forward"), "Fwd: forward");
+        assert_eq!(forwarded(""), "Fwd:");
+        assert_eq!(forwarded("é"), "Fwd: é");
+        let long = forwarded(&"é".repeat(SUBJECT_BYTES_MAX / 2));
         assert!(long.len() <= SUBJECT_BYTES_MAX && long.ends_with('é'));
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong for a client, in words a person can act on.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::files::FileError;
@@ -58,6 +59,18 @@ pub enum ClientError {
     Lost {
         /// Its number in the outbox.
         entry: u64,
+    },
+    /// The file of a send cannot be read. It was set aside and is never sent.
+    #[error(
+        "{path} is damaged ({what}); it was set aside and is not sent, the others are; remove it with `mailctl outbox rm {entry}`"
+    )]
+    DamagedEntry {
+        /// Its number in the outbox.
+        entry: u64,
+        /// Where what is left of it is.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
     },
     /// A send that was never tried.
     #[error(
@@ -133,7 +146,7 @@ impl ClientError {
             Self::LoggedOut => exit::DENIED,
             Self::Refused(error) | Self::RefusedKept { error, .. } => error.code.exit(),
             Self::Malformed { .. } | Self::Zmq { .. } => exit::SOFTWARE,
-            Self::File(_) | Self::Pipe(_) | Self::NoRandom => exit::IO,
+            Self::File(_) | Self::DamagedEntry { .. } | Self::Pipe(_) | Self::NoRandom => exit::IO,
             Self::Home(error) => error.exit_code(),
         }
     }
@@ -153,7 +166,7 @@ impl ClientError {
             Self::Refused(error) | Self::RefusedKept { error, .. } => error.code.word(),
             Self::Malformed { .. } => "malformed",
             Self::File(FileError::Full { .. }) => "client_disk_full",
-            Self::File(_) | Self::Pipe(_) | Self::NoRandom => "io",
+            Self::File(_) | Self::DamagedEntry { .. } | Self::Pipe(_) | Self::NoRandom => "io",
             Self::Home(error) => error.code(),
             Self::Key(_) => "key",
             Self::Zmq { .. } => "zmq",

@@ -249,6 +249,32 @@ pub fn maildir(folder: &Path) -> Result<Vec<(PathBuf, Flags)>, FileError> {
     Ok(found)
 }
 
+/// Why a line is no mail.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// It is no JSON, or no object with the fields of a mail.
+    #[error("it is no JSON of a mail (column {column})")]
+    NotJson {
+        /// Where that shows, counted from 1.
+        column: usize,
+    },
+    /// The body cannot be decoded.
+    #[error("its body_base64 is no base64")]
+    NotBase64,
+    /// There is none, or two.
+    #[error("it has not just one of body and body_base64")]
+    Bodies,
+    /// The header says more than the body has.
+    #[error("its header does not fit its body")]
+    Header,
+    /// A field of a mail is missing.
+    #[error("it has no {field}")]
+    Without {
+        /// Its name.
+        field: &'static str,
+    },
+}
+
 /// A line of JSON lines, as far as it is read: what `export`, `refresh`, `read` and `history` write.
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -278,21 +304,23 @@ struct Line {
 ///
 /// # Errors
 /// Why it cannot be read, in words.
-pub fn json_line(line: &str) -> Result<Option<Message>, String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
+pub fn json_line(line: &str) -> Result<Option<Message>, LineError> {
+    let line: Line = serde_json::from_str(line).map_err(|error| LineError::NotJson {
+        column: error.column(),
+    })?;
     if !["mail", "imported"].contains(&&*line.kind) {
         return Ok(None);
     }
     let flags = line.all_flags();
     let body = match (&line.body, &line.body_base64) {
         (Some(text), None) => text.clone().into_bytes(),
-        (None, Some(coded)) => STANDARD.decode(coded).map_err(|error| error.to_string())?,
-        _ => return Err("it has not just one of body and body_base64".to_owned()),
+        (None, Some(coded)) => STANDARD.decode(coded).map_err(|_| LineError::NotBase64)?,
+        _ => return Err(LineError::Bodies),
     };
     let bytes = match &line.header {
         Some(header) => {
             let held = mime::held(header);
-            let rest = body.get(held..).ok_or("its header does not fit its body")?;
+            let rest = body.get(held..).ok_or(LineError::Header)?;
             [header.as_bytes(), rest].concat()
         }
         None if line.kind == "imported" => body,
@@ -315,15 +343,15 @@ impl Line {
     }
 
     /// Makes a mail of what other verbs print.
-    fn mail(&self, body: Vec<u8>) -> Result<Mail, String> {
-        let text = |field: &Option<String>, name: &str| {
-            field.clone().ok_or_else(|| format!("it has no {name}"))
+    fn mail(&self, body: Vec<u8>) -> Result<Mail, LineError> {
+        let text = |value: &Option<String>, field: &'static str| {
+            value.clone().ok_or(LineError::Without { field })
         };
         let id = self.id.as_ref().and_then(serde_json::Value::as_u64);
         Ok(Mail {
             log: self.log,
             envelope: Envelope {
-                id: id.ok_or("it has no id")?,
+                id: id.ok_or(LineError::Without { field: "id" })?,
                 address: text(&self.address, "address")?,
                 from: text(&self.from, "from")?,
                 to: self.to.clone(),

@@ -145,6 +145,23 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, F
     }
 }
 
+/// Moves a JSON file that does not hold a `T` aside, so that the next write takes nothing with it. Returns where it is
+/// then, or nothing when there is no such file or it is whole. Callers hold the lock that guards it.
+pub(super) fn set_garbage_aside<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<Option<PathBuf>, FileError> {
+    match read_json::<T>(path) {
+        Err(FileError::Damaged { .. }) => {}
+        read => return read.map(|_| None),
+    }
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    let aside = PathBuf::from(aside);
+    fs::rename(path, &aside).map_err(failed("rename", path))?;
+    sync_folder(parent_of(path))?;
+    Ok(Some(aside))
+}
+
 /// Takes a lock that ends with the file handle, or with the process.
 pub(super) fn lock(path: &Path) -> Result<File, FileError> {
     let file = open_lock(path)?;

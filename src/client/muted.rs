@@ -41,6 +41,12 @@ impl Muted {
         Ok(changed)
     }
 
+    /// Moves a list that cannot be read aside; returns where it is then.
+    pub(super) fn set_garbage_aside(&self) -> Result<Option<PathBuf>, FileError> {
+        let _lock = files::lock(&self.folder.join("muted.lock"))?;
+        files::set_garbage_aside::<BTreeSet<String>>(&self.path())
+    }
+
     /// Says whether mail to `address` is not announced, as of now. A list that cannot be read mutes nothing.
     pub fn covers(&self, address: &str) -> bool {
         self.read().cover(address)

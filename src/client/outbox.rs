@@ -13,6 +13,7 @@
 //! outbox/<entry>.<stream>-<number>-<settled below>.mail     numbered: tried, or about to be
 //! outbox/<entry>.doubt-<stream>-<number>.mail               the server no longer knows: never sent again
 //! outbox/<entry>.done-<stream>-<number>.mail                the newest that has its outcome
+//! outbox/<entry>.damaged[-<stream>-<number>].mail           cannot be read: set aside, never sent
 //! ```
 //! Numbers are counted by these names alone, so that giving one costs a sync of the entry and one of
 //! the folder. An entry whose outcome is here turns `done`; only the newest of those stays, as the
@@ -85,6 +86,11 @@ pub enum Standing {
         /// Its number there.
         number: u64,
     },
+    /// Its file cannot be read: set aside, never sent, so that it is in the way of no other.
+    Damaged {
+        /// Stream and number, if it had been tried.
+        place: Option<(u64, u64)>,
+    },
 }
 
 /// A recipient that a draft was refused for, and why.
@@ -156,9 +162,21 @@ impl Standing {
         match *self {
             Self::InDoubt(at) => Some((at.stream, at.number)),
             Self::Lost { stream, number } => Some((stream, number)),
+            Self::Damaged { place } => place,
             Self::Draft | Self::Unsent | Self::Queued | Self::Scheduled(_) | Self::Held { .. } => {
                 None
             }
+        }
+    }
+
+    /// Says whether its file cannot be read.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
+    fn damaged(&self) -> Self {
+        Self::Damaged {
+            place: self.place(),
         }
     }
 
@@ -192,6 +210,11 @@ pub enum TakenBack {
 }
 
 impl Claimed {
+    /// Returns where its file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns its place in the stream, if it has one that can still be used.
     pub fn number(&self) -> Option<Number> {
         match self.standing {
@@ -505,15 +528,28 @@ impl Outbox {
             let Some(file) = open_existing(&path)? else {
                 continue;
             };
-            let header = read_header(&path, &mut &file)?;
-            listed.push(Listed {
-                entry,
-                standing,
-                busy: file.try_lock().is_err(),
-                to: header.to,
-                subject: header.subject,
-                size: header.size,
-                refused: header.refused,
+            let length = file.metadata().map_err(failed("read", &path))?.len();
+            let busy = file.try_lock().is_err();
+            listed.push(match read_header(&path, &file, length) {
+                Ok(header) if !standing.is_damaged() => Listed {
+                    entry,
+                    standing,
+                    busy,
+                    to: header.to,
+                    subject: header.subject,
+                    size: header.size,
+                    refused: header.refused,
+                },
+                Ok(_) | Err(FileError::Damaged { .. }) => Listed {
+                    entry,
+                    standing: standing.damaged(),
+                    busy,
+                    to: Vec::new(),
+                    subject: String::new(),
+                    size: length,
+                    refused: Vec::new(),
+                },
+                Err(error) => return Err(error),
             });
         }
         Ok(listed)
@@ -541,7 +577,8 @@ impl Outbox {
         self.entries_that(|standing| matches!(standing, Standing::Draft))
     }
 
-    /// Claims one entry; nothing when it is gone or a living process works on it.
+    /// Claims one entry; nothing when it is gone or a living process works on it. One whose file is damaged is set
+    /// aside: it is told here, once, and not taken for one that is to be sent any more.
     pub fn claim(&self, entry: u64) -> Result<Option<Claimed>, FileError> {
         let found = self.entries()?.into_iter().find(|(at, _)| *at == entry);
         let Some((_, standing)) = found else {
@@ -554,7 +591,13 @@ impl Outbox {
         if file.try_lock().is_err() || !files::is_at(&file, &path) {
             return Ok(None);
         }
-        let draft = read_draft(&path, &file)?;
+        let draft = match read_draft(&path, &file) {
+            _ if standing.is_damaged() => Draft::default(),
+            Err(FileError::Damaged { what, .. }) => {
+                return Err(self.set_aside(entry, &standing, what)?);
+            }
+            read => read?,
+        };
         Ok(Some(Claimed {
             entry,
             standing,
@@ -562,6 +605,21 @@ impl Outbox {
             path,
             lock: file,
         }))
+    }
+
+    /// Gives a damaged file a name that nothing sends; returns the error to tell.
+    fn set_aside(
+        &self,
+        entry: u64,
+        standing: &Standing,
+        what: String,
+    ) -> Result<FileError, FileError> {
+        let _lock = files::lock(&self.lock)?;
+        let path = self.path(entry, standing);
+        let aside = self.path(entry, &standing.damaged());
+        fs::rename(&path, &aside).map_err(failed("rename", &path))?;
+        files::sync_folder(&self.folder)?;
+        Ok(FileError::Damaged { path: aside, what })
     }
 
     /// Removes what processes left that died before their entry had a name that counts.
@@ -600,7 +658,9 @@ impl Outbox {
             }
         }
         names.entries.sort_unstable_by_key(|(entry, _)| *entry);
-        let numbered = names.entries.iter().filter(|(_, at)| at.place().is_some());
+        let is_numbered =
+            |at: &Standing| matches!(at, Standing::InDoubt(_) | Standing::Lost { .. });
+        let numbered = names.entries.iter().filter(|(_, at)| is_numbered(at));
         let numbered: Vec<u64> = numbered.map(|(entry, _)| *entry).collect();
         // Of an entry that was to become a draft when its process died, the numbered file counts.
         names

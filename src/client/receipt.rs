@@ -2,7 +2,7 @@
 //! mail of a type of its own (RFC 8098), in the same thread, if he allows it. Never of a receipt, and never for a topic:
 //! a mail that many read would bring its sender as many answers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,12 @@ pub(super) fn set_policy(account: &Path, receipts: Policy) -> Result<(), FileErr
         &account.join("receipts.json"),
         &PolicyFile { v: 1, receipts },
     )
+}
+
+/// Moves a note that cannot be read aside; returns where it is then.
+pub(super) fn set_garbage_aside(account: &Path) -> Result<Option<PathBuf>, FileError> {
+    let _lock = files::lock(&account.join("receipts.lock"))?;
+    files::set_garbage_aside::<PolicyFile>(&account.join("receipts.json"))
 }
 
 /// Returns a content type that asks for a receipt.

@@ -27,7 +27,7 @@ pub(crate) struct Text {
 const MACROS: [(&str, usize); 3] = [("tr!(", 1), ("tr_n!(", 2), ("tr_later!(", 1)];
 
 /// What the layers below `cli` give words and phrases for their errors to.
-const BELOW: [&str; 9] = [
+const BELOW: [&str; 10] = [
     "failed(",
     "zmq_failed(",
     "ChatError::zmq(",
@@ -37,6 +37,7 @@ const BELOW: [&str; 9] = [
     "damaged(",
     "deed: ",
     "what: ",
+    "takes: ",
 ];
 
 /// Fields of tables of words, which are shown by `cli::shell::words`.

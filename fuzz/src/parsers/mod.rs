@@ -186,7 +186,7 @@ pub const PARSERS: &[Parser] = &[
         "outbox_file",
         client::outbox_file,
         &[
-            "src/client/outbox.rs:name_of,done_name,parse_done,parse_name,parse_standing,header_of,parse_draft",
+            "src/client/outbox/form.rs:name_of,done_name,parse_done,parse_name,parse_standing,header_of,parse_draft",
         ],
     ),
     ("mail_file", client::mail_file, &["src/client/mime.rs"]),

@@ -1,7 +1,6 @@
 //! Arguments of what surrounds the verbs: contexts, muting, health, explanations, completion, manuals.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand, ValueEnum};
@@ -64,13 +63,14 @@ pub struct Complete {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
-  mailctl man | man -l -
+  mailctl man send
+  mailctl man topic join | man -l -
   mailctl man ~/.local/share/man/man1 && man mailctl-send")]
 pub struct Man {
-    /// Write the pages of both programs and of every verb into this folder, which is made if needed;
-    /// without it, the page of mailctl goes to stdout
-    #[arg(value_name = "DIR")]
-    pub dir: Option<PathBuf>,
+    /// The verb whose page to show, with the one below it; without one, the page of mailctl. `mailserver` has
+    /// pages too. A word with a slash is a folder, made if needed, for all pages of both programs
+    #[arg(value_name = "VERB|DIR")]
+    pub what: Vec<String>,
 }
 
 /// `mailctl errors`.

@@ -124,10 +124,7 @@ pub enum Undelivered {
 }
 
 fn parse_wait(text: &str) -> Result<Duration, String> {
-    let time = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
-    };
+    let time = crate::cli::times::parse_span(text)?;
     if time.is_zero() || time > WAIT_MAX {
         return Err(crate::cli::i18n::tr_later!("must lie above 0 and within a day").to_owned());
     }

@@ -140,6 +140,33 @@ pub struct Reply {
     pub content: Content,
 }
 
+/// `mailctl forward`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  mailctl forward 42 carol dave -b 'what do you think?'
+  mailctl forward 42 carol --edit
+  date | mailctl forward 42 carol -
+
+What you write stands above the mail. Nothing is asked for: without -b, -f, `-` or --edit it goes as it is.")]
+pub struct Forward {
+    /// The mail's number
+    #[arg(value_name = "ID")]
+    pub id: u64,
+    /// Users and topics (a leading @ is fine); `-` takes what you write from stdin
+    #[arg(required = true, value_name = "TARGET", allow_hyphen_values = false)]
+    pub targets: Vec<String>,
+    /// Another subject than `Fwd: ...`
+    #[arg(short, long)]
+    pub subject: Option<String>,
+    /// Write in $VISUAL or $EDITOR, above what is passed on
+    #[arg(long, conflicts_with_all = ["body", "file"])]
+    pub edit: bool,
+    /// What to send.
+    #[command(flatten)]
+    pub content: Content,
+}
+
 /// `mailctl receipts`.
 #[derive(Debug, Clone, Copy, PartialEq, Args)]
 pub struct Receipts {
@@ -163,10 +190,7 @@ const UNDO_MAX: Duration = Duration::from_hours(1);
 
 /// Reads how long a send is held back: `10s`, or seconds.
 pub fn parse_undo(text: &str) -> Result<Duration, String> {
-    let time = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string())?,
-    };
+    let time = times::parse_span(text)?;
     if time <= UNDO_MAX {
         Ok(time)
     } else {
@@ -175,12 +199,7 @@ pub fn parse_undo(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_ttl(text: &str) -> Result<u64, String> {
-    let time = match text.parse() {
-        Ok(seconds) => seconds,
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|e| e.to_string())?
-            .as_secs(),
-    };
+    let time = times::parse_span(text)?.as_secs();
     if (1..=TTL_SECONDS_MAX).contains(&time) {
         Ok(time)
     } else {

@@ -113,6 +113,11 @@ fn agree(context: &mut Context<'_>, device: &DeviceRow, yes: bool) -> Result<(),
 }
 
 fn rename(context: &mut Context<'_>, args: &DeviceRename) -> Result<(), CliError> {
+    if args.name.trim().is_empty() {
+        let text = tr!("a device needs a name");
+        let error = CliError::new(Code::BadName.word(), exit::DATA, text);
+        return Err(error.hint(tr!("mailctl device rename {} NAME", args.device)));
+    }
     within(context, |session| {
         session.rename_device(args.device, &args.name)
     })?;

@@ -146,7 +146,7 @@ fn edit(context: &mut Context<'_>, number: u64) -> Result<(), CliError> {
             .map_err(|error| CliError::new("internal", exit::SOFTWARE, error.to_string()))?,
         None => (draft.content_type.clone(), edited.into_bytes()),
     };
-    let body = send::within_any_limit(body, "the draft")?;
+    let body = send::within_any_limit(body, tr!("the draft"))?;
     let changed = Draft {
         content_type,
         body,

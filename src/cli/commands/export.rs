@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::cli::args::{Exchange, Form};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, line_text, mbox_text, os_text};
 use crate::cli::i18n::tr;
 use crate::cli::json::{self, object};
 use crate::cli::show::counted;
@@ -19,7 +19,7 @@ use crate::cli::untrusted::{self, visible};
 use crate::client::exchange::{self, Count, Importer, MaildirOut, Message};
 use crate::client::home::Account;
 use crate::client::mailbox::{Flags, Held, Mail, Mailbox};
-use crate::client::mbox;
+use crate::client::mbox::{self, MboxError};
 use crate::protocol::codes::exit;
 
 /// Mails between two words of how far it is.
@@ -275,6 +275,17 @@ fn from_line(mail: &Mail) -> (String, String) {
 }
 
 fn from_maildir(ui: &mut Ui, mailbox: &Mailbox, path: &Path) -> Result<Count, CliError> {
+    let is_missing = |part: &&&str| !path.join(part).is_dir();
+    if let Some(part) = ["new", "cur"].iter().find(is_missing)
+        && path.exists()
+    {
+        let text = tr!(
+            "{} is no Maildir: it has no folder {}",
+            path.display(),
+            part
+        );
+        return Err(CliError::new("bad_import", exit::DATA, text));
+    }
     let files = exchange::maildir(path)?;
     let mut importer = Importer::begin(mailbox)?;
     for ((file, flags), done) in files.iter().zip(1..) {
@@ -310,7 +321,8 @@ fn from_mbox(ui: &mut Ui, mailbox: &Mailbox, args: &Exchange) -> Result<Count, C
     for (message, done) in reader.zip(1..) {
         match message {
             Ok(message) => importer.add(message)?,
-            Err(error) => return Err(broken(ui, args, importer, &error.to_string())?),
+            Err(MboxError::Io(error)) => return Err(unread(ui, args, importer, &error)?),
+            Err(error) => return Err(broken(ui, args, importer, &mbox_text(&error))?),
         }
         progress(ui, done, None);
     }
@@ -320,7 +332,10 @@ fn from_mbox(ui: &mut Ui, mailbox: &Mailbox, args: &Exchange) -> Result<Count, C
 fn from_jsonl(ui: &mut Ui, mailbox: &Mailbox, args: &Exchange) -> Result<Count, CliError> {
     let mut importer = Importer::begin(mailbox)?;
     for (line, done) in input(&args.path)?.lines().zip(1..) {
-        let line = line.map_err(|error| CliError::io(tr!("read the lines"), &error))?;
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => return Err(unread(ui, args, importer, &error)?),
+        };
         if line.trim().is_empty() {
             continue;
         }
@@ -328,13 +343,33 @@ fn from_jsonl(ui: &mut Ui, mailbox: &Mailbox, args: &Exchange) -> Result<Count, 
             Ok(Some(message)) => importer.add(message)?,
             Ok(None) => {}
             Err(why) => {
-                let what = tr!("line {}: {}", done, why);
+                let what = tr!("line {}: {}", done, line_text(&why));
                 return Err(broken(ui, args, importer, &what)?);
             }
         }
         progress(ui, done, None);
     }
     Ok(importer.finish()?)
+}
+
+/// Ends an import whose source could not be read on: a file that is none of the kind, or one that the system does not
+/// give.
+fn unread(
+    ui: &mut Ui,
+    args: &Exchange,
+    importer: Importer<'_>,
+    error: &io::Error,
+) -> Result<CliError, CliError> {
+    let told = broken(ui, args, importer, &os_text(error))?;
+    let is_none = [io::ErrorKind::IsADirectory, io::ErrorKind::InvalidData].contains(&error.kind());
+    Ok(if is_none {
+        told
+    } else {
+        CliError {
+            code: "io".into(),
+            ..told.exits(exit::IO)
+        }
+    })
 }
 
 /// Ends an import at what cannot be read: what came before is kept.
@@ -347,8 +382,12 @@ fn broken(
     let count = importer.finish()?;
     ui.pass(None);
     let text = format!("{}: {what}", args.path.display());
+    let told = CliError::new("bad_import", exit::DATA, text);
+    if count.added == 0 {
+        return Ok(told);
+    }
     let kept = counted(count.added, "mail");
-    Ok(CliError::new("bad_import", exit::DATA, text).hint(tr!(
+    Ok(told.hint(tr!(
         "{} before it came in; importing it again doubles nothing",
         kept
     )))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Context, admin, close, user_name, within};
 use crate::cli::args::{Invite, InviteDeed};
 use crate::cli::error::CliError;
-use crate::cli::i18n::tr;
+use crate::cli::i18n::{tr, tr_later};
 use crate::cli::json::object;
 use crate::cli::show::{self, Column};
 use crate::cli::times;
@@ -20,10 +20,10 @@ use crate::protocol::reply::{CodeRow, Invited};
 use crate::protocol::url::ServerUrl;
 
 const CODES: &[Column] = &[
-    ("Id", "id"),
-    ("For", "user"),
-    ("Device", "device"),
-    ("Until", "expires_at"),
+    (tr_later!("Id"), "id"),
+    (tr_later!("For"), "user"),
+    (tr_later!("Device"), "device"),
+    (tr_later!("Until"), "expires_at"),
 ];
 
 /// Runs the verb.

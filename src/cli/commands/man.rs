@@ -1,7 +1,9 @@
 //! `mailctl man`: the manual pages of both programs, made of the grammar that also makes the help.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command as Program, Stdio};
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man as Page;
@@ -27,11 +29,63 @@ const HEADINGS: [&str; 7] = [
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: &Man) -> Result<(), CliError> {
-    let Some(dir) = &args.dir else {
-        let (name, _, page) = render(help::translate(Cli::command()), "1")?;
-        let fields = json!({"page": name, "section": "1", "roff": page});
-        return context.ui.result(&object(fields), page.trim_end());
+    match &args.what[..] {
+        [dir] if dir.contains('/') => write_all(context, dir.as_ref()),
+        words => show(context, words),
+    }
+}
+
+/// Shows one page: to a person at a terminal as `man` does, else as it is written.
+fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), CliError> {
+    let (name, section, page) = find(words)?;
+    let is_shown = context.ui.width().is_some()
+        && !context.ui.is_json()
+        && shown_by_man(&page, context.ui.look().plain);
+    if is_shown {
+        return Ok(());
+    }
+    let fields = json!({"page": name, "section": section, "roff": page});
+    context.ui.result(&object(fields), page.trim_end())
+}
+
+/// Finds a page by the words of its verb.
+fn find(words: &[String]) -> Result<Rendered, CliError> {
+    let wanted = words.join("-");
+    let of_verb = match wanted.as_str() {
+        "" => "mailctl".to_owned(),
+        verb => format!("mailctl-{verb}"),
     };
+    let mut pages = pages()?;
+    let found = pages.iter().position(|(name, ..)| *name == of_verb);
+    let found = found.or_else(|| pages.iter().position(|(name, ..)| *name == wanted));
+    found.map(|at| pages.swap_remove(at)).ok_or_else(|| {
+        let words = words.join(" ");
+        CliError::usage(tr!("there is no page {}", words))
+            .hint(tr!("list the verbs: mailctl help"))
+            .hint(tr!("a folder needs a slash: mailctl man ./{}", words))
+    })
+}
+
+/// Has the system's `man` show a page. Says whether there is one that could.
+fn shown_by_man(page: &str, plain: bool) -> bool {
+    let mut man = Program::new("man");
+    man.args(["-l", "-"]).stdin(Stdio::piped());
+    if plain {
+        man.env("MANPAGER", "cat");
+    }
+    let Ok(mut man) = man.spawn() else {
+        return false;
+    };
+    // Who leaves it early has seen what he wanted.
+    let written = man
+        .stdin
+        .take()
+        .map(|mut pipe| pipe.write_all(page.as_bytes()));
+    drop(written);
+    man.wait().is_ok_and(|ended| ended.success())
+}
+
+fn write_all(context: &mut Context<'_>, dir: &Path) -> Result<(), CliError> {
     let deed = || tr!("write into {}", dir.display());
     let cannot = |error| CliError::io(&deed(), &error).exits(exit::CANT_CREATE);
     fs::create_dir_all(dir).map_err(cannot)?;

@@ -29,7 +29,9 @@ mod doctor;
 mod draft;
 mod errors;
 mod export;
+pub(super) mod forward;
 pub(super) mod history;
+mod input;
 pub(super) mod invitations;
 mod invite;
 mod join;
@@ -93,6 +95,7 @@ pub fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
         Verb::Read(args) => read::run(context, args),
         Verb::Receipts(args) => receipts::run(context, *args),
         Verb::Reply(args) => reply::run(context, args),
+        Verb::Forward(args) => forward::run(context, args),
         Verb::Save(args) => save::run(context, args),
         Verb::Rm(args) => rm::run(context, args),
         Verb::Undo => undo::run(context),
@@ -152,8 +155,21 @@ impl Context<'_> {
 
     /// Returns the account to act as, ready for use: where its key is under a passphrase, that is asked for.
     pub fn account(&mut self) -> Result<Account, CliError> {
-        let account = self.account_as_it_lies()?;
+        let account = self.account_with_settings()?;
         self.unlock(account)
+    }
+
+    /// Returns the account as it lies, for what goes by its settings. Those that cannot be read are moved aside and
+    /// told, once.
+    pub fn account_with_settings(&mut self) -> Result<Account, CliError> {
+        let account = self.account_as_it_lies()?;
+        for aside in account.set_garbage_aside()? {
+            self.ui.warn(tr!(
+                "a file of settings could not be read and counts as empty; it is kept as {}",
+                aside.display()
+            ));
+        }
+        Ok(account)
     }
 
     /// Opens an account's key with its passphrase, where it has one.

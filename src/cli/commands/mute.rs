@@ -11,7 +11,7 @@ use crate::cli::json::object;
 
 /// Mutes a topic, or announces it again; without one, lists what is muted.
 pub(crate) fn run(context: &mut Context<'_>, args: &Muting, mute: bool) -> Result<(), CliError> {
-    let account = context.account_as_it_lies()?;
+    let account = context.account_with_settings()?;
     let muted = account.muted();
     let Some(name) = &args.topic else {
         return list(context, muted.list()?.into_iter().collect());

@@ -127,6 +127,7 @@ fn state(entry: &Listed) -> &'static str {
         Standing::Held { .. } => "held",
         Standing::InDoubt(_) => "in_doubt",
         Standing::Lost { .. } => "lost",
+        Standing::Damaged { .. } => "damaged",
     }
 }
 
@@ -191,8 +192,12 @@ fn show(ui: &mut Ui, retried: Retried) -> Result<(), CliError> {
     match retried.result {
         Ok(sent) => send::show_sent(ui, &sent),
         Err(error) => {
-            let told =
-                CliError::from(error).about(&tr!("{} to {}", retried.entry, retried.to.join(", ")));
+            let told = CliError::from(error);
+            let told = if retried.to.is_empty() {
+                told
+            } else {
+                told.about(&tr!("{} to {}", retried.entry, retried.to.join(", ")))
+            };
             ui.error(&told);
             Err(CliError::silent(told.exit))
         }

@@ -16,7 +16,7 @@ use crate::protocol::reply::{Envelope, Outcome};
 
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Receipts) -> Result<(), CliError> {
-    let account = context.account_as_it_lies()?;
+    let account = context.account_with_settings()?;
     let wanted = args.policy.map(|policy| match policy {
         ReceiptPolicy::On => Policy::On,
         ReceiptPolicy::Off => Policy::Off,

@@ -36,6 +36,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
     let how = &args.content;
     let has_body = how.body.is_some() || how.file.is_some() || args.stdin.is_some();
     let (draft, text) = if args.edit {
+        may_edit(context)?;
         let text = desk::edit(account.folder(), &quoted, &mut pager::rest)
             .map_err(|why| CliError::new("io", exit::IO, why))?;
         if text.trim().is_empty() || text.trim() == quoted.trim() {
@@ -59,11 +60,21 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Reply) -> Result<(), CliErro
     send::dispatch_answer(context, &account, &answered, draft, how, text)
 }
 
+/// Makes sure that somebody sits before the editor.
+pub(super) fn may_edit(context: &Context<'_>) -> Result<(), CliError> {
+    if alone::is_possible(context.ui) && context.ui.may_ask() {
+        return Ok(());
+    }
+    Err(CliError::usage(tr!("--edit needs a terminal")).hint(tr!(
+        "give the body with -b TEXT or -f FILE, or `-` to read it from stdin"
+    )))
+}
+
 /// The text that is answered, marked as such.
 fn quoted(answered: &Mail) -> String {
     let envelope = &answered.envelope;
     let parts = attachments::parts(envelope.id, &envelope.content_type, &answered.body);
-    let heading = format!(
+    let heading = tr!(
         "{} wrote ({}):",
         envelope.from,
         times::human(&envelope.sent_at)

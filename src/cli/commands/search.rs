@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::cli::args::Search;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, query_text};
 use crate::cli::i18n::tr;
 use crate::cli::pager;
 use crate::cli::show::{self, counted};
@@ -29,7 +29,7 @@ pub(crate) fn run(context: &mut Context<'_>, args: &Search) -> Result<(), CliErr
 /// Finds them and shows them.
 pub(crate) fn find(ui: &mut Ui, account: &Account, args: &Search) -> Result<(), CliError> {
     let query = Query::parse(&args.words, &times::now()).map_err(|error| {
-        CliError::usage(error.to_string())
+        CliError::usage(query_text(&error))
             .hint(tr!("what may be searched for: mailctl search --help"))
     })?;
     let mailbox = account.mailbox()?;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::read::the_mail;
-use super::{Context, close, later};
+use super::{Context, close, input, later};
 use crate::cli::args::{Content, Send, bare};
 use crate::cli::error::{CliError, client_text, refusal_text};
 use crate::cli::i18n::tr;
@@ -74,17 +74,19 @@ pub(crate) fn dispatch_answer(
     how: &Content,
     text: Text,
 ) -> Result<(), CliError> {
-    let (queued, is_kept) = (how.queue, how.draft);
     let sent = dispatch(context, account, draft, how, text);
-    if is_kept {
-        return sent;
-    }
-    let is_on_its_way =
-        |error: &CliError| error.code == "in_doubt" || (queued && error.exit == exit::UNAVAILABLE);
-    if sent.as_ref().err().is_none_or(is_on_its_way) {
+    if is_on_its_way(&sent, how) {
         account.mailbox()?.mark_replied(answered)?;
     }
     sent
+}
+
+/// Says whether a mail that was dispatched is sent, or goes out by itself.
+pub(super) fn is_on_its_way(sent: &Result<(), CliError>, how: &Content) -> bool {
+    let goes_out = |error: &CliError| {
+        error.code == "in_doubt" || (how.queue && error.exit == exit::UNAVAILABLE)
+    };
+    !how.draft && sent.as_ref().err().is_none_or(goes_out)
 }
 
 /// Sends a mail now, or lets it wait in the outbox as the command line says.
@@ -236,6 +238,7 @@ pub(crate) fn report(retried: &Retried) -> String {
             outcomes.extend(sent.draft().map(kept_for));
             tr!("outbox {}: {}", entry, outcomes.join("; "))
         }
+        Err(error) if retried.to.is_empty() => tr!("outbox {}: {}", entry, client_text(error)),
         Err(error) => tr!(
             "outbox {}, to {}: {}",
             entry,
@@ -286,10 +289,19 @@ pub(crate) fn with_attachments(
         )
         .hint(tr!("attach the file instead: -a FILE"))
     })?;
-    let files = paths.iter().map(|path| attachment(path));
-    let (content_type, body) = attachments::pack(&text, files.collect::<Result<_, _>>()?)
+    packed(&text, attached(paths)?)
+}
+
+/// Reads files that go along.
+pub(super) fn attached(paths: &[PathBuf]) -> Result<Vec<Attachment>, CliError> {
+    paths.iter().map(|path| attachment(path)).collect()
+}
+
+/// Makes the body of a mail of a text and attachments. Returns its content type and its bytes.
+pub(super) fn packed(text: &str, files: Vec<Attachment>) -> Result<(String, Vec<u8>), CliError> {
+    let (content_type, body) = attachments::pack(text, files)
         .map_err(|error| CliError::new("internal", exit::SOFTWARE, error.to_string()))?;
-    within_any_limit(body, "the mail with its attachments").map(|body| (content_type, body))
+    within_any_limit(body, tr!("the mail with its attachments")).map(|body| (content_type, body))
 }
 
 fn attachment(path: &Path) -> Result<Attachment, CliError> {
@@ -303,7 +315,7 @@ fn attachment(path: &Path) -> Result<Attachment, CliError> {
 }
 
 /// Returns the recipients, each once, and whether `-` stood among them.
-fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
+pub(super) fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
     let mut to: Vec<String> = Vec::new();
     for word in words.iter().filter(|word| *word != "-") {
         if let Some(mark) = word.chars().next().filter(|first| "!#".contains(*first)) {
@@ -326,11 +338,11 @@ fn targets(words: &[String]) -> Result<(Vec<String>, bool), CliError> {
     Ok((to, words.iter().any(|word| word == "-")))
 }
 
-fn body(args: &Content, from_stdin: bool) -> Result<Vec<u8>, CliError> {
+pub(super) fn body(args: &Content, from_stdin: bool) -> Result<Vec<u8>, CliError> {
     match (&args.body, &args.file, from_stdin) {
         (Some(text), None, false) => Ok(text.clone().into_bytes()),
         (None, Some(path), false) if path != Path::new("-") => read_file(path),
-        (None, None, true) | (None, Some(_), false) => read_all(std::io::stdin(), "stdin"),
+        (None, None, true) | (None, Some(_), false) => read_stdin(),
         (None, None, false) if !args.attach.is_empty() => Ok(Vec::new()),
         (None, None, false) => Err(CliError::usage(tr!("send what?")).hint(tr!(
             "give the body with -b TEXT or -f FILE, or `-` to read it from stdin"
@@ -341,11 +353,13 @@ fn body(args: &Content, from_stdin: bool) -> Result<Vec<u8>, CliError> {
     }
 }
 
+fn read_stdin() -> Result<Vec<u8>, CliError> {
+    input::stdin_is_there()?;
+    read_all(std::io::stdin(), "stdin")
+}
+
 fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
-    let name = path.display().to_string();
-    let file = std::fs::File::open(path)
-        .map_err(|e| CliError::new("io", exit::IO, tr!("cannot read {}: {}", name, e)))?;
-    read_all(file, &name)
+    read_all(input::open(path)?, &path.display().to_string())
 }
 
 /// Reads to the end, but no further than any server takes.

@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use super::{Context, close, send};
+use super::{Context, close, input, send};
 use crate::cli::args::{self, Sendmail};
 use crate::cli::error::CliError;
 use crate::cli::i18n::tr;
@@ -110,6 +110,7 @@ fn told(
 
 /// Reads the message, up to its end or, as it always was, to a line with a dot alone.
 fn read(dot_is_text: bool) -> Result<Vec<u8>, CliError> {
+    input::stdin_is_there()?;
     let mut message = Vec::new();
     std::io::stdin()
         .take(BODY_BYTES_CEILING + 1)

@@ -16,7 +16,7 @@ use crate::protocol::codes::exit;
 /// Runs the verb.
 pub(crate) fn run(context: &mut Context<'_>, args: Status) -> Result<(), CliError> {
     let account = if args.offline {
-        context.account_as_it_lies()?
+        context.account_with_settings()?
     } else {
         context.account()?
     };

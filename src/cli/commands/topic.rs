@@ -9,7 +9,9 @@ use crate::cli::i18n::{tr, tr_later};
 use crate::cli::json::object;
 use crate::cli::show::{self, Column, cell, mails};
 use crate::cli::ui::Ui;
+use crate::client::ClientError;
 use crate::client::session::Session;
+use crate::protocol::codes::Code;
 use crate::protocol::names::Pattern;
 use crate::protocol::request::From as Start;
 
@@ -73,7 +75,12 @@ pub(crate) fn join(
 
 /// Leaves a topic or prefix and tells so.
 pub(crate) fn leave(ui: &mut Ui, session: &mut Session, topic: &Pattern) -> Result<(), CliError> {
+    let was_joined = is_joined(session, topic)?;
     session.leave(topic)?;
+    if !was_joined {
+        let fields = json!({"topic": topic.as_str(), "subscribed": false, "changed": false});
+        return ui.result(&object(fields), tr!("{} was not joined", topic));
+    }
     let left = topic.topic();
     let info = left.and_then(|topic| session.topic(topic.as_str()).ok());
     if info.is_some_and(|info| info.subscribed) {
@@ -82,8 +89,29 @@ pub(crate) fn leave(ui: &mut Ui, session: &mut Session, topic: &Pattern) -> Resu
             topic
         ));
     }
-    let fields = json!({"topic": topic.as_str(), "subscribed": false});
+    let fields = json!({"topic": topic.as_str(), "subscribed": false, "changed": true});
     ui.result(&object(fields), tr!("left {}", topic))
+}
+
+/// Says whether a prefix was joined, or a topic is read, be it through a prefix.
+fn is_joined(session: &mut Session, topic: &Pattern) -> Result<bool, ClientError> {
+    if let Some(topic) = topic.topic() {
+        return match session.topic(topic.as_str()) {
+            Ok(info) => Ok(info.subscribed),
+            Err(error) if error.is_refused(Code::NoSuchAddress) => Ok(false),
+            Err(error) => Err(error),
+        };
+    }
+    let mut page = session.topics(None)?;
+    loop {
+        if page.prefixes.iter().any(|prefix| prefix == topic.as_str()) {
+            return Ok(true);
+        }
+        let Some(after) = page.more_after else {
+            return Ok(false);
+        };
+        page = session.topics(Some(&after))?;
+    }
 }
 
 /// Lists every topic the user may read, his prefixes first.

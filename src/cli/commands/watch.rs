@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::invitations::Live;
 use super::{Context, Flush, refresh, tell_going_back};
 use crate::cli::args::{OnError, Watch};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, os_text};
 use crate::cli::i18n::tr;
 use crate::cli::once::{self, Once};
 use crate::cli::show::{self, Answer};
@@ -186,7 +186,7 @@ struct Failure {
 
 fn run_command(command: &str, mail: &Mail) -> Result<(), Failure> {
     let status = status_of(command, mail).map_err(|error| Failure {
-        text: tr!("failed: {}", error),
+        text: tr!("failed: {}", os_text(&error)),
         exit: exit::IO,
     })?;
     if status.success() {

@@ -10,7 +10,10 @@ use crate::chat::ChatError;
 use crate::chat::file::FolderError;
 use crate::cli::i18n::{self, Language, tr, translated};
 use crate::cli::times::span;
+use crate::client::exchange::LineError;
 use crate::client::home::HomeError;
+use crate::client::mbox::MboxError;
+use crate::client::search::QueryError;
 use crate::client::{ClientError, FileError};
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::NameError;
@@ -33,6 +36,45 @@ pub fn known(phrase: &str) -> Cow<'_, str> {
 fn os_number(phrase: &str) -> Option<i32> {
     let (_, number) = phrase.strip_suffix(')')?.rsplit_once(" (os error ")?;
     number.parse().ok()
+}
+
+/// Returns why a text is no query.
+pub fn query_text(error: &QueryError) -> String {
+    match error {
+        QueryError::Value {
+            field,
+            value,
+            takes,
+        } => tr!(
+            "{field}:{value} means nothing; {field}: takes {takes}",
+            field = field,
+            value = value,
+            takes = known(takes)
+        ),
+        QueryError::Empty => tr!("search for what?").to_owned(),
+    }
+}
+
+/// Returns why a stream is no mbox.
+pub fn mbox_text(error: &MboxError) -> String {
+    match error {
+        MboxError::NotMbox => {
+            tr!("it is no mbox: it does not begin with a line `From ...`").to_owned()
+        }
+        MboxError::TooLarge(message) => tr!("message {} is larger than 64 MiB", message),
+        MboxError::Io(error) => os_text(error),
+    }
+}
+
+/// Returns why a line is no mail.
+pub fn line_text(error: &LineError) -> String {
+    match error {
+        LineError::NotJson { column } => tr!("it is no JSON of a mail (column {})", column),
+        LineError::NotBase64 => tr!("its body_base64 is no base64").to_owned(),
+        LineError::Bodies => tr!("it has not just one of body and body_base64").to_owned(),
+        LineError::Header => tr!("its header does not fit its body").to_owned(),
+        LineError::Without { field } => tr!("it has no {}", field),
+    }
 }
 
 /// Returns why a folder takes no files.
@@ -79,6 +121,12 @@ pub fn client_text(error: &ClientError) -> String {
             "in doubt for good: the server no longer knows what became of the send kept in the outbox as {entry}; ask \
              the addressee, then send it anew or remove it with `mailctl outbox rm {entry}`",
             entry = entry
+        ),
+        ClientError::DamagedEntry { entry, path, what } => tr!(
+            "{} is damaged ({}); it was set aside and is not sent, the others are; remove it with `mailctl outbox rm {}`",
+            path.display(),
+            known(what),
+            entry
         ),
         ClientError::NotSent {
             entry,

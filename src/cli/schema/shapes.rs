@@ -1,7 +1,7 @@
 //! What each verb prints, as rows of a table.
 
 use super::Type::{self, Any, Bool, Called, List, Number, Object, OrNull, Text, Time, Word};
-use super::{Row, Shape, has, may, row, shape};
+use super::{Field, Row, Shape, has, may, row, shape};
 
 const DURABILITY: Type = Word(&["fsync", "replicated"]);
 
@@ -237,16 +237,15 @@ static SENT: Shape = shape(
     ],
 );
 
-static REFUSED: Shape = shape(
-    "one recipient's outcome: refused",
-    &[
-        has("address", Text),
-        has("code", Text),
-        has("text", Text),
-        has("retryable", Bool),
-        may("draft", Number),
-    ],
-);
+const REFUSAL: &[Field] = &[
+    has("address", Text),
+    has("code", Text),
+    has("text", Text),
+    has("retryable", Bool),
+    may("draft", Number),
+];
+
+static REFUSED: Shape = shape("one recipient's outcome: refused", REFUSAL);
 
 static ENTRY: Shape = shape(
     "an entry of the outbox",
@@ -261,6 +260,7 @@ static ENTRY: Shape = shape(
                 "held",
                 "in_doubt",
                 "lost",
+                "damaged",
                 "sending",
             ]),
         ),
@@ -268,15 +268,7 @@ static ENTRY: Shape = shape(
         has("subject", Text),
         has("size", Number),
         has("at", OrNull(&Time)),
-        has(
-            "refused",
-            List(&Object(&[
-                has("address", Text),
-                has("code", Text),
-                has("text", Text),
-                has("retryable", Bool),
-            ])),
-        ),
+        has("refused", List(&Object(REFUSAL))),
     ],
 );
 
@@ -343,6 +335,7 @@ static JOINED: Shape = shape(
         has("topic", Text),
         has("subscribed", Bool),
         may("waiting", Number),
+        may("changed", Bool),
     ],
 );
 
@@ -740,6 +733,7 @@ pub static VERBS: &[Row] = &[
     row("history", &[&MAIL]),
     row("read", &[&MAIL, &IMPORTED]),
     row("reply", &[&SENT, &REFUSED, &KEPT]),
+    row("forward", &[&SENT, &REFUSED, &KEPT]),
     row("save", &[&SAVED]),
     row("rm", &[&REMOVED]),
     row("receipts", &[&RECEIPTS]),

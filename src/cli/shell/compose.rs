@@ -128,7 +128,7 @@ pub const ROWS: &[Row<Deed>] = &[
         takes: Takes::Nothing,
         usage: "~x",
         short: "stop here and keep a draft",
-        long: "Sends nothing and keeps the mail in the outbox: `mailctl outbox retry` sends it.",
+        long: "Sends nothing and keeps the mail in the outbox: `mailctl draft send N` sends it.",
     },
     Row {
         shape: Shape::Word(&["~q"]),

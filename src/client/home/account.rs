@@ -274,6 +274,14 @@ impl Account {
         Muted::at(&self.folder)
     }
 
+    /// Moves settings of the account that cannot be read aside: they count as not made. Returns where they are then,
+    /// to be told; the next one finds nothing.
+    pub fn set_garbage_aside(&self) -> Result<Vec<PathBuf>, FileError> {
+        let muted = self.muted().set_garbage_aside()?;
+        let receipts = receipt::set_garbage_aside(&self.folder)?;
+        Ok(muted.into_iter().chain(receipts).collect())
+    }
+
     /// Returns how often this device was logged out: a standing session that finds another number than
     /// at its start was ended on purpose and stays so.
     pub fn logouts(&self) -> Result<u64, FileError> {

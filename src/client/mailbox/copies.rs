@@ -102,13 +102,21 @@ impl Mailbox {
     /// Notes in the name of a mail's file, as mail readers do, that it was answered; whoever answered it has seen
     /// it. Durable when it returns. A mail that is gone needs no note.
     pub fn mark_replied(&self, mail: &Mail) -> Result<(), FileError> {
+        self.mark(mail, Flags::REPLIED.with(Flags::SEEN))
+    }
+
+    /// Notes likewise that it was passed on.
+    pub fn mark_passed(&self, mail: &Mail) -> Result<(), FileError> {
+        self.mark(mail, Flags::PASSED.with(Flags::SEEN))
+    }
+
+    fn mark(&self, mail: &Mail, with: Flags) -> Result<(), FileError> {
         let place = (mail.envelope.id, mail.log);
         let mut here = self.here()?.into_iter().rev();
         let Some(kept) = here.find(|kept| place_of(kept) == place) else {
             return Ok(());
         };
-        let answered = Flags::REPLIED.with(Flags::SEEN);
-        self.flag(&Key::Received(kept.name), |flags| flags.with(answered))?;
+        self.flag(&Key::Received(kept.name), |flags| flags.with(with))?;
         self.sync_shown()
     }
 

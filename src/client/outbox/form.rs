@@ -40,6 +40,10 @@ pub(in crate::client) fn name_of(entry: u64, standing: &Standing) -> String {
             at.stream, at.number, at.settled_below
         ),
         Standing::Lost { stream, number } => format!("{entry:016}.doubt-{stream}-{number}.mail"),
+        Standing::Damaged { place: None } => format!("{entry:016}.damaged.mail"),
+        Standing::Damaged {
+            place: Some((stream, number)),
+        } => format!("{entry:016}.damaged-{stream}-{number}.mail"),
     }
 }
 
@@ -69,6 +73,7 @@ fn parse_standing(text: &str) -> Option<Standing> {
     match text {
         "draft" => return Some(Standing::Draft),
         "unsent" => return Some(Standing::Unsent),
+        "damaged" => return Some(Standing::Damaged { place: None }),
         "queued" => return Some(Standing::Queued),
         _ => {}
     }
@@ -81,6 +86,11 @@ fn parse_standing(text: &str) -> Option<Standing> {
             since_ms: since_ms.parse().ok()?,
             until_ms: until_ms.parse().ok()?,
         });
+    }
+    if let Some(place) = text.strip_prefix("damaged-") {
+        let (stream, number) = place.split_once('-')?;
+        let place = Some((stream.parse().ok()?, number.parse().ok()?));
+        return Some(Standing::Damaged { place });
     }
     if let Some(place) = text.strip_prefix("doubt-") {
         let (stream, number) = place.split_once('-')?;
@@ -118,14 +128,18 @@ pub(in crate::client) fn header_of(
     Ok(bytes)
 }
 
-/// Reads the first line, byte by byte through a small buffer, and leaves the rest alone.
-pub(super) fn read_header(path: &Path, file: &mut impl Read) -> Result<EntryHeader, FileError> {
+/// Reads the first line of a file of that length, through a small buffer, and leaves the rest alone.
+pub(super) fn read_header(path: &Path, file: &File, length: u64) -> Result<EntryHeader, FileError> {
     use std::io::BufRead;
     let mut line = Vec::new();
     std::io::BufReader::new(file)
         .read_until(b'\n', &mut line)
         .map_err(failed("read", path))?;
-    serde_json::from_slice(&line).map_err(|e| damaged(path, &e))
+    let header: EntryHeader = serde_json::from_slice(&line).map_err(|e| damaged(path, &e))?;
+    if (line.len() as u64).checked_add(header.size) != Some(length) {
+        return Err(damaged(path, "its body is cut short"));
+    }
+    Ok(header)
 }
 
 pub(super) fn read_draft(path: &Path, mut file: &File) -> Result<Draft, FileError> {

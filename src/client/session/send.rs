@@ -7,6 +7,7 @@ use super::{Options, Session};
 use crate::client::connection::{Failure, wall_ms};
 use crate::client::core::RequestNumber;
 use crate::client::error::ClientError;
+use crate::client::files::FileError;
 use crate::client::home::Account;
 use crate::client::outbox::{Claimed, Draft, Number, Refusal, Standing};
 use crate::client::receipt;
@@ -211,12 +212,26 @@ impl Session {
 
     /// Takes up one entry again, a draft too; nothing when it is gone or a living process works on it.
     pub fn retry_entry(&mut self, entry: u64) -> Result<Option<Retried>, ClientError> {
-        let Some(claimed) = self.outbox.claim(entry)? else {
+        let claimed = match self.outbox.claim(entry) {
+            // That is the end of this one, and of no other.
+            Err(FileError::Damaged { path, what }) => {
+                let result = Err(ClientError::DamagedEntry { entry, path, what });
+                let to = Vec::new();
+                return Ok(Some(Retried { entry, to, result }));
+            }
+            claimed => claimed?,
+        };
+        let Some(claimed) = claimed else {
             return Ok(None);
         };
         let to = claimed.draft.to.clone();
         let result = match claimed.standing {
             Standing::Lost { .. } => Err(ClientError::Lost { entry }),
+            Standing::Damaged { .. } => Err(ClientError::DamagedEntry {
+                entry,
+                path: claimed.path().to_owned(),
+                what: "it cannot be read".to_owned(),
+            }),
             Standing::Draft
             | Standing::Unsent
             | Standing::Queued

@@ -56,10 +56,10 @@ impl<'a> Pipe<'a> {
         let peer = visible(&self.party.peer);
         match news {
             News::Line { text, .. } => return self.ui.line(line(&peer, text)),
-            News::Waiting { expires_at } => self.ui.note(tr!(
+            News::Waiting { until, .. } => self.ui.note(tr!(
                 "asked {} for a chat, waiting until {}",
                 peer,
-                times::hour(expires_at)
+                times::hour(until)
             )),
             News::Open { fingerprint } => self.ui.note(tr!(
                 "chat with {}; both see the words {}",
@@ -139,7 +139,7 @@ fn row<'a>(news: &News<'a>) -> Option<json::Chat<'a>> {
         ..json::Chat::default()
     };
     Some(match news {
-        News::Waiting { expires_at } => json::Chat {
+        News::Waiting { expires_at, .. } => json::Chat {
             expires_at: Some(expires_at),
             ..kind("waiting")
         },
@@ -406,7 +406,10 @@ mod tests {
     #[test]
     fn what_is_not_a_line_goes_to_stderr_for_people() {
         for news in [
-            News::Waiting { expires_at: "E" },
+            News::Waiting {
+                expires_at: "E",
+                until: "U",
+            },
             News::Open {
                 fingerprint: "lusab",
             },

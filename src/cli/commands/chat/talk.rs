@@ -41,10 +41,12 @@ pub(crate) struct Party {
 /// What happens in a chat, for whoever shows it.
 #[derive(Debug)]
 pub(crate) enum News<'a> {
-    /// The invitation stands until then.
+    /// An answer is waited for.
     Waiting {
-        /// RFC 3339 UTC.
+        /// Until when the invitation stands, RFC 3339 UTC.
         expires_at: &'a str,
+        /// Until when this side waits: no longer than that.
+        until: &'a str,
     },
     /// Both sides hear each other.
     Open {
@@ -174,9 +176,14 @@ impl Talk {
     /// Drives it to its end. When `stop` becomes true the chat is left, or the invitation taken back.
     pub(crate) fn run(mut self, listener: &mut dyn Listener, stop: &AtomicBool) -> Over {
         let waits = self.chat.is_asking();
-        if let Some(expires_at) = self.chat.expires_at().filter(|_| waits).map(str::to_owned) {
-            let expires_at = expires_at.as_str();
-            self.tell(listener, &News::Waiting { expires_at });
+        let waiting = self.chat.expires_at().zip(self.chat.waits_until());
+        if let Some((expires_at, until)) = waiting.filter(|_| waits) {
+            let (expires_at, until) = (expires_at.to_owned(), until.to_owned());
+            let waiting = News::Waiting {
+                expires_at: &expires_at,
+                until: &until,
+            };
+            self.tell(listener, &waiting);
         }
         let mut stopped = false;
         let end = loop {

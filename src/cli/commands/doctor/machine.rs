@@ -283,7 +283,18 @@ pub(super) fn outbox(report: &mut Report<'_>, who: &Who) {
     let lost = count(|standing| matches!(standing, Standing::Lost { .. }));
     let in_doubt = count(|standing| matches!(standing, Standing::InDoubt(_)));
     let drafts = count(Standing::is_draft);
-    if lost > 0 {
+    let damaged = count(Standing::is_damaged);
+    if damaged > 0 {
+        report.warn(
+            OUTBOX,
+            tr_n!(
+                damaged,
+                "{n} entry cannot be read and is not sent",
+                "{n} entries cannot be read and are not sent",
+            ),
+            tr!("the others are sent; what is left of it lies in the outbox's folder. List and remove: mailctl outbox, mailctl outbox rm N"),
+        );
+    } else if lost > 0 {
         report.warn(
             OUTBOX,
             tr_n!(

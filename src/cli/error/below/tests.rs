@@ -112,6 +112,11 @@ fn clients() -> Vec<ClientError> {
             entry: 3,
             error: refused.clone(),
         },
+        ClientError::DamagedEntry {
+            entry: 3,
+            path: path(),
+            what: "its body is cut short".to_owned(),
+        },
         ClientError::LoggedOut,
         ClientError::Refused(refused),
         ClientError::Malformed {

@@ -132,7 +132,7 @@ impl Stage<'_> {
 
 impl Play<'_, '_> {
     fn run(mut self) -> Over {
-        let begun = self.screen.begin(self.chat.expires_at());
+        let begun = self.screen.begin(self.chat.waits_until());
         self.perform(begun);
         while self.end.is_none() {
             self.note_shown();
