@@ -457,6 +457,19 @@ fn a_bare_retry_leaves_what_was_kept_on_purpose() {
         again.err
     );
     assert_eq!(world.bodies_of_bob(), ["the server was away"]);
+    // What is refused by a retry is told as that, and not as left alone.
+    world.server.kill9();
+    let bbo = ["--timeout", "1", "send", "bbo", "-b", "to nobody"];
+    assert_eq!(world.ana.run(&bbo).code, 69);
+    world.server.restart();
+    let refused = world.ana.run(&["outbox", "retry"]);
+    assert!(
+        refused.code == 67 && refused.err.contains("1 draft was left alone (1)"),
+        "{refused:?}"
+    );
+    let kept = world.ana.ok(&["draft", "ls", "--json"]).objects();
+    let kept = kept[1]["entry"].to_string();
+    world.ana.ok(&["draft", "rm", &kept]);
     // A draft whose server was away stays what it is.
     world.server.kill9();
     let alone = world.ana.run(&["--timeout", "1", "draft", "send", "1"]);

@@ -155,13 +155,14 @@ fn make_sure(account: &Account, entry: Entry) -> Result<(), CliError> {
 /// Sends what waits: one entry, or all in their order.
 pub(crate) fn retry(ui: &mut Ui, session: &mut Session, entry: Entry) -> Result<(), CliError> {
     make_sure(session.account(), entry)?;
-    let retried = match entry.number {
-        Some(number) => session.retry_entry(number)?.into_iter().collect(),
-        None => session.retry_outbox(Which::All)?,
-    };
+    // Those of before: what is refused now says so itself.
     let left = match entry.number {
         Some(_) => Vec::new(),
         None => session.outbox().drafts()?,
+    };
+    let retried = match entry.number {
+        Some(number) => session.retry_entry(number)?.into_iter().collect(),
+        None => session.retry_outbox(Which::All)?,
     };
     if retried.is_empty() && left.is_empty() {
         ui.note(tr!("there is nothing to send"));
