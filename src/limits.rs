@@ -110,6 +110,9 @@ pub const HEADER_BYTES_MAX: usize = 60 * 1024;
 /// Rows of one page of a listing.
 pub const ROWS_MAX: usize = 200;
 
+/// Rules for who may read and send to topics: each is looked at for each mail to a topic.
+pub const GRANTS_MAX: usize = 1_024;
+
 /// Mails removed by one request of a purge.
 pub const PURGE_BATCH: u32 = 1_000;
 

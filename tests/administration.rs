@@ -285,3 +285,63 @@ fn p01_what_was_answered_as_done_is_in_the_audit_and_what_is_in_it_was_done() {
     }
     assert!(answered.len() > 20, "few deeds were answered");
 }
+
+#[test]
+fn p05_who_loses_the_right_to_a_topic_hears_no_more_of_it_and_all_of_his_own() {
+    let _timed = Timed::start("p05_who_loses_the_right_to_a_topic_hears_no_more_of_it");
+    let mut server = Server::start();
+    let mut ana = RawClient::reader(&server, "ana", &["news"]);
+    let mut bob = Bob::new(&server);
+    ana.mail("news", b"before");
+    until_mail(&bob.watcher, b"before");
+    let mut admin = RawClient::admin(&server);
+    for right in [request::Right::Read, request::Right::Send] {
+        let particulars = Particulars {
+            right: Some(right),
+            user: Some("ana".into()),
+            ..Particulars::default()
+        };
+        let done = admin.administer(about(AdminWhat::TopicGrant, "news", particulars));
+        assert_eq!(done.expect("granted").rows[0]["durability"], "fsync");
+    }
+    for round in 0..2 {
+        ana.mail("news", b"secret");
+        for ahead in 0..6 {
+            let next = NoticeKey {
+                generation: bob.keys[1].generation + ahead,
+                ..bob.keys[1]
+            };
+            bob.watcher.subscribe(&next.to_bytes());
+        }
+        ana.mail("news", b"secret");
+        if round == 0 {
+            let fence = format!("fence {round}");
+            ana.mail("bob", fence.as_bytes());
+            let heard = until_mail(&bob.watcher, fence.as_bytes());
+            assert!(!heard.contains(&b"secret".to_vec()), "{heard:?}");
+        }
+        let fetched = bob.client.fetch(bob.keys[1].log, 0);
+        assert_eq!(
+            fetched.map(drop).unwrap_err().code(),
+            Some(Code::NoSuchAddress)
+        );
+        let joined = bob.client.join("news").unwrap_err();
+        assert_eq!(joined.code(), Some(Code::Denied));
+        let sent = bob.client.send(&["news"], b"from the one who may not");
+        let sent = sent.expect("answered");
+        assert_eq!(common::client::refusal(&sent[0]), Some(Code::Denied));
+        server.kill9();
+        server.restart();
+        bob.client.reconnect().expect("he is no stranger");
+    }
+    let mut admin = RawClient::admin(&server);
+    let particulars = Particulars {
+        right: Some(request::Right::Read),
+        user: Some("ana".into()),
+        ..Particulars::default()
+    };
+    admin
+        .administer(about(AdminWhat::TopicRevoke, "news", particulars))
+        .expect("open again");
+    assert_eq!(bob.client.log("news").waiting, 0, "he goes on at the head");
+}

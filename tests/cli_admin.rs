@@ -207,3 +207,35 @@ fn queues_are_listed_worst_first_and_purged_with_a_count() {
     );
     assert_eq!(seen.iter().filter(|row| row["kind"] == "mail").count(), 1);
 }
+
+#[test]
+fn rights_of_a_topic_are_granted_shown_and_taken_back() {
+    let world = World::new();
+    let (ana, bob) = (world.home("ana"), world.home("bob"));
+    bob.ok(&["topic", "join", "news"]);
+    let done = ana
+        .ok(&["admin", "topic", "grant", "news", "send", "@ana"])
+        .out;
+    assert_eq!(done, "granted at news: 0 readers more, 0 readers less\n");
+    let told = fails(&bob, &["send", "news", "-b", "x"], 77);
+    assert!(told.contains("you may not send to news"), "{told}");
+    let done = ana
+        .ok(&["admin", "topic", "grant", "news", "read", "ana"])
+        .out;
+    assert_eq!(done, "granted at news: 0 readers more, 1 reader less\n");
+    assert!(rows(&bob, &["topic", "ls"]).is_empty());
+    fails(&bob, &["history", "news"], 77);
+    ana.ok(&["admin", "topic", "grant", "home/{user}/*", "read"]);
+    fails(&bob, &["topic", "join", "home/ana/x"], 77);
+    bob.ok(&["topic", "join", "home/bob/x"]);
+    let shown = &rows(&ana, &["admin", "topic", "show", "news"])[0];
+    assert_eq!(shown["read"], serde_json::json!(["news: ana"]));
+    ana.ok(&["admin", "topic", "revoke", "news", "read", "ana"]);
+    let topics = rows(&bob, &["topic", "ls"]);
+    assert_eq!(topics.len(), 2, "{topics:?}");
+    fails(
+        &ana,
+        &["admin", "topic", "revoke", "news", "read", "ana"],
+        67,
+    );
+}

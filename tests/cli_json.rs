@@ -358,6 +358,22 @@ fn admin(held: &mut Held, ana: &Ctl) {
     let device = queues[0]["device"].to_string();
     let release = ["admin", "queue", "release", "ana", &device, "--yes"];
     held.well(ana, &release);
+    held.well(ana, &["admin", "topic", "grant", "lab/a", "read", "ana"]);
+    held.well(
+        ana,
+        &[
+            "admin",
+            "topic",
+            "retention",
+            "lab/a",
+            "--mails",
+            "7",
+            "--age",
+            "1day",
+        ],
+    );
+    held.well(ana, &["admin", "topic", "show", "lab/a"]);
+    held.well(ana, &["admin", "topic", "revoke", "lab/a", "read", "ana"]);
     held.well(ana, &["admin", "topic", "rm", "lab/a", "--yes"]);
     held.well(ana, &["admin", "lease", "ls"]);
     held.well(ana, &["admin", "audit"]);

@@ -2,5 +2,6 @@
 
 pub mod keys;
 pub mod policy;
+pub mod rights;
 pub mod seal;
 pub mod zap;

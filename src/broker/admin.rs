@@ -29,6 +29,7 @@ impl Core {
             AdminWhat::UserShow => self.user_show(admin),
             AdminWhat::KeyLs => self.key_ls(admin),
             AdminWhat::TopicLs => Ok(self.topic_ls(admin)),
+            AdminWhat::TopicShow => self.topic_show(admin),
             AdminWhat::QueueLs => self.queue_ls(call, admin),
             AdminWhat::QueueShow => self.queue_show(call, admin),
             AdminWhat::QueuePeek => self.queue_peek(call, admin),

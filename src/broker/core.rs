@@ -133,6 +133,7 @@ impl Core {
             snapshot.subscriptions,
             snapshot.codes,
             snapshot.next_keys,
+            snapshot.grants,
         );
         let synced = snapshot.mail_counters.mail;
         let mut core = Self {

@@ -24,6 +24,8 @@ impl Core {
             AdminWhat::UserRm => self.user_rm(actor, admin),
             AdminWhat::UserFree => self.user_free(actor, admin),
             AdminWhat::KeyRevoke => self.key_revoke(actor, admin),
+            AdminWhat::TopicGrant | AdminWhat::TopicRevoke => self.topic_grant(actor, admin),
+            AdminWhat::TopicRetention => self.topic_retention(actor, admin),
             AdminWhat::TopicCreate => self.topic_create(actor, admin),
             AdminWhat::TopicRm => self.topic_rm(actor, admin),
             AdminWhat::QueueRelease => self.queue_release(actor, admin),
@@ -176,6 +178,14 @@ impl Core {
                 name
             ));
         };
+        if self.directory.rights().of_user(number).next().is_some() {
+            // Without his rule a topic might be open to all, and his number is nobody's name any more.
+            return Err(refusal!(
+                Code::Denied,
+                "{} still stands in rules for topics; take them back first: mailctl admin topic revoke",
+                name
+            ));
+        }
         let what = (Vec::new(), String::new());
         self.carry_out((actor, admin), name.as_str(), what, |core| {
             core.drop_chats_of(number);

@@ -6,14 +6,19 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::auth::rights::Rights;
 use crate::limits;
 use crate::protocol::names::Pattern;
 use crate::protocol::notice::NoticeKey;
+use crate::protocol::request::Right;
 use crate::protocol::{LogNumber, MailId, PublicKey};
 use crate::store::{
     AddressKind, AddressRecord, AddressState, Change, CodeRecord, DeviceRecord, DirectoryCounters,
-    FullPolicy, NextKeyRecord, SubscriptionRecord,
+    FullPolicy, GrantRecord, NextKeyRecord, SubscriptionRecord,
 };
+
+/// Users, each with a topic that he reads.
+pub(super) type Readings = Vec<(LogNumber, LogNumber)>;
 
 /// The directory in memory.
 #[derive(Debug, Default)]
@@ -37,6 +42,8 @@ pub(super) struct Directory {
     /// The number at which an address was made or its notice key changed.
     keyed: HashMap<LogNumber, MailId>,
     codes: HashMap<[u8; 32], CodeRecord>,
+    /// Who may read and send to which topics: nobody reads what he may not, whatever he joined.
+    rights: Rights,
 }
 
 impl Directory {
@@ -48,9 +55,11 @@ impl Directory {
         subscriptions: Vec<SubscriptionRecord>,
         codes: Vec<CodeRecord>,
         next_keys: Vec<NextKeyRecord>,
+        grants: Vec<GrantRecord>,
     ) -> Self {
         let mut directory = Self {
             counters,
+            rights: Rights::restore(grants),
             ..Self::default()
         };
         for address in addresses {
@@ -217,12 +226,13 @@ impl Directory {
 
     fn insert_address(&mut self, record: AddressRecord) {
         self.names.insert(record.name.clone(), record.number);
-        if record.kind == AddressKind::Topic {
-            for user in self.prefix_readers(&record.name) {
-                self.link(user, record.number);
+        let (number, kind, name) = (record.number, record.kind, record.name.clone());
+        self.addresses.insert(number, record);
+        if kind == AddressKind::Topic {
+            for user in self.prefix_readers(&name) {
+                self.link(user, number);
             }
         }
-        self.addresses.insert(record.number, record);
     }
 
     // -- devices --
@@ -514,6 +524,9 @@ impl Directory {
     }
 
     fn link(&mut self, user: LogNumber, topic: LogNumber) -> bool {
+        if !self.may(Right::Read, user, self.name_of(topic)) {
+            return false;
+        }
         self.readers.entry(topic).or_default().insert(user);
         match self.reads.entry(user).or_default().entry(topic) {
             Entry::Vacant(vacant) => {
@@ -531,6 +544,58 @@ impl Directory {
         if let Some(reads) = self.reads.get_mut(&user) {
             reads.remove(&topic);
         }
+    }
+
+    // -- rights --
+
+    pub(super) fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// Says whether a user may read or send to a topic of this name.
+    pub(super) fn may(&self, right: Right, user: LogNumber, topic: &str) -> bool {
+        self.rights.may(right, (user, self.name_of(user)), topic)
+    }
+
+    /// Returns who would begin to read what, and who would read what no longer, under other rights.
+    pub(super) fn shifts(&self, rights: &Rights) -> (Readings, Readings) {
+        let (mut gained, mut lost) = (Vec::new(), Vec::new());
+        let topics = self.addresses.values();
+        for topic in topics.filter(|address| address.kind == AddressKind::Topic) {
+            let now_and_then = [&self.rights, rights]
+                .map(|rights| rights.naming(Right::Read, &topic.name).next().is_some());
+            if now_and_then == [false, false] {
+                continue;
+            }
+            for user in self.patterns.keys() {
+                let wants = self.still_matches(*user, topic.number);
+                let may = rights.may(Right::Read, (*user, self.name_of(*user)), &topic.name);
+                match (self.reads(*user, topic.number), wants && may) {
+                    (false, true) => gained.push((*user, topic.number)),
+                    (true, false) => lost.push((*user, topic.number)),
+                    _ => {}
+                }
+            }
+        }
+        gained.sort_unstable();
+        lost.sort_unstable();
+        (gained, lost)
+    }
+
+    /// Puts other rights in force. Who reads what follows by [`begin_reading`](Self::begin_reading) and
+    /// [`stop_reading`](Self::stop_reading).
+    pub(super) fn set_rights(&mut self, rights: Rights) {
+        self.rights = rights;
+    }
+
+    pub(super) fn begin_reading(&mut self, user: LogNumber, topic: LogNumber, at: MailId) {
+        if self.link(user, topic) {
+            self.note_reader(user, topic, at);
+        }
+    }
+
+    pub(super) fn stop_reading(&mut self, user: LogNumber, topic: LogNumber) {
+        self.unlink(user, topic);
     }
 
     // -- invitation codes --

@@ -141,6 +141,13 @@ impl Core {
 
     /// Raises a log's generation if any of a user's keys was granted it: he does not read it now.
     pub(super) fn take_back_grant(&mut self, user: LogNumber, log: LogNumber) {
+        if self.forget_grant(user, log) {
+            self.renew_key(log);
+        }
+    }
+
+    /// Forgets that a user's keys were granted a log; says whether any was, so that it needs another key.
+    pub(super) fn forget_grant(&mut self, user: LogNumber, log: LogNumber) -> bool {
         let mut was_granted = false;
         for device in self.directory.devices_of(user) {
             let granted = self
@@ -149,10 +156,13 @@ impl Core {
                 .and_then(|device| self.granted.get_mut(&device.key));
             was_granted |= granted.is_some_and(|logs| logs.remove(&log));
         }
-        if was_granted {
-            self.rekey(log);
-            self.tell_rekeyed(log);
-        }
+        was_granted
+    }
+
+    /// Gives a log another key and tells who reads it.
+    pub(super) fn renew_key(&mut self, log: LogNumber) {
+        self.rekey(log);
+        self.tell_rekeyed(log);
     }
 
     fn rekey(&mut self, log: LogNumber) {

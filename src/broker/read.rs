@@ -12,8 +12,9 @@ use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::Pattern;
 use crate::protocol::reply::{Envelope, Page, PageMails, Trimmed};
+use crate::protocol::request::Right;
 use crate::protocol::{LogNumber, MailId, PublicKey, reply, request};
-use crate::store::{Answer, MailState, Mark, Query, StoredMail};
+use crate::store::{AddressKind, Answer, MailState, Mark, Query, StoredMail};
 
 /// A read under way, and what is done with it.
 #[derive(Debug)]
@@ -166,7 +167,11 @@ impl Core {
     }
 
     pub(super) fn history(&mut self, call: &Call, who: Who, asked: &request::History) -> Ruling {
-        let log = self.named(&asked.address)?.number;
+        let address = self.named(&asked.address)?;
+        let log = address.number;
+        if address.kind == AddressKind::Topic {
+            self.may(Right::Read, who.user, &address.name)?;
+        }
         if self.may_read(who.user, log).is_err() {
             return Err(refusal!(
                 Code::NoSuchAddress,
@@ -219,10 +224,9 @@ impl Core {
 
     /// Refuses a log that the user may not read in the same words as one that does not exist.
     fn may_read(&self, user: LogNumber, log: LogNumber) -> Result<(), WireError> {
-        let may = self
-            .directory
-            .address(log)
-            .is_some_and(|a| policy::may_read(user, a));
+        let may = self.directory.address(log).is_some_and(|a| {
+            policy::may_read(user, a) && self.directory.may(Right::Read, user, &a.name)
+        });
         if may {
             return Ok(());
         }

@@ -157,12 +157,32 @@ impl Rules {
         limits: OwnLimits,
         changes: &mut Vec<Change>,
     ) {
-        let before = self.own_limits(address);
         let record = LimitsRecord {
             mails_max: limits.mails_max,
             bytes_max: limits.bytes_max,
-            ..before
+            ..self.own_limits(address)
         };
+        self.put_limits(record, changes);
+    }
+
+    /// Sets how many mails a topic keeps for newcomers, and for how many seconds.
+    pub(super) fn set_retention(
+        &mut self,
+        address: LogNumber,
+        (history_mails, history_seconds): (Option<u64>, Option<u64>),
+        changes: &mut Vec<Change>,
+    ) {
+        let record = LimitsRecord {
+            history_mails,
+            history_seconds,
+            ..self.own_limits(address)
+        };
+        self.put_limits(record, changes);
+    }
+
+    fn put_limits(&mut self, record: LimitsRecord, changes: &mut Vec<Change>) {
+        let address = record.address;
+        let before = self.own_limits(address);
         if record == before {
             return;
         }

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::Address;
 use crate::protocol::notice::Notice;
+use crate::protocol::request::Right;
 use crate::protocol::{Answers, LogNumber, MailId, reply, request, time};
 use crate::store::{
     AddressKind, AddressRecord, AddressState, Change, CompletionRecord, FullPolicy, MailRecord,
@@ -144,6 +145,10 @@ impl Core {
         let Some(address) = self.directory.live(name.as_str()) else {
             return Err((clipped(), self.no_such_address(name.as_str())));
         };
+        if address.kind == AddressKind::Topic {
+            self.may(Right::Send, who.user, &address.name)
+                .map_err(|error| (clipped(), error))?;
+        }
         if self.blocks.has(address.number, who.user) {
             return Err((
                 clipped(),

@@ -18,6 +18,7 @@ mod ports;
 mod presence;
 mod reading;
 mod restart;
+mod rights;
 mod threads;
 mod topics;
 mod uploads;

@@ -5,7 +5,7 @@ use super::read::{Asked, Pending};
 use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
 use crate::protocol::names::{Address, Pattern};
-use crate::protocol::request::From;
+use crate::protocol::request::{From, Right};
 use crate::protocol::{LogNumber, MailId, reply, request, time};
 use crate::store::{AddressKind, AddressRecord, AddressState, Mark, Query};
 
@@ -92,6 +92,7 @@ impl Core {
             ));
         }
         if let Some(topic) = pattern.topic() {
+            self.may(Right::Read, who.user, topic.as_str())?;
             self.topic_to_join(&topic)?;
         }
         if is_new {
@@ -195,7 +196,10 @@ impl Core {
         let after = asked.after.as_deref();
         let topics = self.directory.addresses_after(after);
         let topics = topics
-            .filter(|address| address.kind == AddressKind::Topic)
+            .filter(|address| {
+                address.kind == AddressKind::Topic
+                    && self.directory.may(Right::Read, who.user, &address.name)
+            })
             .map(|address| (address.name.as_str(), Some(address.number)));
         let prefixes = self
             .directory
@@ -243,6 +247,7 @@ impl Core {
         if address.kind != AddressKind::Topic {
             return Err(refusal!(Code::IsAUser, "{} is a user", address.name));
         }
+        self.may(Right::Read, who.user, &address.name)?;
         let record = self.logs.record(address.number);
         Ok(told(&reply::Topic {
             topic: address.name.clone(),

@@ -10,7 +10,7 @@ use super::sled::SledStore;
 use super::*;
 use crate::limits::{FRAME_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::protocol::codes::Code;
-use crate::protocol::request::Role;
+use crate::protocol::request::{Right, Role};
 
 const LOG: LogNumber = 3;
 
@@ -297,6 +297,11 @@ pub(super) fn one_of_each() -> (Vec<Change>, Snapshot) {
             history_mails: Some(7),
             history_seconds: Some(60),
         }],
+        grants: vec![GrantRecord {
+            topic: "home/{user}/*".into(),
+            right: Right::Send,
+            who: Some(LOG),
+        }],
         audited: Some((12, 12)),
         logs: vec![(
             LOG,
@@ -376,6 +381,7 @@ fn puts(snapshot: &Snapshot) -> Vec<Change> {
     changes.extend(all.next_keys.into_iter().map(Change::PutNextKey));
     changes.extend(all.accounts.into_iter().map(Change::PutAccount));
     changes.extend(all.limits.into_iter().map(Change::PutLimits));
+    changes.extend(all.grants.into_iter().map(Change::PutGrant));
     changes.extend(
         all.audited
             .map(|(number, _)| Change::PutAudit(audit(number))),
@@ -417,6 +423,7 @@ fn removing_is_forgetting_and_absence_is_no_error(rig: &mut dyn Rig) {
         Change::RemoveNextKey(2),
         Change::RemoveAccount(LOG),
         Change::RemoveLimits(LOG),
+        Change::RemoveGrant(snapshot.grants[0].clone()),
         Change::RemoveAudit(12),
         Change::RemoveSubscription {
             user: LOG,

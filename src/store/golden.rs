@@ -111,6 +111,7 @@ fn golden_bytes_still_decode() {
     let of_fifth_format = Snapshot {
         accounts: Vec::new(),
         limits: Vec::new(),
+        grants: Vec::new(),
         audited: None,
         ..whole
     };

@@ -9,8 +9,8 @@ use super::key::{self, Kind};
 use super::memory::Memory;
 use super::record::{
     AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, CompletionRecord,
-    DeviceRecord, DirectoryCounters, HiddenRecord, InvitationRecord, LeaseRecord, LimitsRecord,
-    LogRecord, MailCounters, Mark, Meta, NextKeyRecord, SightRecord, StreamRecord,
+    DeviceRecord, DirectoryCounters, GrantRecord, HiddenRecord, InvitationRecord, LeaseRecord,
+    LimitsRecord, LogRecord, MailCounters, Mark, Meta, NextKeyRecord, SightRecord, StreamRecord,
     SubscriptionRecord,
 };
 use super::{Report, StoreError};
@@ -47,6 +47,7 @@ pub fn record(kind: usize, key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> 
         Kind::NextKey => again::<NextKeyRecord>(Kind::NextKey, key, value),
         Kind::Account => again::<AccountRecord>(Kind::Account, key, value),
         Kind::Limits => again::<LimitsRecord>(Kind::Limits, key, value),
+        Kind::Grant => again::<GrantRecord>(Kind::Grant, key, value),
         Kind::Audit => again::<AuditRecord>(Kind::Audit, key, value),
         Kind::MailCounters => again::<MailCounters>(Kind::MailCounters, key, value),
         Kind::Mail => mail(key, value),

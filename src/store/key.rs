@@ -3,6 +3,8 @@
 //!
 //! Keys only; what stands behind them is `codec`. `docs/storage.md`, "Keys", has the same table.
 
+use super::GrantRecord;
+use crate::protocol::request::Right;
 use crate::protocol::{LogNumber, MailId};
 
 /// A tree of the engine. A commit is atomic within one; they are applied in this order.
@@ -60,11 +62,12 @@ pub(super) enum Kind {
     Expiry = 0x16,
     Cursor = 0x20,
     Audit = 0x30,
+    Grant = 0x31,
 }
 
 impl Kind {
     /// Every kind, in key order.
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::Meta,
         Self::DirectoryCounters,
         Self::Address,
@@ -89,6 +92,7 @@ impl Kind {
         Self::Expiry,
         Self::Cursor,
         Self::Audit,
+        Self::Grant,
     ];
 
     /// Returns the byte in keys and envelopes.
@@ -119,7 +123,8 @@ impl Kind {
             | Self::NextKey
             | Self::Account
             | Self::Limits
-            | Self::Audit => Tree::Directory,
+            | Self::Audit
+            | Self::Grant => Tree::Directory,
             Self::MailCounters
             | Self::Mail
             | Self::Chunk
@@ -158,6 +163,7 @@ impl Kind {
             Self::Expiry => "expiry",
             Self::Cursor => "cursor",
             Self::Audit => "audit",
+            Self::Grant => "grant",
         }
     }
 }
@@ -229,6 +235,20 @@ pub(super) fn limits(address: LogNumber) -> [u8; 9] {
 
 pub(super) fn audit(number: u64) -> [u8; 9] {
     one(Kind::Audit, number)
+}
+
+pub(super) fn grant(record: &GrantRecord) -> Vec<u8> {
+    let right = match record.right {
+        Right::Read => 0,
+        Right::Send => 1,
+    };
+    let who = record.who.unwrap_or(0).to_be_bytes();
+    [
+        &[Kind::Grant.byte(), right],
+        &who[..],
+        record.topic.as_bytes(),
+    ]
+    .concat()
 }
 
 pub(super) fn mail_counters() -> [u8; 1] {

@@ -31,17 +31,18 @@ use crate::protocol::{LogNumber, MailId, PublicKey};
 pub(crate) use jump::Jump;
 pub use record::{
     AccountRecord, AddressKind, AddressRecord, AddressState, AuditRecord, BlockRecord, ChatSide,
-    CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters, FullPolicy, HiddenRecord,
-    InvitationRecord, InvitationState, KickRecord, LeaseRecord, LeaseState, LimitsRecord,
-    LogRecord, MailCounters, MailRecord, MailState, Mark, Meta, NextKeyRecord, RecordedOutcome,
-    SightRecord, StreamRecord, SubscriptionRecord,
+    CodeRecord, CompletionRecord, DeviceRecord, DirectoryCounters, FullPolicy, GrantRecord,
+    HiddenRecord, InvitationRecord, InvitationState, KickRecord, LeaseRecord, LeaseState,
+    LimitsRecord, LogRecord, MailCounters, MailRecord, MailState, Mark, Meta, NextKeyRecord,
+    RecordedOutcome, SightRecord, StreamRecord, SubscriptionRecord,
 };
 pub use verify::Report;
 
 /// Format of the stores this build makes, and the newest it reads. 1 knew no invitations and no blocks, 2
 /// did not know whose it is, 3 did not know which mail answers which, 4 not who is hidden, when devices were seen,
 /// keys that come
-/// next, 5 no audit, no roles and no limits of one address.
+/// next, 5 no audit, no roles, no rules for
+/// topics and no limits of one address.
 pub const FORMAT: u32 = 6;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
@@ -107,6 +108,10 @@ pub enum Change {
     PutLimits(LimitsRecord),
     /// Removes them: those of the settings hold again.
     RemoveLimits(LogNumber),
+    /// Writes a rule for topics.
+    PutGrant(GrantRecord),
+    /// Removes one.
+    RemoveGrant(GrantRecord),
     /// Writes what an administrator did.
     PutAudit(AuditRecord),
     /// Removes the oldest of that, when there is too much.
@@ -337,6 +342,8 @@ pub struct Snapshot {
     pub accounts: Vec<AccountRecord>,
     /// Limits that are an address's own.
     pub limits: Vec<LimitsRecord>,
+    /// Rules for topics.
+    pub grants: Vec<GrantRecord>,
     /// The first and the last number of what is kept of the audit; nothing when it is empty.
     pub audited: Option<(u64, u64)>,
     /// Totals by log.

@@ -83,6 +83,7 @@ pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
         next_keys: values(kv, Kind::NextKey)?,
         accounts: values(kv, Kind::Account)?,
         limits: values(kv, Kind::Limits)?,
+        grants: values(kv, Kind::Grant)?,
         audited: audited(kv)?,
         logs: each(kv, Kind::Log, |key, record| {
             let [log] = key::numbers(key).ok_or_else(|| keyed(Kind::Log)(key))?;

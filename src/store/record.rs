@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::codes::Code;
-use crate::protocol::request::Role;
+use crate::protocol::request::{Right, Role};
 use crate::protocol::{Answers, LogNumber, MailId, PublicKey};
 
 /// A place in a log: a mail's id with the count and bytes of the log up to and including it. Depths
@@ -314,6 +314,17 @@ pub struct LimitsRecord {
     pub history_mails: Option<u64>,
     /// Seconds of running time they are kept at most.
     pub history_seconds: Option<u64>,
+}
+
+/// A rule for topics: who may read, or send.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantRecord {
+    /// A topic, or all below one (`lab/*`); `{user}` as a level stands for the user's own name.
+    pub topic: String,
+    /// What it lets do.
+    pub right: Right,
+    /// Whom: a user's address number; nothing for everybody.
+    pub who: Option<LogNumber>,
 }
 
 /// Something that an administrator did.

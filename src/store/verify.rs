@@ -12,9 +12,9 @@ use super::key::{self, Kind, Tree};
 use super::kv::{self, Kv};
 use super::{
     AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, CompletionRecord,
-    DeviceRecord, DirectoryCounters, HiddenRecord, InvitationRecord, InvitationState, LeaseRecord,
-    LimitsRecord, LogRecord, MailCounters, MailState, Mark, Meta, NextKeyRecord, SightRecord,
-    StoreError, StreamRecord, SubscriptionRecord,
+    DeviceRecord, DirectoryCounters, GrantRecord, HiddenRecord, InvitationRecord, InvitationState,
+    LeaseRecord, LimitsRecord, LogRecord, MailCounters, MailState, Mark, Meta, NextKeyRecord,
+    SightRecord, StoreError, StreamRecord, SubscriptionRecord,
 };
 use crate::protocol::{LogNumber, MailId, PublicKey};
 
@@ -139,6 +139,7 @@ impl<K: Kv> Check<'_, K> {
             Kind::NextKey => self.decodes::<NextKeyRecord>(kind, key, value),
             Kind::Account => self.decodes::<AccountRecord>(kind, key, value),
             Kind::Limits => self.decodes::<LimitsRecord>(kind, key, value),
+            Kind::Grant => self.decodes::<GrantRecord>(kind, key, value),
             Kind::Audit => self.decodes::<AuditRecord>(kind, key, value),
             Kind::MailCounters => self.decodes::<MailCounters>(kind, key, value),
             Kind::Mail => self.mail(key, value),

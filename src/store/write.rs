@@ -109,6 +109,8 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
                 self.put(Kind::Limits, &key::limits(record.address), record)
             }
             Change::RemoveLimits(address) => self.remove(Kind::Limits, &key::limits(*address)),
+            Change::PutGrant(record) => self.put(Kind::Grant, &key::grant(record), record),
+            Change::RemoveGrant(record) => self.remove(Kind::Grant, &key::grant(record)),
             Change::PutAudit(record) => self.put(Kind::Audit, &key::audit(record.number), record),
             Change::RemoveAudit(number) => self.remove(Kind::Audit, &key::audit(*number)),
             Change::PutMailCounters(record) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::limits::KICK_SECONDS_MAX;
-use crate::protocol::request::Role;
+use crate::protocol::request::{Right, Role};
 
 /// `mailctl admin`.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
@@ -71,10 +71,66 @@ pub enum AdminKey {
 pub enum AdminTopic {
     /// List topics
     Ls,
+    /// Show all there is to know of a topic, and who may read and send
+    Show(Named),
     /// Make a topic
     Create(Named),
+    /// Set how long a topic keeps mail for newcomers; what is left out is as the server's settings say
+    Retention(TopicRetention),
+    /// Let a user read or send to topics, and nobody else but by other rules
+    Grant(TopicGrant),
+    /// Take such a rule back; it holds at once for who is there
+    Revoke(TopicGrant),
     /// Remove a topic with its mail and subscriptions
     Rm(Doomed),
+}
+
+/// `mailctl admin topic grant` and `revoke`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TopicGrant {
+    /// A topic, or all below one: 'lab/*'; a level may stand for the user's own name (docs/admin.md)
+    #[arg(value_name = "TOPIC")]
+    pub topic: String,
+    /// What they may do
+    #[arg(value_enum)]
+    pub right: RightWord,
+    /// The user; left out, everybody
+    #[arg(value_name = "USER")]
+    pub user: Option<String>,
+}
+
+/// A right by its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RightWord {
+    /// Read, and so join
+    Read,
+    /// Send
+    Send,
+}
+
+impl From<RightWord> for Right {
+    fn from(word: RightWord) -> Self {
+        match word {
+            RightWord::Read => Self::Read,
+            RightWord::Send => Self::Send,
+        }
+    }
+}
+
+/// `mailctl admin topic retention`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TopicRetention {
+    /// The topic
+    pub name: String,
+    /// Mails kept that everybody has read
+    #[arg(long, value_name = "N", required_unless_present_any = ["age", "default"])]
+    pub mails: Option<u64>,
+    /// How old they may get: 12h, 30days
+    #[arg(long, value_name = "TIME", value_parser = parse_age)]
+    pub age: Option<Duration>,
+    /// As the server's settings say
+    #[arg(long, conflicts_with_all = ["mails", "age"])]
+    pub default: bool,
 }
 
 /// `mailctl admin queue`.
@@ -294,6 +350,13 @@ fn parse_kick(text: &str) -> Result<Duration, String> {
         Ok(time)
     } else {
         Err(crate::cli::i18n::tr_later!("must be 30 days at most").to_owned())
+    }
+}
+
+fn parse_age(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text).map_err(|e| e.to_string()),
     }
 }
 

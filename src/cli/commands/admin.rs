@@ -84,6 +84,19 @@ const KEYS: &[Column] = &[
 /// A field and what people read before it.
 type Label = (&'static str, &'static str);
 
+const TOPIC: &[Label] = &[
+    ("topic", tr_later!("topic")),
+    ("created_at", tr_later!("created")),
+    ("subscribers", tr_later!("readers")),
+    ("mails", tr_later!("mails kept")),
+    ("bytes", tr_later!("bytes kept")),
+    ("head", tr_later!("last id")),
+    ("history_mails", tr_later!("mails for newcomers")),
+    ("history_seconds", tr_later!("their age in s")),
+    ("read", tr_later!("may read")),
+    ("send", tr_later!("may send")),
+];
+
 const USER: &[Label] = &[
     ("user", tr_later!("user")),
     ("state", tr_later!("state")),
@@ -130,11 +143,7 @@ const COUNTERS: &[Label] = &[
 pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError> {
     match verb {
         Verb::User(verb) => user(context, verb),
-        Verb::Topic(AdminTopic::Ls) => list(context, AdminWhat::TopicLs, None, TOPICS),
-        Verb::Topic(AdminTopic::Create(topic)) => {
-            deed::plain(context, AdminWhat::TopicCreate, &topic.name)
-        }
-        Verb::Topic(AdminTopic::Rm(topic)) => deed::rm(context, AdminWhat::TopicRm, topic),
+        Verb::Topic(verb) => topic(context, verb),
         Verb::Queue(AdminQueue::Ls(args)) => queues(context, args),
         Verb::Queue(AdminQueue::Show(address)) => {
             list(context, AdminWhat::QueueShow, Some(&address.name), QUEUES)
@@ -148,6 +157,18 @@ pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError
         Verb::Session(AdminSession::Kick(args)) => deed::kick(context, args),
         Verb::Audit(args) => audit::run(context, args),
         Verb::Stats => stats(context),
+    }
+}
+
+fn topic(context: &mut Context<'_>, verb: &AdminTopic) -> Result<(), CliError> {
+    match verb {
+        AdminTopic::Ls => list(context, AdminWhat::TopicLs, None, TOPICS),
+        AdminTopic::Show(topic) => show_one(context, AdminWhat::TopicShow, &topic.name, TOPIC),
+        AdminTopic::Create(topic) => deed::plain(context, AdminWhat::TopicCreate, &topic.name),
+        AdminTopic::Retention(args) => deed::retention(context, args),
+        AdminTopic::Grant(args) => deed::grant(context, AdminWhat::TopicGrant, args),
+        AdminTopic::Revoke(args) => deed::grant(context, AdminWhat::TopicRevoke, args),
+        AdminTopic::Rm(topic) => deed::rm(context, AdminWhat::TopicRm, topic),
     }
 }
 
@@ -278,6 +299,11 @@ fn fields(context: &mut Context<'_>, row: &Value, labels: &[Label]) -> Result<()
     if context.ui.is_json() {
         return context.ui.object(&object(row));
     }
+    // Where no rule is, all may.
+    let open = |name: &str, value: &Value| {
+        let is_right = matches!(name, "read" | "send");
+        is_right && value.as_array().is_some_and(Vec::is_empty)
+    };
     let is_labelled = |name: &str| labels.iter().any(|label| label.0 == name);
     let others = row.as_object().into_iter().flatten();
     let others = others.filter(|(name, _)| !is_labelled(name));
@@ -285,7 +311,12 @@ fn fields(context: &mut Context<'_>, row: &Value, labels: &[Label]) -> Result<()
     let mut lines: Vec<(String, String)> = Vec::new();
     for (name, label) in labels {
         if let Some(value) = row.get(*name) {
-            lines.push((text(label).to_owned(), cell(name, value)));
+            let shown = if open(name, value) {
+                tr!("everybody").to_owned()
+            } else {
+                cell(name, value)
+            };
+            lines.push((text(label).to_owned(), shown));
         }
     }
     lines.extend(others.map(|(name, label, value)| (label, cell(name, value))));

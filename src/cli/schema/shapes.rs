@@ -1,7 +1,13 @@
 //! What each verb prints, as rows of a table.
 
+mod admin;
+
 use super::Type::{self, Any, Bool, Called, List, Number, Object, OrNull, Text, Time, Word};
 use super::{Field, Row, Shape, has, may, row, shape};
+use admin::{
+    ADMIN_AUDIT, ADMIN_DONE, ADMIN_ENVELOPE, ADMIN_KEY, ADMIN_LEASE, ADMIN_QUEUE, ADMIN_SESSION,
+    ADMIN_TOPIC, ADMIN_TOPIC_SHOWN, ADMIN_USER, ADMIN_USER_ADDED, ADMIN_USER_SHOWN, ADMIN_WOULD,
+};
 
 const DURABILITY: Type = Word(&["fsync", "replicated"]);
 
@@ -522,176 +528,6 @@ static SCHEMA: Shape = shape(
     &[has("verb", Text), may("path", Text), may("schema", Any)],
 );
 
-const ROLE: Type = Word(&["user", "operator", "admin"]);
-
-static ADMIN_USER: Shape = shape(
-    "a user",
-    &[
-        has("user", Text),
-        has("devices", Number),
-        has("role", ROLE),
-        has("created_at", OrNull(&Time)),
-        has("state", Word(&["live", "disabled", "reserved"])),
-    ],
-);
-
-static ADMIN_USER_SHOWN: Shape = shape(
-    "all there is to know of a user",
-    &[
-        has("user", Text),
-        has("role", ROLE),
-        has("state", Word(&["live", "disabled", "reserved"])),
-        has("created_at", Time),
-        has("last_seen", OrNull(&Time)),
-        has("devices", Number),
-        has("sessions", Number),
-        has("kicked_for_s", OrNull(&Number)),
-        has("waiting", Number),
-        has("bytes", Number),
-        has("mails_max", Number),
-        has("bytes_max", Number),
-        has("subscriptions", Number),
-        has("topics", List(&Text)),
-    ],
-);
-
-static ADMIN_USER_ADDED: Shape = shape(
-    "a user who was added, with the code for the first device",
-    &[
-        has("address", Text),
-        has("done", Text),
-        has("code", Text),
-        has("url", Text),
-        has("expires_at", Time),
-        has("durability", DURABILITY),
-    ],
-);
-
-static ADMIN_KEY: Shape = shape(
-    "a device with its key",
-    &[
-        has("user", Text),
-        has("device", Number),
-        has("name", Text),
-        has("key", Text),
-        has("created_at", Time),
-        has("last_seen", OrNull(&Time)),
-        has("online", Bool),
-    ],
-);
-
-static ADMIN_AUDIT: Shape = shape(
-    "what an administrator did",
-    &[
-        has("number", Number),
-        has("at", Time),
-        has("by", OrNull(&Text)),
-        has("what", Text),
-        has("address", Text),
-        has("counts", Any),
-        has("note", Text),
-    ],
-);
-
-static ADMIN_TOPIC: Shape = shape(
-    "a topic",
-    &[
-        has("topic", Text),
-        has("subscribers", Number),
-        has("mails", Number),
-        has("bytes", Number),
-        has("head", Number),
-        has("created_at", Time),
-    ],
-);
-
-static ADMIN_DONE: Shape = shape(
-    "what was done",
-    &[
-        has("address", Text),
-        has("done", Text),
-        may("mails", Number),
-        may("bytes", Number),
-        may("waiting", Number),
-        may("devices", Number),
-        may("sessions", Number),
-        may("readers", Number),
-        may("subscriptions", Number),
-        has("durability", DURABILITY),
-    ],
-);
-
-static ADMIN_WOULD: Shape = shape(
-    "what would go",
-    &[
-        has("address", Text),
-        has("dry_run", Bool),
-        may("mails", Number),
-        may("bytes", Number),
-        may("waiting", Number),
-        may("devices", Number),
-        may("sessions", Number),
-        may("readers", Number),
-        may("subscriptions", Number),
-    ],
-);
-
-static ADMIN_QUEUE: Shape = shape(
-    "what waits for a device",
-    &[
-        has("address", Text),
-        has("user", OrNull(&Text)),
-        has("device", OrNull(&Number)),
-        has("waiting", Number),
-        has("bytes", Number),
-        has("oldest", OrNull(&Time)),
-        has("oldest_id", OrNull(&Number)),
-    ],
-);
-
-static ADMIN_ENVELOPE: Shape = Shape {
-    title: "the envelope of a mail that waits",
-    fields: &[
-        has("id", Number),
-        has("prev", Number),
-        has("n", Number),
-        has("address", Text),
-        has("from", Text),
-        has("to", List(&Text)),
-        has("subject", Text),
-        has("sent_at", Time),
-        has("content_type", Text),
-        has("size", Number),
-        has("state", Text),
-        has("in_flight", List(&Number)),
-    ],
-    one_of: &[],
-    is_open: true,
-};
-
-static ADMIN_LEASE: Shape = shape(
-    "a port",
-    &[
-        has("port", Number),
-        has("user", OrNull(&Text)),
-        has("device", OrNull(&Number)),
-        has("epoch", OrNull(&Number)),
-        has("state", Word(&["free", "offered", "held", "resting"])),
-        has("expires_at", OrNull(&Time)),
-    ],
-);
-
-static ADMIN_SESSION: Shape = shape(
-    "a session",
-    &[
-        has("user", Text),
-        has("device", Number),
-        has("since", Time),
-        has("last_seen", Time),
-        has("port", OrNull(&Number)),
-    ],
-);
-
 static STATS: Shape = Shape {
     title: "counters of the server",
     fields: &[],
@@ -773,7 +609,11 @@ pub static VERBS: &[Row] = &[
     row("admin user key ls", &[&ADMIN_KEY]),
     row("admin user key revoke", &[&ADMIN_DONE, &ADMIN_WOULD]),
     row("admin topic ls", &[&ADMIN_TOPIC]),
+    row("admin topic show", &[&ADMIN_TOPIC_SHOWN]),
     row("admin topic create", &[&ADMIN_DONE]),
+    row("admin topic retention", &[&ADMIN_DONE]),
+    row("admin topic grant", &[&ADMIN_DONE]),
+    row("admin topic revoke", &[&ADMIN_DONE]),
     row("admin topic rm", &[&ADMIN_DONE, &ADMIN_WOULD]),
     row("admin queue ls", &[&ADMIN_QUEUE]),
     row("admin queue show", &[&ADMIN_QUEUE]),

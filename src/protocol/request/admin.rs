@@ -36,9 +36,15 @@ pub struct Particulars {
     /// `user_role`: what the user may do from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// `session_kick`: seconds for which the devices are kept out.
+    /// `session_kick`: seconds for which the devices are kept out; `topic_retention`: the age that mail may reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+    /// `topic_grant`, `topic_revoke`: what is let do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right: Option<Right>,
+    /// `topic_grant`, `topic_revoke`: whom; left out, everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Limits of one address; those left out are the server's.
     #[serde(flatten)]
     pub limits: OwnLimits,
@@ -53,6 +59,29 @@ pub struct OwnLimits {
     /// Bytes of their bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
+    /// `topic_retention`: mails kept for newcomers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_mails: Option<u64>,
+}
+
+/// What a rule for topics lets do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// Read, and so join.
+    Read,
+    /// Send.
+    Send,
+}
+
+impl Right {
+    /// Returns the word on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Send => "send",
+        }
+    }
 }
 
 /// What a user may do beyond his own mail.
@@ -134,6 +163,14 @@ whats! {
     KeyRevoke = "key_revoke", Admin;
     /// Topics with their depth.
     TopicLs = "topic_ls", Operator;
+    /// All there is to know of one topic, with the rules that name it.
+    TopicShow = "topic_show", Operator;
+    /// Lets a user, or everybody, read or send to topics; nobody else then but by other rules.
+    TopicGrant = "topic_grant", Admin;
+    /// Takes such a rule back.
+    TopicRevoke = "topic_revoke", Admin;
+    /// Sets how long a topic keeps mail for newcomers.
+    TopicRetention = "topic_retention", Admin;
     /// Makes a topic.
     TopicCreate = "topic_create", Admin;
     /// Removes a topic with its mail and subscriptions.

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::super::Context;
 use super::{ask, identity};
 use crate::cli::args::{
-    Doomed, KeyRevoke, Kick, LeaseRelease, QueueRelease, Sure, UserQuota, UserRole, bare,
+    Doomed, KeyRevoke, Kick, LeaseRelease, QueueRelease, Sure, TopicGrant, TopicRetention,
+    UserQuota, UserRole, bare,
 };
 use crate::cli::error::CliError;
 use crate::cli::i18n::{tr, tr_n};
@@ -14,7 +15,7 @@ use crate::cli::show::{self, cell};
 use crate::cli::times;
 use crate::cli::untrusted::visible;
 use crate::protocol::codes::exit;
-use crate::protocol::request::{Admin, AdminWhat, OwnLimits, Particulars, Role};
+use crate::protocol::request::{Admin, AdminWhat, OwnLimits, Particulars, Right, Role};
 use crate::protocol::url::ServerUrl;
 
 /// Does something to an address and says what.
@@ -40,6 +41,7 @@ pub(super) fn quota(context: &mut Context<'_>, args: &UserQuota) -> Result<(), C
         limits: OwnLimits {
             mails_max: args.mails,
             bytes_max: args.bytes,
+            ..OwnLimits::default()
         },
         ..Particulars::default()
     };
@@ -99,6 +101,35 @@ pub(super) fn release_queue(
     };
     let admin = about(AdminWhat::QueueRelease, &args.name, particulars);
     run_if_sure(context, admin, args.sure, &args.name)
+}
+
+/// Grants a right to topics, or takes it back.
+pub(super) fn grant(
+    context: &mut Context<'_>,
+    what: AdminWhat,
+    args: &TopicGrant,
+) -> Result<(), CliError> {
+    let particulars = Particulars {
+        right: Some(Right::from(args.right)),
+        user: args.user.as_deref().map(|user| bare(user).to_owned()),
+        ..Particulars::default()
+    };
+    run(context, about(what, &args.topic, particulars))
+}
+
+pub(super) fn retention(context: &mut Context<'_>, args: &TopicRetention) -> Result<(), CliError> {
+    let particulars = Particulars {
+        seconds: args.age.map(|age| age.as_secs()),
+        limits: OwnLimits {
+            history_mails: args.mails,
+            ..OwnLimits::default()
+        },
+        ..Particulars::default()
+    };
+    run(
+        context,
+        about(AdminWhat::TopicRetention, &args.name, particulars),
+    )
 }
 
 /// Makes a user and shows the code with which the first device joins.
@@ -195,6 +226,9 @@ fn run(context: &mut Context<'_>, admin: Admin) -> Result<(), CliError> {
             (AdminWhat::KeyRevoke, _) => tr!("revoked a key of {}: {}", name, counts),
             (AdminWhat::LeaseRelease, _) => tr!("took back port {}", name),
             (AdminWhat::SessionKick, _) => tr!("kicked {}: {}", name, counts),
+            (AdminWhat::TopicGrant, _) => tr!("granted at {}: {}", name, counts),
+            (AdminWhat::TopicRevoke, _) => tr!("revoked at {}: {}", name, counts),
+            (AdminWhat::TopicRetention, _) => tr!("set what {} keeps", name),
             (AdminWhat::QueuePurge, _) => tr!("purged {}: {}", name, counts),
             (AdminWhat::QueueRelease, _) => tr!("released a device at {}: {}", name, counts),
             _ if counts.is_empty() => tr!("removed {}", name),
@@ -224,8 +258,9 @@ fn done(what: AdminWhat) -> &'static str {
         AdminWhat::UserFree => "freed",
         AdminWhat::UserDisable => "disabled",
         AdminWhat::UserEnable => "enabled",
-        AdminWhat::UserRole | AdminWhat::UserQuota => "set",
-        AdminWhat::KeyRevoke => "revoked",
+        AdminWhat::UserRole | AdminWhat::UserQuota | AdminWhat::TopicRetention => "set",
+        AdminWhat::TopicGrant => "granted",
+        AdminWhat::KeyRevoke | AdminWhat::TopicRevoke => "revoked",
         AdminWhat::LeaseRelease | AdminWhat::QueueRelease => "released",
         AdminWhat::QueuePurge => "purged",
         AdminWhat::SessionKick => "kicked",
@@ -245,6 +280,8 @@ fn tally(row: &Value) -> String {
     parts.extend(count("readers").map(|n| tr_n!(n, "{n} reader", "{n} readers")));
     let subscriptions = count("subscriptions");
     parts.extend(subscriptions.map(|n| tr_n!(n, "{n} subscription", "{n} subscriptions")));
+    parts.extend(count("gained").map(|n| tr_n!(n, "{n} reader more", "{n} readers more")));
+    parts.extend(count("lost").map(|n| tr_n!(n, "{n} reader less", "{n} readers less")));
     parts.join(", ")
 }
 
