@@ -79,6 +79,17 @@ pub const VALUE_BYTES_MAX: usize = 4096;
 /// enough that packing finds what repeats.
 pub const BACKUP_BLOCK_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes after which a part of a backup of a running server ends: it is a little larger, by a block and a few rows at
+/// most.
+pub const BACKUP_PART_BYTES: usize = 512 * 1024;
+
+/// Bytes of rows that are kept as they were for a backup of a running server; if more change before it has come to
+/// them, it has to begin anew.
+pub const BACKUP_KEPT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Seconds after which a backup of a running server for whose next part nobody asks is given up.
+pub const BACKUP_IDLE_S: u64 = 60;
+
 /// Subscriptions (topics and prefixes) of one user.
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
 

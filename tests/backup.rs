@@ -244,6 +244,101 @@ fn p02_p03_clients_under_load_go_on_with_a_restored_server() {
     assert!(acked.iter().any(|mail| mail.id > JUMP * rounds as u64));
 }
 
+/// A backup of a server that is at work: it restores to one moment, and all that was acknowledged before it began is
+/// there.
+#[test]
+fn p02_a_backup_of_a_busy_server_is_of_one_moment() {
+    let _timed = Timed::start("p02_a_backup_of_a_busy_server_is_of_one_moment");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rng = Rng::announced("busy backup");
+    let mut server = Server::start();
+    let mut sink = RawClient::reader(&server, "sink", &["all", "news", "lab/one", "lab/two"]);
+    for _ in 0..300 {
+        sink.mail("sink", &rng.bytes(9_000));
+    }
+    let ctl = Ctl::new(&server, &folder.path().join("ctl"));
+    let load = Load::begin(&server, &mut rng, 4, 0);
+    load.wait_for_acks(scale("CORREIO_BUSY_MAILS", 200) as u64);
+    let file = folder.path().join("busy.backup");
+    let before = load.ledger.acked();
+    let told = ctl.ok(&["admin", "backup", text(&file)]);
+    assert!(told.out.contains("the backup is whole"), "{}", told.out);
+    let during = load.ledger.acked().len() - before.len();
+    load.wait_for_acks(before.len() as u64 + during as u64 + 50);
+    let (acked, _) = load.finish();
+    assert!(is_whole_backup(&file));
+    let mode = fs::metadata(&file)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let new = folder.path().join("data");
+    ok(&mut restore_command(&new, &file));
+    assert!(is_whole_folder(&new));
+    server.kill9();
+    server.move_to(new);
+    server.restart();
+    sink.reconnect().expect("it is the same server");
+    let mut kept = std::collections::BTreeSet::new();
+    for log in sink.logs() {
+        let mails = sink.read_all(log.log, 0).expect("they are read");
+        kept.extend(mails.iter().map(|mail| mail.envelope.id));
+    }
+    let last = kept.last().copied().unwrap_or_default();
+    println!(
+        "{} mails acknowledged before the backup, {during} during it, {} in all; {} restored",
+        before.len(),
+        acked.len(),
+        kept.len()
+    );
+    let missing: Vec<_> = before
+        .iter()
+        .filter(|mail| !kept.contains(&mail.id))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "acknowledged before, and not there: {missing:?}"
+    );
+    // Of one moment: up to the newest that is there, nothing is missing.
+    let holes: Vec<_> = acked
+        .iter()
+        .filter(|mail| mail.id <= last && !kept.contains(&mail.id))
+        .collect();
+    assert!(holes.is_empty(), "{holes:?}");
+    assert!(acked.iter().any(|mail| mail.id > last), "it was at work");
+}
+
+#[test]
+fn a_backup_of_a_server_that_goes_away_leaves_nothing() {
+    let mut server = Server::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let ctl = Ctl::new(&server, &folder.path().join("ctl"));
+    let file = folder.path().join("no.backup");
+    server.kill9();
+    let run = ctl.run(&["admin", "backup", text(&file)]);
+    assert_eq!(run.code, 69, "{run:?}");
+    assert!(fs::read_dir(folder.path()).expect("a folder").all(|entry| {
+        !entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .contains("backup")
+    }));
+    server.restart();
+    let eve = Ctl::new(&server, &folder.path().join("eve"));
+    eve.ok(&["login", "eve"]);
+    fs::write(&file, "mine").expect("it is there");
+    let run = ctl.run(&["admin", "backup", text(&file)]);
+    assert_eq!(run.code, 73, "{run:?}");
+    assert_eq!(fs::read(&file).expect("it is there"), b"mine");
+    // Who is no administrator gets none; the keys would be in it.
+    let server_url = server.url().to_string();
+    let run = eve.run(&["--server", &server_url, "admin", "backup", "-"]);
+    assert_eq!(run.code, 77, "{run:?}");
+    assert!(run.out.is_empty());
+}
+
 /// `mailserver backup - | mailserver restore -`.
 fn pipe(from: &Path, to: &Path) {
     let mut backup = backup_command(from, Path::new("-"))

@@ -378,6 +378,8 @@ fn admin(held: &mut Held, ana: &Ctl) {
     held.well(ana, &["admin", "lease", "ls"]);
     held.well(ana, &["admin", "audit"]);
     held.well(ana, &["admin", "stats"]);
+    let file = ana.home().with_file_name("server.backup");
+    held.well(ana, &["admin", "backup", &file.display().to_string()]);
 }
 
 /// The server is gone: drafts, and nobody to ask.

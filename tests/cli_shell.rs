@@ -322,6 +322,10 @@ fn verbs_without_a_word_of_their_own_work_as_beside_the_shell() {
     terminal.type_line("~x");
     asks(&mut terminal, "draft open 1", "a text");
     asks(&mut terminal, "draft send 1", "sent to eve");
+    ana.ok(&["--as", "eve", "send", "ana", "-s", "plan", "-b", "at noon"]);
+    terminal.sees("@ana from eve: plan");
+    asks(&mut terminal, "refresh", "at noon");
+    asks(&mut terminal, "forward 2 eve -b look", "sent to eve: 3");
     asks(&mut terminal, "draft", "there are no drafts");
     terminal.type_line("quit");
     assert_eq!(terminal.ends().code(), Some(0));

@@ -38,6 +38,7 @@ impl Core {
             AdminWhat::SessionLs => Ok(self.session_ls(admin)),
             AdminWhat::AuditLs => self.audit_ls(call, admin),
             AdminWhat::Stats => Ok(self.stats()),
+            AdminWhat::Backup => self.backup(call, &actor, admin),
             _ => self.deed(call, &actor, admin),
         }
     }

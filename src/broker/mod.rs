@@ -12,6 +12,7 @@ mod account;
 mod admin;
 mod ahead;
 mod audit;
+mod backup;
 mod block;
 mod budget;
 mod clock;

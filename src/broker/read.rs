@@ -39,6 +39,8 @@ pub(super) enum Pending {
     Purge(Asked, Box<Purge>),
     /// Answer an administrator's look at the audit.
     Audit(Asked),
+    /// Answer with a part of a backup.
+    Backup(Asked),
     /// Put a cursor right that a crash kept from being written.
     Restore(u64, LogNumber),
     /// Trim a log's front.
@@ -59,7 +61,8 @@ impl Pending {
             | Self::Oldest(asked, _)
             | Self::Peek(asked, _)
             | Self::Purge(asked, _)
-            | Self::Audit(asked) => Some(asked.peer.key),
+            | Self::Audit(asked)
+            | Self::Backup(asked) => Some(asked.peer.key),
             Self::Ahead(_) | Self::Restore(..) | Self::Trim(_) | Self::Expire => None,
         }
     }
@@ -277,6 +280,9 @@ impl Core {
             }
             (Pending::Audit(asked), Answer::Audit { rows, more }) => {
                 self.tell_audit(&asked.call(), &rows, more);
+            }
+            (Pending::Backup(asked), Answer::Backup(part)) => {
+                self.tell_backup(&asked.call(), part);
             }
             (Pending::Restore(device, log), Answer::Mark(mark)) => {
                 self.restore_cursor(device, log, mark);

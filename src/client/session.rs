@@ -648,6 +648,32 @@ impl Administrator {
         Ok(())
     }
 
+    /// Brings a backup of the running server, part by part; `part` takes each, and has all of it when this returns.
+    ///
+    /// # Errors
+    /// What the server refuses, what the connection meets, and what `part` says. What was taken then is no backup.
+    pub fn backup<E: std::convert::From<ClientError>>(
+        &mut self,
+        mut part: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut question = request::Admin::new(request::AdminWhat::Backup, None);
+        loop {
+            let deadline_ms = self.connection.deadline_ms(self.timeout);
+            let request = Request::Admin(question.clone());
+            let (told, frames) = self
+                .connection
+                .call::<reply::BackupPart>(&request, None, deadline_ms)
+                .map_err(ClientError::from)?;
+            for frame in &frames {
+                part(frame)?;
+            }
+            if told.more_after.is_none() {
+                return Ok(());
+            }
+            question.after = told.more_after;
+        }
+    }
+
     /// Returns every row of a listing, page by page, or does a deed.
     pub fn rows(
         &mut self,

@@ -19,6 +19,7 @@ use super::{Failure, UNSEALED, note, say};
 use crate::config::Config;
 use crate::protocol::codes::exit;
 use crate::protocol::time;
+use crate::store::StoreError;
 use crate::store::backup::{self, BackupError, Header, Totals};
 use crate::store::sled::{Restored, SledStore};
 
@@ -57,7 +58,14 @@ pub(super) fn backup(config: &Config, to: &End) -> Result<(), Failure> {
     refuse_inside(&folder, to)?;
     let out = Out::open(to)?;
     let store = folder.as_owner(|| SledStore::open_whole(folder.path()))?;
-    let store = store.map_err(|error| refused(&folder, error))?;
+    let store = store.map_err(|error| {
+        let is_running = matches!(error, StoreError::InUse { .. });
+        let mut failure = refused(&folder, error);
+        if is_running {
+            failure.text += "; a running one is backed up by: mailctl admin backup FILE";
+        }
+        failure
+    })?;
     let written = write(&folder, &store, &out, to);
     // What it writes when it is closed is its owner's too.
     folder.as_owner(|| drop(store))?;

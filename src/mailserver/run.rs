@@ -49,6 +49,7 @@ pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> R
     if snapshot.server_key != Some(keys.public) {
         store.commit(&[Change::PutServerKey(keys.public)])?;
     }
+    store.identify(folder.kept_files()?);
     let settings = config.settings(vec![admin.public], sockets.live_port);
     let watch = Watch::new(config, folder.path().to_owned());
     let server = Server::start(settings, sockets, store, snapshot, Box::new(watch))?;

@@ -350,6 +350,14 @@ pub struct Body {
     pub offset: u64,
 }
 
+/// To `admin` that asks for a part of a backup, followed by its bytes in frames.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupPart {
+    /// What to ask after for the next part; none after the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_after: Option<String>,
+}
+
 /// To requests that only change something: `ack`, `leave`, `close`, `logout`, `lease_release` ...
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {

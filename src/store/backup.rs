@@ -4,8 +4,9 @@
 //! and believes nothing: each block has a checksum over its place and its bytes, the last one a
 //! BLAKE3 of all before it. Both take plain [`std::io`] streams, so a file, a pipe and a test are the
 //! same to them; neither opens a file or knows an engine (that is `sled/copy.rs`) or what a record
-//! means. `docs/storage.md`, "Backups", has the bytes.
+//! means. [`live`] makes one of a store that goes on, in parts. `docs/storage.md`, "Backups", has the bytes.
 
+pub mod live;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Meta, StoreError};
 pub use read::Reader;
 pub use write::Writer;
 
@@ -53,6 +54,18 @@ pub struct Header {
     pub format: u32,
     /// The incarnation of the store. A restored one gets another.
     pub incarnation: u64,
+}
+
+impl Header {
+    /// Says what a backup by this build is of.
+    pub(super) fn of(meta: &Meta, made_at: String) -> Self {
+        Self {
+            made_at,
+            server: env!("CARGO_PKG_VERSION").to_owned(),
+            format: meta.format,
+            incarnation: meta.incarnation,
+        }
+    }
 }
 
 /// One file beside the records: its name, out of [`FILES`], and its bytes. May hold a secret.

@@ -3,10 +3,13 @@
 //! It holds the same bytes under the same keys as `sled`, so the codec, the keys and every query are
 //! those of the real thing; only the disk is missing.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::backup::Header;
+use super::backup::live::{Gone, Live, Source, Take};
 use super::key::Tree;
 use super::kv::{Kv, Rows, Sink};
 use super::{Change, Meta, Query, Reader, Snapshot, Store, StoreError, read, write};
@@ -74,15 +77,54 @@ impl Store for Memory {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(MemoryReader(Arc::clone(&self.image)))
+        Box::new(MemoryReader {
+            image: Arc::clone(&self.image),
+            backup: RefCell::default(),
+        })
     }
 }
 
-struct MemoryReader(Arc<Mutex<Image>>);
+struct MemoryReader {
+    image: Arc<Mutex<Image>>,
+    backup: RefCell<Option<(u64, Live<Copied>)>>,
+}
 
 impl Reader for MemoryReader {
     fn read(&self, query: &Query) -> Result<Answer, StoreError> {
-        read::answer(&&*lock(&self.0), query)
+        let Query::Backup { had, made_at } = query else {
+            return read::answer(&&*lock(&self.image), query);
+        };
+        let mut backup = self.backup.borrow_mut();
+        let had = if let Some(had) = had {
+            *had
+        } else {
+            let number = backup.as_ref().map_or(0, |(number, _)| *number) + 1;
+            let copied = Copied(lock(&self.image).clone(), Tree::ALL.to_vec());
+            let header = Header::of(&Meta::default(), made_at.clone());
+            *backup = Some((number, Live::begin(number, &header, &[], copied)));
+            (number, 0)
+        };
+        let part = backup.as_mut().map(|(_, live)| live.after(had));
+        Ok(Answer::Backup(
+            part.transpose().expect("a copy does not go").flatten(),
+        ))
+    }
+}
+
+/// A copy of everything, and the trees that were not read yet.
+#[derive(Debug)]
+struct Copied(Image, Vec<Tree>);
+
+impl Source for Copied {
+    fn rows(&mut self, row: Take<'_>) -> Result<Option<()>, Gone> {
+        if self.1.is_empty() {
+            return Ok(None);
+        }
+        let tree = self.1.remove(0);
+        for (key, value) in &self.0.0[tree as usize] {
+            row(tree, key, value).expect("memory takes what is written");
+        }
+        Ok(Some(()))
     }
 }
 

@@ -262,6 +262,13 @@ pub enum Query {
         /// Rows at most.
         mails: u32,
     },
+    /// A part of a backup: the first of one of now, or the one after `had`. One is under way at a time.
+    Backup {
+        /// The last part that the asker has; none begins.
+        had: Option<backup::live::Had>,
+        /// When it is made, RFC 3339 in UTC.
+        made_at: String,
+    },
     /// What administrators did, by numbers above `after`.
     Audit {
         /// Exclusive lower bound.
@@ -298,6 +305,8 @@ pub enum Answer {
     Mark(Mark),
     /// To `Expired`: log and id.
     Expired(Vec<(LogNumber, MailId)>),
+    /// To `Backup`; nothing when there is no such backup any more.
+    Backup(Option<backup::live::Part>),
     /// To `Audit`.
     Audit {
         /// By number.
@@ -429,6 +438,10 @@ pub trait Store: Send {
 
     /// Returns a handle for reading mail beside the commits, on another thread.
     fn reader(&self) -> Box<dyn Reader>;
+
+    /// Takes the files that make the server who it is, for backups; before [`reader`](Store::reader). An engine that
+    /// keeps nothing has no use for them.
+    fn identify(&mut self, _files: Vec<backup::KeptFile>) {}
 }
 
 /// Reads mail, beside the commits.

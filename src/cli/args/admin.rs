@@ -1,5 +1,6 @@
 //! The command lines of administration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -29,6 +30,15 @@ pub enum Admin {
     Audit(Audit),
     /// Counters of the whole server
     Stats,
+    /// Write a backup of the running server, its keys included
+    Backup(AdminBackup),
+}
+
+/// `mailctl admin backup`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AdminBackup {
+    /// A new file, which only you can read; `-` for a pipe
+    pub file: PathBuf,
 }
 
 /// `mailctl admin user`.

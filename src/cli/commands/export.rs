@@ -137,14 +137,25 @@ fn message(mailbox: &Mailbox, held: &Held) -> Result<Option<Message>, CliError> 
 }
 
 /// A file that gets its name when it is whole.
-struct NewFile {
+pub(super) struct NewFile {
     path: PathBuf,
     aside: PathBuf,
-    out: BufWriter<File>,
+    /// None once it has its name.
+    out: Option<BufWriter<File>>,
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if self.out.is_some() {
+            // What is not whole is of no use to anybody.
+            std::fs::remove_file(&self.aside).ok();
+        }
+    }
 }
 
 impl NewFile {
-    fn create(path: &Path) -> Result<Self, CliError> {
+    /// Begins one, where nothing lies yet.
+    pub(super) fn create(path: &Path) -> Result<Self, CliError> {
         let failed = |error: &io::Error| {
             CliError::io(&tr!("create {}", path.display()), error).exits(exit::CANT_CREATE)
         };
@@ -165,18 +176,33 @@ impl NewFile {
         Ok(Self {
             path: path.to_owned(),
             aside,
-            out: BufWriter::with_capacity(1 << 20, file),
+            out: Some(BufWriter::with_capacity(1 << 20, file)),
         })
     }
 
-    fn finish(self) -> Result<(), CliError> {
-        let sync = |out: BufWriter<File>| {
-            out.into_inner()
-                .map_err(io::IntoInnerError::into_error)?
-                .sync_all()
+    /// Writes some more of it.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let out = self
+            .out
+            .as_mut()
+            .expect("it is there until it has its name");
+        out.write_all(bytes)
+            .map_err(|error| CliError::io(&tr!("write {}", self.aside.display()), &error))
+    }
+
+    /// Syncs it and gives it its name.
+    pub(super) fn finish(mut self) -> Result<(), CliError> {
+        let sync = |out: &mut BufWriter<File>| {
+            out.flush()?;
+            out.get_ref().sync_all()
         };
-        sync(self.out)
+        let out = self
+            .out
+            .as_mut()
+            .expect("it is there until it has its name");
+        sync(out)
             .and_then(|()| std::fs::rename(&self.aside, &self.path))
+            .map(|()| self.out = None)
             .map_err(|error| CliError::io(&tr!("write {}", self.path.display()), &error))
     }
 }
@@ -206,10 +232,7 @@ fn to_stream(
             continue;
         };
         match &mut file {
-            Some(file) => file
-                .out
-                .write_all(&bytes)
-                .map_err(|error| CliError::io(&tr!("write {}", file.aside.display()), &error))?,
+            Some(file) => file.write(&bytes)?,
             None => ui.raw(&bytes)?,
         }
         count.added += 1;

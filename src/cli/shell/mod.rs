@@ -535,7 +535,7 @@ impl Shell<'_, '_> {
 fn asks_itself(command: &Command) -> bool {
     matches!(command, Command::Verb(verb) if match &**verb {
         Verb::Rm(rm) => rm.purge,
-        Verb::Device { .. } | Verb::Draft { .. } => true,
+        Verb::Device { .. } | Verb::Draft { .. } | Verb::Forward(_) => true,
         _ => false,
     })
 }

@@ -111,6 +111,15 @@ pub const ROWS: &[Row<Deed>] = &[
                sender; `reply --all 42` to everybody the mail went to.",
     },
     Row {
+        shape: Shape::Word(&["forward"]),
+        deed: Deed::Verb(&["forward"]),
+        takes: Takes::MailAndPeople,
+        usage: "forward N NAME",
+        short: "pass a mail on",
+        long: "`forward 42 bob news` sends mail 42 to bob and to news, with what is attached; `forward 42 bob -b 'see below'` with \
+               a word above it, `forward 42 bob --edit` after you have edited it.",
+    },
+    Row {
         shape: Shape::Word(&["save"]),
         deed: Deed::Verb(&["save"]),
         takes: Takes::MailAndPath,
@@ -350,7 +359,9 @@ pub fn complete(typed: &str, known: &Known) -> (usize, Fitting) {
 fn argument(first: &str, before: &[&str], last: &str, known: &Known) -> Fitting {
     let takes = find(first).map_or(Takes::Nothing, |row| row.takes);
     let words = match takes {
-        Takes::Mail | Takes::MailAndPath if before.is_empty() => return Fitting::Mails,
+        Takes::Mail | Takes::MailAndPath | Takes::MailAndPeople if before.is_empty() => {
+            return Fitting::Mails;
+        }
         Takes::MailAndPath if matches!(before.last(), Some(&("--dir" | "-d"))) => {
             return Fitting::Path;
         }
@@ -359,7 +370,7 @@ fn argument(first: &str, before: &[&str], last: &str, known: &Known) -> Fitting 
             let option = "--dir ".to_owned();
             Vec::from_iter(Some(option).filter(|option| option.starts_with(last)))
         }
-        Takes::People => fitting("", last, &[&known.people]),
+        Takes::People | Takes::MailAndPeople => fitting("", last, &[&known.people]),
         _ if !before.is_empty() => Vec::new(),
         Takes::Asker => fitting("", last, &[&known.asking]),
         Takes::Address => fitting("", last, &[&known.addresses, &known.topics]),
@@ -439,6 +450,8 @@ mod tests {
         assert_eq!(complete("read "), (5, Fitting::Mails));
         assert_eq!(complete("save 4"), (5, Fitting::Mails));
         assert_eq!(complete("save 4 "), words(7, &["--dir "]));
+        assert_eq!(complete("forward "), (8, Fitting::Mails));
+        assert_eq!(complete("forward 4 b"), words(10, &["bob "]));
         assert_eq!(complete("save 4 --dir Do"), (13, Fitting::Path));
         // A space may have three bytes.
         assert_eq!(complete("@ana\u{3000}@bu"), words(7, &["@bulletin "]));
@@ -456,6 +469,7 @@ mod tests {
           refresh         show what arrived since the last time
           read N          show one mail, seen or not
           reply N [text]  answer a mail
+          forward N NAME  pass a mail on
           save N          save what is attached to a mail
           rm N            move a mail to the trash
           undo            take back what was done last

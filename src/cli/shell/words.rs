@@ -33,6 +33,8 @@ pub enum Takes {
     Mail,
     /// The number of a mail, then where to save what is attached.
     MailAndPath,
+    /// The number of a mail, then users.
+    MailAndPeople,
     /// A topic, or oneself.
     Address,
     /// A topic.

@@ -197,6 +197,8 @@ whats! {
     AuditLs = "audit_ls", Operator;
     /// Counters of the whole server.
     Stats = "stats", Operator;
+    /// A part of a backup of the whole server, its keys included; the first begins one.
+    Backup = "backup", Admin;
 }
 
 impl Admin {

@@ -67,6 +67,11 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Returns the stream, to take out what was written.
+    pub(super) fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Ends the backup, hands all of it to the stream and returns the stream.
     pub fn finish(mut self) -> Result<(W, Totals), BackupError> {
         if !self.content.is_empty() {

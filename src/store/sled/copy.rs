@@ -84,12 +84,7 @@ impl SledStore {
         out: W,
     ) -> Result<(W, Totals), BackupError> {
         let meta = self.trees.meta()?.unwrap_or_default();
-        let header = Header {
-            made_at,
-            server: env!("CARGO_PKG_VERSION").to_owned(),
-            format: meta.format,
-            incarnation: meta.incarnation,
-        };
+        let header = Header::of(&meta, made_at);
         let mut writer = backup::Writer::begin(out, &header, files)?;
         for tree in Tree::ALL {
             self.write_tree(tree, &mut writer)?;

@@ -6,6 +6,7 @@
 
 mod copy;
 mod disk;
+mod moment;
 mod pace;
 mod poke;
 mod preflight;
@@ -14,15 +15,20 @@ pub(crate) mod seal;
 mod tests;
 mod trees;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use self::copy::{Restored, is_restore, mark_restore};
 use self::disk::BALLAST_BYTES;
+use self::moment::Rewind;
 use self::poke::Poker;
 use self::seal::{Found, Reach, Seal};
 use self::trees::{Batches, Trees, at, guarded, in_use};
+use super::backup::live::{Gone, Had, Live, Part};
+use super::backup::{Header, KeptFile};
 use super::key::{self, Kind};
 use super::kv::{self, Kv};
 use super::{
@@ -55,6 +61,8 @@ pub struct SledStore {
     scratch: Vec<u8>,
     /// A commit failed: nothing is known of the records any more.
     failed: bool,
+    /// See [`Store::identify`].
+    files: Arc<[KeptFile]>,
     /// Asks after a flush that takes long, as long as this store is open.
     _poker: Poker,
 }
@@ -159,6 +167,7 @@ impl SledStore {
             was_unsealed,
             scratch: Vec::new(),
             failed: false,
+            files: Arc::default(),
         };
         match (loss, meta) {
             (Loss::Refused, Some(_)) => {}
@@ -283,12 +292,12 @@ impl Store for SledStore {
         let raise = self.older.map(raised);
         let Self { trees, scratch, .. } = self;
         guarded(&trees.path, || {
-            let mut batches = Batches::default();
-            if let Some(raise) = &raise {
-                write::plan(std::slice::from_ref(raise), trees, &mut batches, scratch)?;
-            }
-            write::plan(changes, trees, &mut batches, scratch)?;
-            trees.apply(batches)
+            trees.change(|batches| {
+                if let Some(raise) = &raise {
+                    write::plan(std::slice::from_ref(raise), trees, batches, scratch)?;
+                }
+                write::plan(changes, trees, batches, scratch)
+            })
         })?;
         self.sync()?;
         self.older = None;
@@ -299,15 +308,58 @@ impl Store for SledStore {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(SledReader(self.trees.clone()))
+        Box::new(SledReader {
+            trees: self.trees.clone(),
+            files: Arc::clone(&self.files),
+            backup: RefCell::default(),
+        })
+    }
+
+    fn identify(&mut self, files: Vec<KeptFile>) {
+        self.files = files.into();
     }
 }
 
-struct SledReader(Trees);
+struct SledReader {
+    trees: Trees,
+    files: Arc<[KeptFile]>,
+    backup: RefCell<Option<Live<Rewind>>>,
+}
 
 impl Reader for SledReader {
     fn read(&self, query: &Query) -> Result<Answer, StoreError> {
-        guarded(&self.0.path, || read::answer(&self.0, query))
+        match query {
+            Query::Backup { had, made_at } => self.part(*had, made_at).map(Answer::Backup),
+            _ => guarded(&self.trees.path, || read::answer(&self.trees, query)),
+        }
+    }
+}
+
+impl SledReader {
+    /// Returns a part of a backup of now, or of the one that is under way.
+    fn part(&self, had: Option<Had>, made_at: &str) -> Result<Option<Part>, StoreError> {
+        let mut backup = self.backup.borrow_mut();
+        let had = if let Some(had) = had {
+            had
+        } else {
+            // One moment at a time: the one before ends first.
+            *backup = None;
+            let number = random()? % ID_MAX + 1;
+            let source = Rewind::begin(&self.trees, number);
+            let meta = self.trees.meta()?.unwrap_or_default();
+            let header = Header::of(&meta, made_at.to_owned());
+            *backup = Some(Live::begin(number, &header, &self.files, source));
+            (number, 0)
+        };
+        match backup.as_mut().map(|live| live.after(had)) {
+            None => Ok(None),
+            Some(Ok(part)) => Ok(part),
+            Some(Err(Gone::Overtaken)) => {
+                *backup = None;
+                Ok(None)
+            }
+            Some(Err(Gone::Failed(error))) => Err(error),
+        }
     }
 }
 

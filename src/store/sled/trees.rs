@@ -14,6 +14,7 @@ use super::super::kv::{self, Kv, Rows, Sink};
 use super::super::{
     DirectoryCounters, FORMAT, MailCounters, Mark, Meta, Snapshot, StoreError, read,
 };
+use super::moment::Moments;
 use super::pace;
 use super::poke::{Gauge, Poker};
 use super::seal::Reach;
@@ -41,6 +42,7 @@ pub(super) struct Engine {
     path: Arc<Path>,
     /// Whether a flush is under way.
     pub(super) gauge: Gauge,
+    moments: Moments,
 }
 
 impl Engine {
@@ -96,6 +98,7 @@ impl Trees {
                 open: Some((db, each)),
                 path: Arc::clone(&path),
                 gauge: Gauge::default(),
+                moments: Moments::default(),
             };
             Ok(Self {
                 engine: Arc::new(engine),
@@ -107,6 +110,11 @@ impl Trees {
 
     pub(super) fn each(&self) -> &[::sled::Tree; Tree::ALL.len()] {
         &self.engine.open().1
+    }
+
+    /// Returns what a backup of the running store reads.
+    pub(super) fn moments(&self) -> &Moments {
+        &self.engine.moments
     }
 
     /// Starts the thread that asks after a flush that takes long.
@@ -122,8 +130,25 @@ impl Trees {
         flushed
     }
 
+    /// Applies what `plan` writes down, between two readings of a backup.
+    pub(super) fn change(
+        &self,
+        plan: impl FnOnce(&mut Batches) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        // Held until it is applied: a moment lies between two changes.
+        let mut moment = self.moments().lock();
+        let mut batches = Batches::noting(moment.is_some());
+        plan(&mut batches)?;
+        if let Some(at) = moment.as_mut()
+            && at.keep(self, batches.changed())?
+        {
+            *moment = None;
+        }
+        self.apply(batches)
+    }
+
     pub(super) fn apply(&self, batches: Batches) -> Result<(), StoreError> {
-        for (tree, batch) in self.each().iter().zip(batches.0) {
+        for (tree, batch) in self.each().iter().zip(batches.each) {
             if let Some(batch) = batch {
                 tree.apply_batch(batch)
                     .map_err(|error| failed(&self.path, error))?;
@@ -264,21 +289,41 @@ impl Kv for Trees {
 
 /// One batch per tree that changes: an empty one would still go through sled's log.
 #[derive(Default)]
-pub(super) struct Batches([Option<::sled::Batch>; Tree::ALL.len()]);
+pub(super) struct Batches {
+    each: [Option<::sled::Batch>; Tree::ALL.len()],
+    /// What they change, where somebody wants to know.
+    changed: Option<Vec<(Tree, Vec<u8>)>>,
+}
 
 impl Batches {
-    fn of(&mut self, tree: Tree) -> &mut ::sled::Batch {
-        self.0[tree as usize].get_or_insert_default()
+    /// Begins with nothing; `notes` what will change.
+    fn noting(notes: bool) -> Self {
+        Self {
+            changed: notes.then(Vec::new),
+            ..Self::default()
+        }
+    }
+
+    /// Returns what was noted.
+    fn changed(&self) -> &[(Tree, Vec<u8>)] {
+        self.changed.as_deref().unwrap_or_default()
+    }
+
+    fn of(&mut self, tree: Tree, key: &[u8]) -> &mut ::sled::Batch {
+        if let Some(changed) = &mut self.changed {
+            changed.push((tree, key.to_vec()));
+        }
+        self.each[tree as usize].get_or_insert_default()
     }
 }
 
 impl Sink for Batches {
     fn put(&mut self, tree: Tree, key: &[u8], value: &[u8]) {
-        self.of(tree).insert(key, value);
+        self.of(tree, key).insert(key, value);
     }
 
     fn remove(&mut self, tree: Tree, key: &[u8]) {
-        self.of(tree).remove(key);
+        self.of(tree, key).remove(key);
     }
 }
 

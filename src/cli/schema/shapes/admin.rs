@@ -62,6 +62,11 @@ pub(super) static ADMIN_KEY: Shape = shape(
     ],
 );
 
+pub(super) static ADMIN_BACKUP: Shape = shape(
+    "a backup that was written",
+    &[has("file", Text), has("bytes", Number)],
+);
+
 pub(super) static ADMIN_AUDIT: Shape = shape(
     "what an administrator did",
     &[
