@@ -443,9 +443,9 @@ fn verbs_are_words_with_the_same_arguments() {
     terminal.type_line("a long text");
     terminal.type_line(".");
     terminal.sees("error[no_such_address]: bbo");
-    terminal.sees("draft send 5 --to NAME");
+    terminal.sees("draft send 4 --to NAME");
     terminal.sees("ana> ");
-    ana.ok(&["draft", "send", "5", "--to", "@bob"]);
+    ana.ok(&["draft", "send", "4", "--to", "@bob"]);
     let kept = bob.ok(&["refresh", "--json"]).objects();
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(

@@ -244,7 +244,7 @@ fn tab_knows_who_was_heard_of_last_and_unseen_mails() {
     shell.type_line("#nobody-here");
     shell.sees("no_such_address");
     shell.type_line("@nobody-here hi");
-    shell.sees("kept as draft 2; to send it to somebody else: draft send 2 --to NAME");
+    shell.sees("kept as draft 1; to send it to somebody else: draft send 1 --to NAME");
     shell.types("@n");
     shell.press("Tab");
     shell.ends_with("ana> @news");

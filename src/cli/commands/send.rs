@@ -163,7 +163,7 @@ pub(crate) fn show_sent(ui: &mut Ui, sent: &Sent) -> Result<(), CliError> {
 }
 
 /// Says that what was refused is a draft, and how to mend it.
-fn kept_for(entry: u64) -> String {
+pub(crate) fn kept_for(entry: u64) -> String {
     tr!(
         "kept as draft {}; to send it to somebody else: mailctl draft send {} --to NAME",
         entry,

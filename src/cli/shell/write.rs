@@ -12,7 +12,6 @@ use crate::client::answer;
 use crate::client::mailbox::Mail;
 use crate::client::outbox::Draft;
 use crate::protocol::MailId;
-use crate::protocol::reply::Outcome;
 
 impl Shell<'_, '_> {
     /// Writes to `targets`: what was on the line, or what is asked for now.
@@ -113,7 +112,7 @@ impl Shell<'_, '_> {
     fn deliver(&mut self, draft: Draft) -> Result<(), CliError> {
         let queued = true;
         let sent = match self.parts() {
-            Ok((_, session)) => session.send_or_queue(draft.clone(), queued),
+            Ok((_, session)) => session.send_written(draft, queued),
             Err(cause) if cause.is_transport() => Err(ClientError::NotSent {
                 entry: self.account.outbox()?.keep(&draft, queued)?,
                 queued,
@@ -121,8 +120,8 @@ impl Shell<'_, '_> {
             }),
             Err(error) => Err(error),
         };
-        let outcomes = match sent {
-            Ok(sent) => sent.outcomes,
+        let sent = match sent {
+            Ok(sent) => sent,
             Err(ClientError::NotSent { entry, cause, .. }) if is_away(&cause) => {
                 self.context.ui.note(tr!(
                     "the server does not answer; kept in the outbox as {}, and sent when it is back",
@@ -132,19 +131,9 @@ impl Shell<'_, '_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let shown = send::show(self.context.ui, &outcomes);
-        let refused = |outcome: &Outcome| match outcome {
-            Outcome::Refused { address, .. } => Some(address.clone()),
-            Outcome::Sent { .. } => None,
-        };
-        let to: Vec<String> = outcomes.iter().filter_map(refused).collect();
-        if !to.is_empty() {
-            let entry = self.account.outbox()?.keep(&Draft { to, ..draft }, false)?;
-            let how = tr!(
-                "kept as draft {}; to send it to somebody else: mailctl draft send {} --to NAME",
-                entry,
-                entry
-            );
+        let shown = send::show(self.context.ui, &sent.outcomes);
+        if let Some(entry) = sent.draft() {
+            let how = send::kept_for(entry);
             self.context.ui.note(super::table::at_the_prompt(&how));
         }
         shown
