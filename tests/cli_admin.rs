@@ -239,3 +239,78 @@ fn rights_of_a_topic_are_granted_shown_and_taken_back() {
         67,
     );
 }
+
+#[test]
+fn a_check_says_it_in_the_form_and_by_the_codes_of_who_watches() {
+    let mut world = World::new();
+    let (ana, _bob) = (world.home("ana"), world.home("bob"));
+    for _ in 0..3 {
+        ana.ok(&["send", "bob", "-b", "x"]);
+    }
+    let check = |words: &[&str]| {
+        let run = ana.run(&[&["admin", "check"], words].concat());
+        (run.code, run.out)
+    };
+    let (code, line) = check(&[
+        "queue",
+        "--warn",
+        "4",
+        "--critical",
+        "9",
+        "--format",
+        "nagios",
+    ]);
+    assert_eq!(code, 0);
+    assert_eq!(
+        line,
+        "OK - 3 mails wait at most at bob for device 2 | queue=3;4;9;0\n"
+    );
+    assert_eq!(check(&["queue", "--warn", "3", "--critical", "9"]).0, 1);
+    assert_eq!(
+        check(&["queue", "bob", "--warn", "1", "--critical", "3"]).0,
+        2
+    );
+    assert_eq!(
+        check(&["queue", "ana", "--warn", "1", "--critical", "3"]).0,
+        0
+    );
+    let (code, text) = check(&["queue", "--critical", "3", "--format", "prometheus"]);
+    assert_eq!(code, 2);
+    assert!(
+        text.contains("mailserver_check_state{check=\"queue\"} 2\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("mailserver_check_value{check=\"queue\"} 3\n"),
+        "{text}"
+    );
+    assert_eq!(
+        check(&["queue", "--age", "--warn", "3600", "--critical", "7200"]).0,
+        0
+    );
+    assert_eq!(check(&["disk"]).0, 0);
+    assert_eq!(
+        check(&["store", "--warn", "60000", "--critical", "90000"]).0,
+        0
+    );
+    let (code, text) = check(&["leases", "--format", "json"]);
+    assert_eq!(code, 0);
+    let object: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        (&object["check"], &object["unit"]),
+        (&"leases".into(), &"%".into())
+    );
+    world.server.terminate();
+    let words = [
+        "--timeout",
+        "1",
+        "admin",
+        "check",
+        "queue",
+        "--format",
+        "nagios",
+    ];
+    let run = ana.run(&words);
+    assert_eq!(run.code, 3, "{}", run.err);
+    assert!(run.out.starts_with("UNKNOWN - "), "{}", run.out);
+}

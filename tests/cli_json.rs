@@ -376,6 +376,13 @@ fn admin(held: &mut Held, ana: &Ctl) {
     held.well(ana, &["admin", "topic", "revoke", "lab/a", "read", "ana"]);
     held.well(ana, &["admin", "topic", "rm", "lab/a", "--yes"]);
     held.well(ana, &["admin", "lease", "ls"]);
+    for what in ["queue", "disk", "store", "leases"] {
+        let over = "99999999";
+        held.well(
+            ana,
+            &["admin", "check", what, "--warn", over, "--critical", over],
+        );
+    }
     held.well(ana, &["admin", "audit"]);
     held.well(ana, &["admin", "stats"]);
     let file = ana.home().with_file_name("server.backup");

@@ -37,6 +37,7 @@ impl Core {
             AdminWhat::LeaseLs => Ok(self.lease_ls(admin)),
             AdminWhat::SessionLs => Ok(self.session_ls(admin)),
             AdminWhat::AuditLs => self.audit_ls(call, admin),
+            AdminWhat::StoreProbe => Ok(self.store_probe()),
             AdminWhat::Stats => Ok(self.stats()),
             AdminWhat::Backup => self.backup(call, &actor, admin),
             _ => self.deed(call, &actor, admin),
@@ -246,6 +247,15 @@ impl Core {
                 .filter(|(key, _)| *key > after)
                 .map(|(key, row)| (row, key)),
         )
+    }
+
+    /// Writes the server's age, which may be written at any time; the reply waits for its sync.
+    fn store_probe(&mut self) -> Option<Vec<u8>> {
+        self.write_age();
+        told(&reply::Rows {
+            rows: vec![json!({"durability": "fsync"})],
+            more_after: None,
+        })
     }
 
     fn stats(&self) -> Option<Vec<u8>> {

@@ -192,7 +192,7 @@ impl Core {
         self.tell(Output::RoundTripped);
     }
 
-    fn write_age(&mut self) {
+    pub(super) fn write_age(&mut self) {
         self.upkeep.age_written_ms = self.now.mono_ms;
         self.meta.running_s = self.running_s();
         self.changes.push(Change::PutMeta(self.meta));

@@ -28,6 +28,8 @@ pub enum Admin {
     Session(AdminSession),
     /// What administrators did: who, what, when
     Audit(Audit),
+    /// One figure against two thresholds, with the exit codes of Nagios: 0, 1, 2, 3
+    Check(Check),
     /// Counters of the whole server
     Stats,
     /// Write a backup of the running server, its keys included
@@ -339,6 +341,67 @@ pub struct Audit {
     /// Begin after the deed of this number; 0 shows all that is kept
     #[arg(long, value_name = "N")]
     pub after: Option<u64>,
+}
+
+/// `mailctl admin check`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Check {
+    /// What
+    #[arg(value_enum)]
+    pub what: CheckWhat,
+    /// Of queues, only this address
+    #[arg(value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// Of queues, the age of the oldest mail in seconds, not how many wait
+    #[arg(long)]
+    pub age: bool,
+    /// From this value on it is a warning
+    #[arg(long, value_name = "N")]
+    pub warn: Option<u64>,
+    /// From this value on it is critical
+    #[arg(long, value_name = "N")]
+    pub critical: Option<u64>,
+    /// How it is said
+    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    pub format: CheckForm,
+}
+
+/// What is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckWhat {
+    /// Mails that wait for one device: 10000, 100000; with --age seconds: 86400, 604800
+    Queue,
+    /// Bytes of mail; critical when new mail is refused for lack of room
+    Disk,
+    /// Milliseconds until something is written and synced: 500, 5000
+    Store,
+    /// Percent of the ports that are not free: 80, 95
+    Leases,
+}
+
+impl CheckWhat {
+    /// Returns its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Disk => "disk",
+            Self::Store => "store",
+            Self::Leases => "leases",
+        }
+    }
+}
+
+/// How a check is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckForm {
+    /// A line
+    Text,
+    /// A line with figures, for Nagios and its kin
+    Nagios,
+    /// An object
+    Json,
+    /// Metrics, for a textfile collector
+    Prometheus,
 }
 
 /// `mailctl admin queue peek`.

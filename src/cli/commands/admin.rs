@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod check;
 mod deed;
 
 use std::cmp::Reverse;
@@ -157,6 +158,7 @@ pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError
         Verb::Session(AdminSession::Ls) => list(context, AdminWhat::SessionLs, None, SESSIONS),
         Verb::Session(AdminSession::Kick(args)) => deed::kick(context, args),
         Verb::Audit(args) => audit::run(context, args),
+        Verb::Check(args) => check::run(context, args),
         Verb::Stats => stats(context),
         Verb::Backup(args) => backup::run(context, args),
     }

@@ -5,9 +5,9 @@ mod admin;
 use super::Type::{self, Any, Bool, Called, List, Number, Object, OrNull, Text, Time, Word};
 use super::{Field, Row, Shape, has, may, row, shape};
 use admin::{
-    ADMIN_AUDIT, ADMIN_BACKUP, ADMIN_DONE, ADMIN_ENVELOPE, ADMIN_KEY, ADMIN_LEASE, ADMIN_QUEUE,
-    ADMIN_SESSION, ADMIN_TOPIC, ADMIN_TOPIC_SHOWN, ADMIN_USER, ADMIN_USER_ADDED, ADMIN_USER_SHOWN,
-    ADMIN_WOULD,
+    ADMIN_AUDIT, ADMIN_BACKUP, ADMIN_CHECK, ADMIN_DONE, ADMIN_ENVELOPE, ADMIN_KEY, ADMIN_LEASE,
+    ADMIN_QUEUE, ADMIN_SESSION, ADMIN_TOPIC, ADMIN_TOPIC_SHOWN, ADMIN_USER, ADMIN_USER_ADDED,
+    ADMIN_USER_SHOWN, ADMIN_WOULD,
 };
 
 const DURABILITY: Type = Word(&["fsync", "replicated"]);
@@ -627,6 +627,7 @@ pub static VERBS: &[Row] = &[
     row("admin session kick", &[&ADMIN_DONE]),
     row("admin audit", &[&ADMIN_AUDIT]),
     row("admin backup", &[&ADMIN_BACKUP]),
+    row("admin check", &[&ADMIN_CHECK]),
     row("admin stats", &[&STATS]),
     row("completions", &[&SCRIPT]),
     row("man", &[&PAGE]),

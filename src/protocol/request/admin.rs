@@ -195,6 +195,8 @@ whats! {
     SessionKick = "session_kick", Admin;
     /// What administrators did.
     AuditLs = "audit_ls", Operator;
+    /// Writes something and syncs it, which its reply waits for.
+    StoreProbe = "store_probe", Operator;
     /// Counters of the whole server.
     Stats = "stats", Operator;
     /// A part of a backup of the whole server, its keys included; the first begins one.

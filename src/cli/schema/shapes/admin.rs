@@ -80,6 +80,19 @@ pub(super) static ADMIN_AUDIT: Shape = shape(
     ],
 );
 
+pub(super) static ADMIN_CHECK: Shape = shape(
+    "how a check came out",
+    &[
+        has("check", Word(&["queue", "disk", "store", "leases"])),
+        has("state", Word(&["ok", "warning", "critical", "unknown"])),
+        has("value", OrNull(&Number)),
+        has("unit", Text),
+        has("warn", OrNull(&Number)),
+        has("critical", OrNull(&Number)),
+        has("text", Text),
+    ],
+);
+
 pub(super) static ADMIN_TOPIC: Shape = shape(
     "a topic",
     &[
