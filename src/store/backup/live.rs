@@ -1,6 +1,6 @@
 //! A backup of a store that goes on working, part by part: who asks for the parts sets the pace.
 //!
-//! It is of one moment, whatever is committed while it is read: where the rows come from is a [`Source`], which
+//! It is of one moment, whatever is committed while it is read: where the rows come from is a `Source`, which
 //! knows what they were then.
 
 use super::{BackupError, Header, KeptFile, Writer};
