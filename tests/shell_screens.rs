@@ -24,7 +24,7 @@ const ENGLISH: Words = Words {
     asks: "asks for a direct chat",
     open: "/bye ends it",
     help: "/send",
-    over: "ana left",
+    over: "Enter goes back to the shell",
 };
 
 const PORTUGUESE: Words = Words {
@@ -33,7 +33,7 @@ const PORTUGUESE: Words = Words {
     asks: "pede uma conversa direta",
     open: "/bye encerra",
     help: "/send",
-    over: "ana saiu",
+    over: "Enter volta ao shell",
 };
 
 fn shell(ctl: &Ctl, locale: &str) -> Tmux {
