@@ -127,6 +127,12 @@ pub const GRANTS_MAX: usize = 1_024;
 /// Mails removed by one request of a purge.
 pub const PURGE_BATCH: u32 = 1_000;
 
+/// Mails whose bodies an administrator is shown at once: the audit's line has room for their ids.
+pub const LOOK_MAILS: u32 = 24;
+
+/// Mails looked at last whose bodies may be asked for in pieces.
+pub const LOOKS_KEPT: usize = 256;
+
 /// Deeds kept in the audit; the oldest go first. A deed has about 200 bytes.
 pub const AUDIT_ROWS_MAX: u64 = 100_000;
 

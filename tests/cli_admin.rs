@@ -209,6 +209,52 @@ fn queues_are_listed_worst_first_and_purged_with_a_count() {
 }
 
 #[test]
+fn who_looks_at_a_body_is_written_down_and_the_addressee_is_told() {
+    let world = World::new();
+    let (root, ana, bob) = (world.home("root"), world.far("ana"), world.home("bob"));
+    root.ok(&["admin", "user", "role", "ana", "operator"]);
+    root.ok(&["send", "bob", "-s", "one", "-b", "\u{1b}[31mred"]);
+    let large = "0123456789".repeat(20_000);
+    let file = world.folder.path().join("large");
+    std::fs::write(&file, &large).expect("written");
+    root.ok(&["send", "bob", "-f", &file.display().to_string()]);
+    fails(&ana, &["admin", "queue", "peek", "bob", "--body"], 77);
+    fails(&ana, &["admin", "queue", "peek", "bob", "--id", "1"], 64);
+    root.ok(&["admin", "user", "role", "ana", "admin"]);
+    let seen = ana.ok(&["admin", "queue", "peek", "bob", "--body", "--id", "1"]);
+    assert!(
+        seen.out.contains("root to bob: one\n    ␛[31mred\n"),
+        "{}",
+        seen.out
+    );
+    assert!(seen.err.contains("bob is told by a mail"), "{}", seen.err);
+    let peeked = rows(&ana, &["admin", "queue", "peek", "bob", "--body"]);
+    assert_eq!(peeked.len(), 3, "two mails, and word of the first look");
+    assert_eq!(peeked[0]["body"], "\u{1b}[31mred");
+    assert_eq!(peeked[1]["body"], large.as_str(), "whole");
+    let notes: Vec<Value> = rows(&root, &["admin", "audit"])
+        .into_iter()
+        .filter(|row| row["what"] == "queue_peek")
+        .map(|row| row["note"].clone())
+        .collect();
+    assert_eq!(notes, ["bodies of 1", "bodies of 1, 2, 3"]);
+    let told = rows(&bob, &["refresh"]);
+    let of_server: Vec<&str> = told
+        .iter()
+        .filter(|row| row["from"] == "*server*")
+        .filter_map(|row| row["body"].as_str())
+        .collect();
+    assert_eq!(of_server.len(), 2, "{told:?}");
+    assert!(
+        of_server[0].starts_with("ana, an administrator of this server, looked at"),
+        "{of_server:?}"
+    );
+    let id = told.last().expect("rows")["id"].to_string();
+    let answered = bob.run(&["reply", &id, "-b", "why?"]);
+    assert_eq!(answered.code, 65, "{}", answered.err);
+}
+
+#[test]
 fn rights_of_a_topic_are_granted_shown_and_taken_back() {
     let world = World::new();
     let (ana, bob) = (world.home("ana"), world.home("bob"));

@@ -264,6 +264,7 @@ fn mails(held: &mut Held, ana: &Ctl, bob: &Ctl, folder: &Path) {
     held.well(ana, &["admin", "queue", "ls"]);
     held.well(ana, &["admin", "queue", "show", "bob"]);
     held.well(ana, &["admin", "queue", "peek", "bob"]);
+    held.well(ana, &["admin", "queue", "peek", "bob", "--body"]);
     held.well(
         ana,
         &["admin", "queue", "ls", "--sort", "age", "--least", "1"],

@@ -32,6 +32,7 @@ impl Core {
             AdminWhat::TopicShow => self.topic_show(admin),
             AdminWhat::QueueLs => self.queue_ls(call, admin),
             AdminWhat::QueueShow => self.queue_show(call, admin),
+            AdminWhat::QueuePeek if admin.body => self.look(call, &actor, admin),
             AdminWhat::QueuePeek => self.queue_peek(call, admin),
             AdminWhat::QueuePurge => self.queue_purge(call, actor, admin),
             AdminWhat::LeaseLs => Ok(self.lease_ls(admin)),

@@ -22,6 +22,7 @@ use super::invitations::Invitations;
 use super::io::{Frame, Input, Now, Output, Peer, Settings, Ticket};
 use super::leases::{Leases, SessionKey};
 use super::logs::Logs;
+use super::look::Looks;
 use super::presence::Presence;
 use super::read::Pending;
 use super::rules::Rules;
@@ -53,6 +54,7 @@ pub struct Core {
     pub(super) presence: Presence,
     pub(super) rules: Rules,
     pub(super) audit: Audit,
+    pub(super) looks: Looks,
     pub(super) sessions: Sessions,
     pub(super) upkeep: Upkeep,
     pub(super) budgets: Budgets,
@@ -153,6 +155,7 @@ impl Core {
             presence: Presence::restore(snapshot.hidden, snapshot.sights),
             rules: Rules::restore(snapshot.accounts, snapshot.limits),
             audit: Audit::restore(snapshot.audited),
+            looks: Looks::default(),
             sessions: Sessions::default(),
             counts: Counts::default(),
             granted: HashMap::new(),

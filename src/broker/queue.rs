@@ -135,27 +135,22 @@ impl Core {
 
     /// Shows the envelopes that wait at an address, from the slowest reader on. No cursor moves.
     pub(super) fn queue_peek(&mut self, call: &Call, admin: &Admin) -> Ruling {
-        if admin.body {
-            return Err(refusal!(
-                Code::Unsupported,
-                "bodies are shown only with an audit trail, which this version does not keep"
-            ));
-        }
         let log = self.meant(admin)?.number;
-        let slowest = self
-            .logs
-            .slowest(log)
-            .unwrap_or(self.logs.record(log).floor);
-        let after = admin
-            .after
-            .as_deref()
-            .and_then(|id| id.parse().ok())
-            .unwrap_or(slowest.id);
+        let after = admin.after.as_deref().and_then(|id| id.parse().ok());
+        let after = after.unwrap_or_else(|| self.waits_after(log).id);
         let mails = u32::try_from(limits::ROWS_MAX).unwrap_or(u32::MAX);
         // Not a page: of that, a budget of no body bytes leaves one mail.
         let query = Query::Oldest { log, after, mails };
         self.load(query, Pending::Peek(Asked::by(call), log));
         Ok(None)
+    }
+
+    /// Returns the mark after which mail waits at an address for somebody who reads it; all that is kept, where nobody
+    /// does.
+    pub(super) fn waits_after(&self, log: LogNumber) -> Mark {
+        let floor = self.logs.record(log).floor;
+        let slowest = self.logs.slowest(log).unwrap_or(floor);
+        self.not_below_floor(log, slowest)
     }
 
     pub(super) fn tell_peeked(
@@ -170,13 +165,7 @@ impl Core {
         let mut more = more;
         let mut last = None;
         for mail in mails.iter().take_while(|mail| mail.id <= self.synced()) {
-            let envelope = self.envelope(log, mail.id, &mail.record);
-            let mut row = serde_json::to_value(&envelope).unwrap_or_default();
-            row["state"] = match mail.record.state {
-                MailState::Live => "live".into(),
-                MailState::Expired => "expired".into(),
-            };
-            row["in_flight"] = self.in_flight(log, mail.id).into();
+            let row = self.peeked(log, mail, 0);
             let Some(left) = room.checked_sub(row.to_string().len() + 1) else {
                 more = true;
                 break;
@@ -195,6 +184,19 @@ impl Core {
 }
 
 impl Core {
+    /// Describes a mail to an administrator, with as many frames of its body.
+    pub(super) fn peeked(&self, log: LogNumber, mail: &StoredMail, frames: u32) -> Value {
+        let mut envelope = self.envelope(log, mail.id, &mail.record);
+        envelope.frames = frames;
+        let mut row = serde_json::to_value(&envelope).unwrap_or_default();
+        row["state"] = match mail.record.state {
+            MailState::Live => "live".into(),
+            MailState::Expired => "expired".into(),
+        };
+        row["in_flight"] = self.in_flight(log, mail.id).into();
+        row
+    }
+
     /// Returns the devices that were given a mail in a page and have not acknowledged it.
     fn in_flight(&self, log: LogNumber, id: MailId) -> Vec<u64> {
         let Some(address) = self.directory.address(log) else {

@@ -5,6 +5,7 @@
 
 use super::core::{Call, Core, Ruling, Who, frame, not_registered};
 use super::io::{Frame, Peer};
+use super::look::Look;
 use super::purge::Purge;
 use super::queue::QueuePage;
 use crate::auth::policy;
@@ -35,6 +36,10 @@ pub(super) enum Pending {
     Oldest(Asked, Box<QueuePage>),
     /// Answer an administrator's peek.
     Peek(Asked, LogNumber),
+    /// Show an administrator bodies.
+    Look(Asked, Box<Look>),
+    /// Show an administrator a piece of one: its size, and where the piece begins.
+    LookOn(Asked, u64, u64),
     /// Remove a batch of what an administrator purges.
     Purge(Asked, Box<Purge>),
     /// Answer an administrator's look at the audit.
@@ -60,6 +65,8 @@ impl Pending {
             | Self::Join(asked, ..)
             | Self::Oldest(asked, _)
             | Self::Peek(asked, _)
+            | Self::Look(asked, _)
+            | Self::LookOn(asked, ..)
             | Self::Purge(asked, _)
             | Self::Audit(asked)
             | Self::Backup(asked) => Some(asked.peer.key),
@@ -275,6 +282,12 @@ impl Core {
             (Pending::Peek(asked, log), Answer::Mails { mails, more }) => {
                 self.tell_peeked(&asked.call(), log, &mails, more);
             }
+            (Pending::Look(asked, look), Answer::Mails { mails, more }) => {
+                self.look_loaded(&asked.call(), &look, mails, more);
+            }
+            (Pending::LookOn(asked, size, offset), Answer::Body(bytes)) => {
+                self.tell_piece(&asked.call(), size, offset, bytes);
+            }
             (Pending::Purge(asked, purge), Answer::Mails { mails, .. }) => {
                 self.purge_loaded(asked, *purge, &mails);
             }
@@ -381,7 +394,7 @@ impl Core {
         (page, list, bodies)
     }
 
-    fn is_alive(&self, mail: &StoredMail) -> bool {
+    pub(super) fn is_alive(&self, mail: &StoredMail) -> bool {
         mail.record.state == MailState::Live
             && mail
                 .record
@@ -551,7 +564,7 @@ impl Core {
     }
 }
 
-fn no_such_mail(id: MailId) -> WireError {
+pub(super) fn no_such_mail(id: MailId) -> WireError {
     refusal!(
         Code::NoSuchAddress,
         "there is no mail {} (any more) in that log",

@@ -11,7 +11,7 @@ use super::io::Frame;
 use super::streams::{Known, SendDigest};
 use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
-use crate::protocol::names::Address;
+use crate::protocol::names::{Address, SERVER};
 use crate::protocol::notice::Notice;
 use crate::protocol::request::Right;
 use crate::protocol::{Answers, LogNumber, MailId, reply, request, time};
@@ -22,6 +22,21 @@ use crate::store::{
 
 /// Parts that a client may have under way at once: enough to fill a link, little to hold.
 const PART_CREDIT: u32 = 8;
+
+/// A mail that is about to be put into a log.
+#[derive(Debug)]
+pub(super) struct NewMail {
+    pub(super) from: String,
+    pub(super) to: Vec<String>,
+    pub(super) subject: String,
+    pub(super) content_type: String,
+    pub(super) sent_at_ms: i64,
+    pub(super) expires_at_ms: Option<i64>,
+    /// The id of the first copy, where there was one before.
+    pub(super) message: Option<MailId>,
+    pub(super) answers: Option<Answers>,
+    pub(super) body: Frame,
+}
 
 impl Core {
     /// Carries out a send exactly once per stream and number.
@@ -55,7 +70,7 @@ impl Core {
     }
 
     /// Refuses new mail while the disk is nearly full.
-    fn take_more(&self) -> Result<(), WireError> {
+    pub(super) fn take_more(&self) -> Result<(), WireError> {
         if !self.disk_low {
             return Ok(());
         }
@@ -114,12 +129,23 @@ impl Core {
             })
             .collect();
         let mut outcomes = Vec::with_capacity(recipients.len());
-        let mut message = None;
+        let mut mail = NewMail {
+            from: self.directory.name_of(who.user).to_owned(),
+            to: names,
+            subject: send.subject.clone(),
+            content_type: send.content_type.clone(),
+            sent_at_ms: self.now.wall_ms,
+            expires_at_ms: send.ttl_s.map(|ttl| self.expiry(ttl)),
+            message: None,
+            answers: answers(send),
+            body: Arc::clone(body),
+        };
         for recipient in recipients {
             outcomes.push(match recipient {
                 Ok((log, address)) => {
-                    let id = self.append(who, log, &names, send, body, message);
-                    message = message.or(Some(id));
+                    let id = self.append(log, &mail);
+                    mail.message = mail.message.or(Some(id));
+                    self.counts.accepted += 1;
                     accepted(address, id)
                 }
                 Err((address, error)) => {
@@ -218,58 +244,66 @@ impl Core {
         }
     }
 
-    /// Puts a copy of a mail into a log. `message` is the id of the first copy, where there was one before.
-    fn append(
-        &mut self,
-        who: Who,
-        log: LogNumber,
-        names: &[String],
-        send: &request::Send,
-        body: &Frame,
-        message: Option<MailId>,
-    ) -> MailId {
+    /// Puts a copy of a mail into a log.
+    pub(super) fn append(&mut self, log: LogNumber, mail: &NewMail) -> MailId {
         let id = self.take_number();
-        let size = body.len() as u64;
+        let size = mail.body.len() as u64;
         let (before, head) = self.logs.append(log, id, size);
         let record = MailRecord {
             prev: before.id,
             count: head.count,
             bytes: head.bytes,
             state: MailState::Live,
-            from: self.directory.name_of(who.user).to_owned(),
-            to: names.to_vec(),
-            subject: send.subject.clone(),
-            content_type: send.content_type.clone(),
-            sent_at_ms: self.now.wall_ms,
-            expires_at_ms: send.ttl_s.map(|ttl| self.expiry(ttl)),
+            from: mail.from.clone(),
+            to: mail.to.clone(),
+            subject: mail.subject.clone(),
+            content_type: mail.content_type.clone(),
+            sent_at_ms: mail.sent_at_ms,
+            expires_at_ms: mail.expires_at_ms,
             running_s: self.running_s(),
             size,
-            message: message.unwrap_or(id),
-            answers: answers(send),
+            message: mail.message.unwrap_or(id),
+            answers: mail.answers,
         };
         if self.listened_key(log).is_some() {
-            let fits = body.len() <= limits::NOTICE_BODY_BYTES_MAX && !body.is_empty();
+            let fits = mail.body.len() <= limits::NOTICE_BODY_BYTES_MAX && !mail.body.is_empty();
             let mut envelope = self.envelope(log, id, &record);
             envelope.frames = u32::from(fits);
             self.publish(
                 log,
                 &Notice::Mail { log, envelope },
-                fits.then(|| Arc::clone(body)),
+                fits.then(|| Arc::clone(&mail.body)),
             );
         }
         self.changes.push(Change::AppendMail {
             log,
             id,
             record,
-            body: Arc::clone(body),
+            body: Arc::clone(&mail.body),
         });
         self.changes.push(Change::PutLog {
             log,
             record: self.logs.record(log),
         });
-        self.counts.accepted += 1;
         self.upkeep.grew(log);
         id
+    }
+
+    /// Tells who reads an address something, by a mail of the server's own. No limit keeps it out, and nobody can take
+    /// it for somebody else's.
+    pub(super) fn write_to(&mut self, log: LogNumber, subject: &str, text: String) -> MailId {
+        let mail = NewMail {
+            from: SERVER.to_owned(),
+            to: vec![self.directory.name_of(log).to_owned()],
+            subject: subject.to_owned(),
+            content_type: "text/plain; charset=utf-8".to_owned(),
+            sent_at_ms: self.now.wall_ms,
+            expires_at_ms: None,
+            message: None,
+            answers: None,
+            body: text.into_bytes().into(),
+        };
+        self.append(log, &mail)
     }
 
     fn expiry(&self, ttl_s: u64) -> i64 {

@@ -14,6 +14,7 @@ mod invitations_end;
 mod invitations_random;
 mod limits_of_sends;
 mod listings;
+mod looks;
 mod ports;
 mod presence;
 mod reading;

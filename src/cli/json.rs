@@ -94,6 +94,27 @@ impl<'a> Body<'a> {
     }
 }
 
+/// An envelope that an administrator sees, with the body if there is one.
+#[derive(Debug, Serialize)]
+pub struct Peeked<'a> {
+    #[serde(flatten)]
+    row: serde_json::Value,
+    #[serde(flatten)]
+    body: Option<Body<'a>>,
+}
+
+/// Puts a body behind an envelope, exactly.
+pub fn with_body(mut row: serde_json::Value, body: Option<&[u8]>) -> Peeked<'_> {
+    if let Some(row) = row.as_object_mut() {
+        // How it came over the wire is nobody's business.
+        row.remove("frames");
+    }
+    Peeked {
+        row,
+        body: body.map(Body::of),
+    }
+}
+
 /// Makes the object of a mail.
 pub fn mail<'a>(envelope: &'a Envelope, body: &'a [u8]) -> Mail<'a> {
     Mail {

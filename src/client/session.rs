@@ -8,6 +8,7 @@
 //! [`Options::standing`] and call [`Session::next_event`] in a loop, which also keeps the session and
 //! its lease.
 
+mod administrator;
 mod chat;
 mod fetch;
 mod lease;
@@ -36,6 +37,7 @@ use crate::protocol::reply::{self, LeaseInfo, LogInfo, Refused};
 use crate::protocol::request::{self, From, Request, SessionId};
 use crate::protocol::{LogNumber, MailId};
 
+pub use administrator::Administrator;
 pub use fetch::{Arrival, Look, Refreshed};
 pub use rotate::rotate;
 pub use send::{Retried, Sent, Which, send_or_keep};
@@ -620,79 +622,6 @@ pub fn admin_invite(
         device,
     });
     ask_as(place, keys, timeout, &request)
-}
-
-/// A connection on which an administrator asks, with a key of its own (`admin.key`) or a user's, without a session.
-#[derive(Debug)]
-pub struct Administrator {
-    connection: Connection,
-    timeout: Duration,
-}
-
-impl Administrator {
-    /// Connects to a server.
-    pub fn connect(place: &Place, keys: &KeyPair, timeout: Duration) -> Result<Self, ClientError> {
-        let connection = Connection::open(place, keys, timeout)?;
-        Ok(Self {
-            connection,
-            timeout,
-        })
-    }
-
-    /// Lets time pass.
-    pub fn wait(&mut self, time: Duration) -> Result<(), ClientError> {
-        let until_ms = self.connection.deadline_ms(time);
-        while self.connection.now_ms() < until_ms {
-            self.connection.pump_interruptibly(until_ms)?;
-        }
-        Ok(())
-    }
-
-    /// Brings a backup of the running server, part by part; `part` takes each, and has all of it when this returns.
-    ///
-    /// # Errors
-    /// What the server refuses, what the connection meets, and what `part` says. What was taken then is no backup.
-    pub fn backup<E: std::convert::From<ClientError>>(
-        &mut self,
-        mut part: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut question = request::Admin::new(request::AdminWhat::Backup, None);
-        loop {
-            let deadline_ms = self.connection.deadline_ms(self.timeout);
-            let request = Request::Admin(question.clone());
-            let (told, frames) = self
-                .connection
-                .call::<reply::BackupPart>(&request, None, deadline_ms)
-                .map_err(ClientError::from)?;
-            for frame in &frames {
-                part(frame)?;
-            }
-            if told.more_after.is_none() {
-                return Ok(());
-            }
-            question.after = told.more_after;
-        }
-    }
-
-    /// Returns every row of a listing, page by page, or does a deed.
-    pub fn rows(
-        &mut self,
-        mut question: request::Admin,
-    ) -> Result<Vec<serde_json::Value>, ClientError> {
-        let mut rows = Vec::new();
-        loop {
-            let deadline_ms = self.connection.deadline_ms(self.timeout);
-            let request = Request::Admin(question.clone());
-            let (page, _) = self
-                .connection
-                .call::<reply::Rows>(&request, None, deadline_ms)?;
-            rows.extend(page.rows);
-            if page.more_after.is_none() {
-                return Ok(rows);
-            }
-            question.after = page.more_after;
-        }
-    }
 }
 
 /// Says hello to a server and returns what it said: is it there, and is it the right one?

@@ -13,6 +13,10 @@ use crate::limits::NAME_BYTES_MAX;
 /// Words that `mailctl chat` uses itself, so nobody may be called so.
 const RESERVED_USERS: [&str; 3] = ["requests", "accept", "decline"];
 
+/// Stands as the sender of mails that the server itself writes. No user and no topic is ever called so, so nobody can
+/// pass for it, and no answer to it goes anywhere.
+pub const SERVER: &str = "*server*";
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

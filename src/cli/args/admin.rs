@@ -409,9 +409,12 @@ pub enum CheckForm {
 pub struct Peek {
     /// The address
     pub address: String,
-    /// Show bodies too; this is logged, and the addressee is told
+    /// Show bodies too; this stands in the audit, and the addressee is told by a mail
     #[arg(long)]
     pub body: bool,
+    /// With --body: only this mail, by its number
+    #[arg(long, value_name = "ID", requires = "body")]
+    pub id: Option<u64>,
 }
 
 fn parse_kick(text: &str) -> Result<Duration, String> {

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod check;
 mod deed;
+mod look;
 
 use std::cmp::Reverse;
 
@@ -200,13 +201,13 @@ fn list(
     address: Option<&str>,
     columns: &[Column],
 ) -> Result<(), CliError> {
-    let rows = rows(context, what, address, false)?;
+    let rows = rows(context, what, address)?;
     show_rows(context, columns, &rows)
 }
 
 /// Lists queues in the order and as far as asked for.
 fn queues(context: &mut Context<'_>, args: &QueueLs) -> Result<(), CliError> {
-    let mut found = rows(context, AdminWhat::QueueLs, None, false)?;
+    let mut found = rows(context, AdminWhat::QueueLs, None)?;
     let user = args.user.as_deref().map(bare);
     let number = |row: &Value, field: &str| row[field].as_u64().unwrap_or(0);
     let word = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
@@ -246,13 +247,9 @@ fn rows(
     context: &mut Context<'_>,
     what: AdminWhat,
     address: Option<&str>,
-    body: bool,
 ) -> Result<Vec<Value>, CliError> {
-    let question = Admin {
-        body,
-        ..Admin::new(what, address.map(|name| bare(name).to_owned()))
-    };
-    ask(context, question)
+    let address = address.map(|name| bare(name).to_owned());
+    ask(context, Admin::new(what, address))
 }
 
 /// Asks as an administrator and returns all rows.
@@ -263,14 +260,14 @@ fn ask(context: &mut Context<'_>, question: Admin) -> Result<Vec<Value>, CliErro
 }
 
 fn peek(context: &mut Context<'_>, args: &Peek) -> Result<(), CliError> {
-    let rows = rows(
-        context,
-        AdminWhat::QueuePeek,
-        Some(&args.address),
-        args.body,
-    )?;
+    if args.body {
+        return look::run(context, args);
+    }
+    let rows = rows(context, AdminWhat::QueuePeek, Some(&args.address))?;
     if rows.is_empty() {
-        context.ui.note(tr!("nothing waits at {}", args.address));
+        context
+            .ui
+            .note(tr!("nothing waits at {}", visible(&args.address)));
     }
     if rows.is_empty() && !context.ui.is_json() {
         return Ok(());
@@ -279,7 +276,7 @@ fn peek(context: &mut Context<'_>, args: &Peek) -> Result<(), CliError> {
 }
 
 fn stats(context: &mut Context<'_>) -> Result<(), CliError> {
-    for row in rows(context, AdminWhat::Stats, None, false)? {
+    for row in rows(context, AdminWhat::Stats, None)? {
         fields(context, &row, COUNTERS)?;
     }
     Ok(())
@@ -292,7 +289,7 @@ fn show_one(
     name: &str,
     labels: &[Label],
 ) -> Result<(), CliError> {
-    for row in rows(context, what, Some(name), false)? {
+    for row in rows(context, what, Some(name))? {
         fields(context, &row, labels)?;
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::MailId;
+
 /// A page of an administrator's listing, or a deed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admin {
@@ -27,6 +29,12 @@ pub struct Particulars {
     /// Only count what would go.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// `queue_peek` with bodies: only this mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MailId>,
+    /// `queue_peek` with bodies: a piece of the body of the mail `id`, which was asked for before, from this byte on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// One device of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<u64>,

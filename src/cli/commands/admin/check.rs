@@ -116,8 +116,8 @@ fn measure(context: &mut Context<'_>, args: &Check) -> Result<Measured, CliError
 /// The deepest queue, or the oldest mail that waits in any.
 fn queue(context: &mut Context<'_>, args: &Check) -> Result<Measured, CliError> {
     let found = match &args.address {
-        Some(name) => rows(context, AdminWhat::QueueShow, Some(name), false)?,
-        None => rows(context, AdminWhat::QueueLs, None, false)?,
+        Some(name) => rows(context, AdminWhat::QueueShow, Some(name))?,
+        None => rows(context, AdminWhat::QueueLs, None)?,
     };
     let now = times::now();
     let measure = |row: &Value| -> u64 {
@@ -152,7 +152,7 @@ fn queue(context: &mut Context<'_>, args: &Check) -> Result<Measured, CliError> 
 }
 
 fn disk(context: &mut Context<'_>) -> Result<Measured, CliError> {
-    let stats = rows(context, AdminWhat::Stats, None, false)?;
+    let stats = rows(context, AdminWhat::Stats, None)?;
     let row = stats.first().cloned().unwrap_or_default();
     let value = row["bytes_kept"].as_u64().unwrap_or(0);
     let is_low = row["disk_low"] == true;
@@ -172,7 +172,7 @@ fn disk(context: &mut Context<'_>) -> Result<Measured, CliError> {
 /// Has something written and synced, and sees how long it takes.
 fn store(context: &mut Context<'_>) -> Result<Measured, CliError> {
     let begun = times::now();
-    rows(context, AdminWhat::StoreProbe, None, false)?;
+    rows(context, AdminWhat::StoreProbe, None)?;
     let took = times::now().signed_duration_since(begun);
     let value = u64::try_from(took.num_milliseconds()).unwrap_or(0);
     Ok(Measured {
@@ -184,7 +184,7 @@ fn store(context: &mut Context<'_>) -> Result<Measured, CliError> {
 }
 
 fn leases(context: &mut Context<'_>) -> Result<Measured, CliError> {
-    let ports = rows(context, AdminWhat::LeaseLs, None, false)?;
+    let ports = rows(context, AdminWhat::LeaseLs, None)?;
     let taken = ports.iter().filter(|row| row["state"] != "free").count();
     let value = (taken * 100).checked_div(ports.len()).unwrap_or(0) as u64;
     Ok(Measured {

@@ -182,6 +182,8 @@ pub(super) static ADMIN_ENVELOPE: Shape = Shape {
         has("size", Number),
         has("state", Text),
         has("in_flight", List(&Number)),
+        may("body", Text),
+        may("body_base64", Text),
     ],
     one_of: &[],
     is_open: true,
