@@ -264,15 +264,21 @@ impl Core {
             .map(|lease| (lease.session, lease.device, lease.user))
             .collect();
         for (key, device, user) in held {
-            self.insert_session(key, device, user);
+            self.insert_session(key, (device, user), false);
         }
     }
 
-    pub(super) fn insert_session(&mut self, key: SessionKey, device: u64, user: LogNumber) {
+    pub(super) fn insert_session(
+        &mut self,
+        key: SessionKey,
+        (device, user): (u64, LogNumber),
+        is_listed: bool,
+    ) {
         self.sessions.insert(Session {
             key,
             device,
             user,
+            is_listed,
             seen_ms: self.now.mono_ms,
             seen_wall_ms: self.now.wall_ms,
             since_wall_ms: self.now.wall_ms,
@@ -375,7 +381,7 @@ impl Core {
     ) -> Ruling {
         self.may_ask_to_read(call, &request)?;
         match request {
-            Request::Heartbeat(beat) => Ok(self.heartbeat(who, &beat)),
+            Request::Heartbeat(beat) => self.heartbeat(who, &beat),
             Request::Logs(logs) => Ok(self.more_logs(who, logs.after)),
             Request::Send(send) => self.send(who, &send, body),
             Request::Part(part) => self.part(who, &part, body),
@@ -436,10 +442,7 @@ impl Core {
             .get_mut(&who.session)
             .filter(|s| s.device == who.device);
         let Some(session) = known else {
-            return Err(refusal!(
-                Code::NoSession,
-                "the session is over; log in again"
-            ));
+            return Err(no_session());
         };
         session.seen_ms = self.now.mono_ms;
         session.seen_wall_ms = self.now.wall_ms;
@@ -611,6 +614,10 @@ pub(super) fn not_registered() -> WireError {
         Code::NotRegistered,
         "this key belongs to no user here; register first (mailctl login USER)"
     )
+}
+
+pub(super) fn no_session() -> WireError {
+    refusal!(Code::NoSession, "the session is over; log in again")
 }
 
 /// Encodes a reply's header as a ruling.

@@ -1,6 +1,6 @@
 //! Log in, be heard of, end: the verbs around a session, and the logs a caller reads.
 
-use super::core::{Call, Core, Ruling, Who, done, not_registered, session_key, told};
+use super::core::{Call, Core, Ruling, Who, done, no_session, not_registered, session_key, told};
 use super::leases::SessionKey;
 use crate::limits;
 use crate::protocol::codes::{Code, refusal};
@@ -101,6 +101,7 @@ impl Core {
         {
             session.seen_ms = now.mono_ms;
             session.seen_wall_ms = now.wall_ms;
+            session.is_listed = true;
             return (resume, true);
         }
         if let Some(oldest) = self.sessions.to_evict(device) {
@@ -108,7 +109,7 @@ impl Core {
         }
         let mut key = SessionKey::default();
         key.copy_from_slice(&call.random[..16]);
-        self.insert_session(key, device, user);
+        self.insert_session(key, (device, user), true);
         (key, false)
     }
 
@@ -134,8 +135,12 @@ impl Core {
         Some(opened)
     }
 
-    /// Keeps a session, and says which of its logs have something new.
-    pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Option<Vec<u8>> {
+    /// Keeps a session, and says which of its logs have something new. Of joins and keys of before a restart nothing is
+    /// remembered, so that who has a session from then logs in once more, and is told of all.
+    pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Ruling {
+        if !self.sessions.get(&who.session).is_some_and(|s| s.is_listed) {
+            return Err(no_session());
+        }
         self.device_is_back(who.device);
         let lease = self
             .leases
@@ -149,14 +154,14 @@ impl Core {
             .iter()
             .filter_map(|log| self.log_info(who.device, *log))
             .collect();
-        told(&reply::Heartbeat {
+        Ok(told(&reply::Heartbeat {
             behind,
             more: through < self.mail_counters.mail,
             through,
             lease,
             chats,
             now: time::to_text(self.now.wall_ms),
-        })
+        }))
     }
 
     pub(super) fn more_logs(&self, who: Who, after: LogNumber) -> Option<Vec<u8>> {

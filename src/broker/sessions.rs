@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) key: SessionKey,
     pub(super) device: u64,
     pub(super) user: LogNumber,
+    /// Its process was told all its logs since the server started: from there on a heartbeat tells what changes.
+    pub(super) is_listed: bool,
     /// When it was last heard of, on the monotonic clock.
     pub(super) seen_ms: u64,
     /// The same and its beginning, on the wall clock, for administrators.

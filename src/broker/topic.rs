@@ -101,15 +101,14 @@ impl Core {
             } else {
                 0
             };
-            self.start_reading(who, pattern, since);
+            self.start_reading(who.user, pattern, since);
         }
         let mut logs = self.directory.matching(pattern);
         logs.sort_unstable();
         Ok(logs)
     }
 
-    fn start_reading(&mut self, who: Who, pattern: &Pattern, since: MailId) {
-        let user = who.user;
+    fn start_reading(&mut self, user: LogNumber, pattern: &Pattern, since: MailId) {
         let new = self
             .directory
             .subscribe(user, pattern, since, &mut self.changes);
@@ -120,17 +119,10 @@ impl Core {
                 self.logs.put_cursor(*device, log, head, &mut self.changes);
             }
             self.upkeep.shrank(log);
-            if self.has_other_session(who) {
-                let at = self.take_number();
-                self.directory.note_reader(user, log, at);
-            }
+            // Who asked is told again: it may have stopped waiting for the answer.
+            let at = self.take_number();
+            self.directory.note_reader(user, log, at);
         }
-    }
-
-    /// Says whether a user has other sessions, which are to learn of what this one asked for.
-    fn has_other_session(&self, who: Who) -> bool {
-        let mut sessions = self.sessions.iter();
-        sessions.any(|session| session.user == who.user && session.key != who.session)
     }
 
     /// Finds a topic to join, or makes it where users may.

@@ -194,7 +194,8 @@ impl Model {
         match error.code {
             Code::NoSession => {
                 if let Some(session) = session_in(&asked.request) {
-                    self.sessions.refused(session, &asked.key);
+                    let is_beat = matches!(*asked.request, Request::Heartbeat(_));
+                    self.sessions.refused(session, &asked.key, is_beat);
                 }
             }
             Code::NotRegistered => {
@@ -236,6 +237,7 @@ impl Model {
             Request::Login(_) => self.judge_login(asked, &read(header), synced),
             Request::Heartbeat(beat) => {
                 let told: reply::Heartbeat = read(header);
+                self.sessions.beaten(session_of(&beat.session));
                 judge_beat(asked, beat.known, &told);
                 self.judge_rows(asked, &told.behind, synced);
                 self.judge_port(asked, told.lease.as_ref(), synced);

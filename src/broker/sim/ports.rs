@@ -15,6 +15,8 @@ struct Session {
     heard_ms: u64,
     /// It may be over: it was silent for its term, was ended, or was lost with the server.
     may_be_over: bool,
+    /// A login listed its logs since the server started: only then a heartbeat has all to tell.
+    is_listed: bool,
 }
 
 /// All sessions that were ever told, and where the ports stood last.
@@ -50,6 +52,7 @@ impl Sessions {
                 key: synced.devices[&lease.device].1,
                 heard_ms: time.ms,
                 may_be_over: false,
+                is_listed: false,
             };
             self.all.insert(lease.session, begun);
         }
@@ -76,7 +79,9 @@ impl Sessions {
             key,
             heard_ms: handled_ms,
             may_be_over: ended.max(self.all_ended) > serial,
+            is_listed: true,
         });
+        known.is_listed = true;
         assert_eq!(known.key, key, "P4: a session was given to two");
     }
 
@@ -119,13 +124,19 @@ impl Sessions {
     }
 
     /// A session was refused as over: it must have had its term (P6, P13).
-    pub(super) fn refused(&mut self, session: [u8; 16], key: &PublicKey) {
+    pub(super) fn refused(&mut self, session: [u8; 16], key: &PublicKey, is_beat: bool) {
         if let Some(known) = self.all.get(&session) {
             assert!(
-                known.may_be_over || known.key != *key,
+                known.may_be_over || known.key != *key || is_beat && !known.is_listed,
                 "P6: a session ended before its term: {known:?}"
             );
         }
+    }
+
+    /// A heartbeat was answered: its session has heard of all its logs from this life of the server.
+    pub(super) fn beaten(&self, session: [u8; 16]) {
+        let is_listed = self.all.get(&session).is_none_or(|known| known.is_listed);
+        assert!(is_listed, "P10: a heartbeat told what it cannot know");
     }
 
     /// A lease was told: its epoch means this port and session for good.

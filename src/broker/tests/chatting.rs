@@ -132,10 +132,26 @@ impl Party {
         listed.chats
     }
 
+    /// Beats; after a restart of the server, as a client does: it logs in once more and goes on with its session.
     pub(super) fn beat(&self, world: &mut World) -> reply::Heartbeat {
         let session = self.device.session.clone();
         let beat = Request::Heartbeat(request::Heartbeat { session, known: 0 });
+        match self.call(world, &beat) {
+            Err(Code::NoSession) => drop(self.go_on(world)),
+            told => return told.unwrap(),
+        }
         self.call(world, &beat).unwrap()
+    }
+
+    /// Logs in once more, for the session there is.
+    pub(super) fn go_on(&self, world: &mut World) -> reply::Login {
+        let login = Request::Login(request::Login {
+            resume: Some(self.device.session.clone()),
+            ..request::Login::default()
+        });
+        let told: reply::Login = self.call(world, &login).unwrap();
+        assert!(told.session_present, "its lease is in force");
+        told
     }
 
     pub(super) fn block(&self, world: &mut World, user: &str) -> Result<Done, Code> {

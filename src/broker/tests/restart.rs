@@ -143,3 +143,31 @@ fn p03_ids_that_a_crash_took_back_are_not_skipped_by_who_joined_then() {
     let bob = Device::login(&mut world, "bob", &[]);
     assert_eq!(bob.log(&mut world, "news").waiting, 1);
 }
+
+/// What was to be told of joins and keys was memory of the old process: a session that its lease brought over hears of
+/// nothing by a heartbeat until a login listed its logs.
+#[test]
+fn p10_a_session_of_before_a_restart_lists_its_logs_before_it_beats() {
+    let mut world = World::new();
+    let ana = chatting::Party::new(&mut world, "ana");
+    let known = ana.device.login.through;
+    let phone = chatting::Party::further(&mut world, &ana, "ana's phone", "ana");
+    phone.device.join(&mut world, "news", From::Now).unwrap();
+    let mut world = world.crash();
+    let beaten = ana.device.beat(&mut world, known);
+    assert_eq!(beaten.err(), Some(Code::NoSession));
+    let lease = Request::Lease(request::Lease {
+        session: ana.device.session.clone(),
+    });
+    let kept: reply::Lease = ana.call(&mut world, &lease).unwrap();
+    assert_eq!(
+        (kept.lease.port, kept.lease.epoch),
+        ana.lease,
+        "the session is not over"
+    );
+    let told = ana.go_on(&mut world);
+    assert!(told.logs.iter().any(|log| log.address == "news"));
+    let beat = ana.device.beat(&mut world, told.through).unwrap();
+    assert!(beat.behind.is_empty(), "she knows it all");
+    assert!(beat.lease.is_some());
+}

@@ -230,6 +230,19 @@ fn p05_a_join_tells_the_users_other_sessions() {
     assert_eq!(beat(&bob, known).0, 0, "not his");
 }
 
+/// The answer to a join may come when nobody waits for it any more: a copy of the request that the network kept back.
+#[test]
+fn p10_a_heartbeat_tells_of_a_join_whose_answer_nobody_heard() {
+    let mut world = World::new();
+    let ana = Device::register(&mut world, "ana");
+    let known = ana.login.through;
+    ana.join(&mut world, "news", From::Now).unwrap();
+    let told = ana.beat(&mut world, known).unwrap();
+    assert_eq!(told.behind.len(), 1);
+    let again = ana.beat(&mut world, told.through).unwrap();
+    assert!(again.behind.is_empty(), "once");
+}
+
 #[test]
 fn a_login_joins_what_it_names_and_says_what_it_could_not() {
     let mut world = World::new();
