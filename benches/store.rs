@@ -18,7 +18,7 @@ use correio::protocol::MailId;
 use correio::store::sled::SledStore;
 use correio::store::{
     Answer, Change, CompletionRecord, LogRecord, MailCounters, MailRecord, MailState, Mark, Query,
-    RecordedOutcome, Store, StoreError,
+    RecordedOutcome, Store, StoreError, StreamRecord,
 };
 
 const BODY_BYTES: usize = 512;
@@ -115,10 +115,12 @@ fn changes(head: &mut Mark, count: u32) -> Vec<Change> {
             stream: 1,
         }));
         changes.push(outcome(id));
-        changes.push(Change::RemoveCompletion {
-            stream: 1,
-            number: id.saturating_sub(100),
-        });
+        changes.push(Change::PutStream(StreamRecord {
+            number: 1,
+            device: 1,
+            settled_below: id.saturating_sub(100),
+            used_running_s: 60,
+        }));
     }
     changes
 }

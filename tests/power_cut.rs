@@ -27,12 +27,15 @@ use correio::store::sled::SledStore;
 use correio::store::{
     Answer, Change, CompletionRecord, DirectoryCounters, LeaseRecord, LeaseState, LogRecord,
     MailCounters, MailRecord, MailState, Mark, Query, RecordedOutcome, Snapshot, Store, StoreError,
-    StoredMail,
+    StoredMail, StreamRecord,
 };
 use disk::Disk;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 const LOGS: usize = 3;
+
+/// Outcomes of a commit.
+const OUTCOMES: u64 = 70;
 
 /// Mails a log keeps in this workload: enough trimming that sled reclaims space meanwhile.
 const KEPT: usize = 60;
@@ -518,21 +521,27 @@ impl Workload {
             // So that a writer knows where to go on.
             stream: self.commits,
         }));
-        changes.push(Change::PutCompletion {
-            stream: 1,
-            number: self.commits,
-            record: CompletionRecord {
-                digest: [1; 32],
-                outcomes: vec![RecordedOutcome::Sent {
-                    address: "ana".to_owned(),
-                    id: self.last,
-                }],
-            },
-        });
-        changes.push(Change::RemoveCompletion {
-            stream: 1,
-            number: self.commits.saturating_sub(5),
-        });
+        // Two rows' worth, so that a mark falls into the middle of one.
+        let first = self.commits * OUTCOMES;
+        for number in first..first + OUTCOMES {
+            changes.push(Change::PutCompletion {
+                stream: 1,
+                number,
+                record: CompletionRecord {
+                    digest: [1; 32],
+                    outcomes: vec![RecordedOutcome::Sent {
+                        address: "ana".to_owned(),
+                        id: self.last,
+                    }],
+                },
+            });
+        }
+        changes.push(Change::PutStream(StreamRecord {
+            number: 1,
+            device: 1,
+            settled_below: first.saturating_sub(3 * OUTCOMES + 7),
+            used_running_s: 1,
+        }));
         changes.push(Change::PutCursor {
             device: 1,
             log: 1,

@@ -8,7 +8,7 @@ use bincode::Options;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::key::{self, Kind};
-use super::record::{MailRecord, MailRecordV1};
+use super::record::{CompletionRecord, MailRecord, MailRecordV1};
 use crate::limits::VALUE_BYTES_MAX;
 
 /// First byte of every value: an ASCII control that no text begins with.
@@ -19,6 +19,9 @@ pub(super) const ENVELOPE_BYTES: usize = 12;
 
 /// Bytes of a body in one chunk. Round, so that offsets are easy to follow in a dump.
 pub(super) const CHUNK_BYTES: usize = 4000;
+
+/// Bytes of the outcomes in one row, as [`outcome_bytes`] counts them.
+pub(super) const OUTCOMES_BYTES_MAX: usize = VALUE_BYTES_MAX - ENVELOPE_BYTES - size_of::<u64>();
 
 const _: () = assert!(CHUNK_BYTES + ENVELOPE_BYTES <= VALUE_BYTES_MAX);
 
@@ -155,6 +158,29 @@ pub(super) fn decode_mail<'a>(key: &[u8], value: &'a [u8]) -> Result<MailValue<'
     mail.map_err(CodecError::Content)
 }
 
+/// Returns how many bytes an outcome and its number take in a row.
+pub(super) fn outcome_bytes(record: &CompletionRecord) -> Result<usize, CodecError> {
+    let bytes = options().serialized_size(&(0_u64, record));
+    let bytes = bytes.map_err(CodecError::Encode)?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// Returns the outcomes in a row, with their numbers: in the first version that was the one of its key's number.
+pub(super) fn decode_outcomes(
+    key: &[u8],
+    value: &[u8],
+) -> Result<Vec<(u64, CompletionRecord)>, CodecError> {
+    let (version, payload) = open_versioned(Kind::Completion, key, value)?;
+    let outcomes = if version == 1 {
+        let number = key::numbers(key).map_or(0, |[_, number]| number);
+        let record = options().deserialize(payload);
+        record.map(|record| vec![(number, record)])
+    } else {
+        options().deserialize(payload)
+    };
+    outcomes.map_err(CodecError::Content)
+}
+
 /// Checks the envelope and returns the payload.
 pub(super) fn open<'a>(kind: Kind, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], CodecError> {
     open_versioned(kind, key, value).map(|(_, payload)| payload)
@@ -199,7 +225,7 @@ pub(super) fn sealed_version(kind: Kind) -> [u8; 2] {
 /// Returns the version of a kind's records that this build writes. It reads all up to that.
 fn version_of(kind: Kind) -> u16 {
     match kind {
-        Kind::Mail => 2,
+        Kind::Mail | Kind::Completion => 2,
         _ => 1,
     }
 }
@@ -321,10 +347,11 @@ pub(super) mod tests {
             digest: [0; 32],
             outcomes: vec![refused; RECIPIENTS_MAX],
         };
+        assert!(outcome_bytes(&record).unwrap() <= OUTCOMES_BYTES_MAX);
         encode(
             Kind::Completion,
             &key::completion(1, 2),
-            &record,
+            &vec![(2_u64, record)],
             &mut value,
         )
         .unwrap();

@@ -435,10 +435,6 @@ fn removing_is_forgetting_and_absence_is_no_error(rig: &mut dyn Rig) {
         Change::ExpireMail { log: LOG, id: 10 },
         Change::RemoveLog(LOG),
         Change::RemoveStream(4),
-        Change::RemoveCompletion {
-            stream: 4,
-            number: 6,
-        },
         Change::RemoveCursor {
             device: 2,
             log: LOG,

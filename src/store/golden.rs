@@ -1,6 +1,6 @@
 //! The bytes of every kind of record, as they were first released: they may not change, and must be
-//! read for good. `tests/fixtures/store/v6.hex` holds them: kind, key and value a line; `v1.hex` to
-//! `v5.hex` are stores of the formats before, which knew fewer kinds and less of a mail.
+//! read for good. `tests/fixtures/store/v7.hex` holds them: kind, key and value a line; `v1.hex` to
+//! `v6.hex` are stores of the formats before, which knew fewer kinds and less of a mail.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ const V3: &str = include_str!("../../tests/fixtures/store/v3.hex");
 const V4: &str = include_str!("../../tests/fixtures/store/v4.hex");
 const V5: &str = include_str!("../../tests/fixtures/store/v5.hex");
 const V6: &str = include_str!("../../tests/fixtures/store/v6.hex");
+const V7: &str = include_str!("../../tests/fixtures/store/v7.hex");
 
 /// A store with one of each kind: a mail with an inline body that expires, and one in chunks.
 fn sample() -> Memory {
@@ -66,7 +67,7 @@ fn text(rows: &[(Tree, Vec<u8>, Vec<u8>)]) -> String {
 
 #[test]
 fn every_kind_has_golden_bytes() {
-    let named = |kind: &Kind| V6.contains(&format!("{} ", kind.word().replace(' ', "_")));
+    let named = |kind: &Kind| V7.contains(&format!("{} ", kind.word().replace(' ', "_")));
     let missing: Vec<_> = Kind::ALL.into_iter().filter(|kind| !named(kind)).collect();
     assert_eq!(missing, []);
 }
@@ -75,23 +76,22 @@ fn every_kind_has_golden_bytes() {
 fn bytes_have_not_changed() {
     let now = text(&sample().rows());
     assert!(
-        now == V6,
+        now == V7,
         "The bytes of a record changed: raise its version and add a golden file.\n{now}"
     );
-    for older in [V1, V2, V3] {
-        let changed: Vec<_> = older.lines().filter(|line| !V6.contains(line)).collect();
-        assert!(
-            matches!(changed.as_slice(), [meta, a, b] if meta.starts_with("meta ")
-                && [a, b].iter().all(|line| line.starts_with("mail "))),
-            "of an older format only its number and its mails are another: {changed:?}"
-        );
-    }
-    for older in [V4, V5] {
-        let changed: Vec<_> = older.lines().filter(|line| !V6.contains(line)).collect();
-        assert!(
-            matches!(changed.as_slice(), [meta] if meta.starts_with("meta ")),
-            "of the fourth and the fifth format only their number is another: {changed:?}"
-        );
+    let others: [(&[&str], &[&str]); 2] = [
+        (&[V1, V2, V3], &["meta", "mail", "mail", "completion"]),
+        (&[V4, V5, V6], &["meta", "completion"]),
+    ];
+    for (formats, expect) in others {
+        for older in formats {
+            let lines = older.lines().filter(|line| !V7.contains(line));
+            let changed: Vec<_> = lines.filter_map(|line| line.split(' ').next()).collect();
+            assert_eq!(
+                changed, expect,
+                "of which kinds a record of an older format is another"
+            );
+        }
     }
 }
 
@@ -107,7 +107,9 @@ fn read_in(golden: &str) -> Memory {
 #[test]
 fn golden_bytes_still_decode() {
     let whole = sample().load().unwrap();
-    assert_eq!(read_in(V6).load().unwrap(), whole);
+    for golden in [V6, V7] {
+        assert_eq!(read_in(golden).load().unwrap(), whole);
+    }
     let of_fifth_format = Snapshot {
         accounts: Vec::new(),
         limits: Vec::new(),
@@ -144,7 +146,7 @@ fn golden_bytes_still_decode() {
         bytes: u64::MAX,
     };
     let answer = sample().reader().read(&page).unwrap();
-    for golden in [V4, V5, V6] {
+    for golden in [V4, V5, V6, V7] {
         assert_eq!(read_in(golden).reader().read(&page).unwrap(), answer);
     }
     let Answer::Mails { mut mails, more } = answer else {
@@ -178,4 +180,40 @@ fn mails_of_the_first_version_expire_go_and_are_verified_like_others() {
     store.commit(&[remove(10), remove(20)]).unwrap();
     let left = kinds(&store);
     assert!(!left.contains(&(Kind::Mail as u8)) && !left.contains(&(Kind::Chunk as u8)));
+}
+
+#[test]
+fn outcomes_of_the_first_version_are_settled_like_others() {
+    let mut store = read_in(V6);
+    let put = |number| Change::PutCompletion {
+        stream: 4,
+        number,
+        record: CompletionRecord {
+            digest: [4; 32],
+            outcomes: Vec::new(),
+        },
+    };
+    store.commit(&[put(7), put(8)]).unwrap();
+    let numbers = |store: &mut Memory| -> Vec<u64> {
+        let kept = store.load().unwrap().completions;
+        kept.into_iter().map(|(_, number, _)| number).collect()
+    };
+    assert_eq!(numbers(&mut store), [6, 7, 8]);
+    let stream = store.load().unwrap().streams[0];
+    let rows = |store: &Memory| {
+        let rows = store.rows();
+        let is_one = |key: &[u8]| key[0] == Kind::Completion as u8;
+        rows.iter().filter(|(_, key, _)| is_one(key)).count()
+    };
+    for (settled_below, left, in_rows) in [(7, &[7, 8][..], 1), (8, &[8], 1), (9, &[], 0)] {
+        let settled = StreamRecord {
+            settled_below,
+            ..stream
+        };
+        store.commit(&[Change::PutStream(settled)]).unwrap();
+        assert_eq!(numbers(&mut store), left, "below {settled_below}");
+        assert_eq!(rows(&store), in_rows, "below {settled_below}");
+        let faults = store.verify().faults.concat();
+        assert!(!faults.contains("completion"), "{faults}");
+    }
 }

@@ -8,9 +8,9 @@ use super::codec;
 use super::key::{self, Kind};
 use super::memory::Memory;
 use super::record::{
-    AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, CompletionRecord,
-    DeviceRecord, DirectoryCounters, GrantRecord, HiddenRecord, InvitationRecord, LeaseRecord,
-    LimitsRecord, LogRecord, MailCounters, Mark, Meta, NextKeyRecord, SightRecord, StreamRecord,
+    AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, DeviceRecord,
+    DirectoryCounters, GrantRecord, HiddenRecord, InvitationRecord, LeaseRecord, LimitsRecord,
+    LogRecord, MailCounters, Mark, Meta, NextKeyRecord, SightRecord, StreamRecord,
     SubscriptionRecord,
 };
 use super::{Report, StoreError};
@@ -53,7 +53,7 @@ pub fn record(kind: usize, key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> 
         Kind::Mail => mail(key, value),
         Kind::Log => again::<LogRecord>(Kind::Log, key, value),
         Kind::Stream => again::<StreamRecord>(Kind::Stream, key, value),
-        Kind::Completion => again::<CompletionRecord>(Kind::Completion, key, value),
+        Kind::Completion => outcomes(key, value),
         Kind::Cursor => again::<Mark>(Kind::Cursor, key, value),
         kind @ (Kind::Chunk | Kind::Expiry) => {
             let payload = codec::open(kind, key, value).map_err(|error| error.to_string())?;
@@ -79,14 +79,29 @@ fn again<T: DeserializeOwned + Serialize>(
 /// values come back as they were read.
 fn mail(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
     let mail = codec::decode_mail(key, value).map_err(|error| error.to_string())?;
-    let is_of_now = value.get(2..4) == codec::sealed_version(Kind::Mail).get(..);
-    if mail.chunks > 0 || !is_of_now {
+    if mail.chunks > 0 || !is_of_now(Kind::Mail, value) {
         return Ok(value.to_vec());
     }
     let mut again = Vec::new();
     codec::encode_mail(key, &mail.record, mail.body, &mut again)
         .map_err(|error| error.to_string())?;
     Ok(again)
+}
+
+/// A row of an older version is not written any more: it comes back as it was read.
+fn outcomes(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
+    let outcomes = codec::decode_outcomes(key, value).map_err(|error| error.to_string())?;
+    if !is_of_now(Kind::Completion, value) {
+        return Ok(value.to_vec());
+    }
+    let mut again = Vec::new();
+    codec::encode(Kind::Completion, key, &outcomes, &mut again)
+        .map_err(|error| error.to_string())?;
+    Ok(again)
+}
+
+fn is_of_now(kind: Kind, value: &[u8]) -> bool {
+    value.get(2..4) == codec::sealed_version(kind).get(..)
 }
 
 /// A key as one number, as two, and as the parts of a chunk's.

@@ -5,9 +5,9 @@
 
 use serde::Deserialize;
 
-use super::StoreError;
 use super::codec::{self, CodecError, MailValue};
-use super::key::{Kind, Tree};
+use super::key::{self, Kind, Tree};
+use super::{CompletionRecord, StoreError};
 
 /// Key and value pairs in key order, from either end.
 pub(super) type Rows<'a, B> = Box<dyn DoubleEndedIterator<Item = Result<(B, B), StoreError>> + 'a>;
@@ -71,6 +71,23 @@ pub(super) fn decode_mail<'a, K: Kv>(
     value: &'a [u8],
 ) -> Result<MailValue<'a>, StoreError> {
     codec::decode_mail(key, value).map_err(|error| fault(kv, Kind::Mail, key, &error))
+}
+
+/// Decodes a row of outcomes, which ends with the number of its key; the error names it.
+pub(super) fn decode_outcomes<K: Kv>(
+    kv: &K,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Vec<(u64, CompletionRecord)>, StoreError> {
+    let outcomes = codec::decode_outcomes(key, value)
+        .map_err(|error| fault(kv, Kind::Completion, key, &error))?;
+    let last = key::numbers(key).map(|[_, number]| number);
+    let ascend = outcomes.is_sorted_by(|(one, _), (next, _)| one < next);
+    if ascend && last.is_some() && outcomes.last().map(|(number, _)| *number) == last {
+        return Ok(outcomes);
+    }
+    let how = "its numbers do not ascend to that of its key";
+    Err(damaged(kv, Kind::Completion, key, how))
 }
 
 /// Says which record is wrong, and how.

@@ -12,6 +12,7 @@ mod jump;
 mod key;
 mod kv;
 pub mod memory;
+mod outcomes;
 mod read;
 pub mod record;
 pub mod sled;
@@ -43,7 +44,7 @@ pub use verify::Report;
 /// keys that come
 /// next, 5 no audit, no roles, no rules for
 /// topics and no limits of one address.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// One change to what lasts. A commit applies many; each touches one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,11 +156,11 @@ pub enum Change {
     },
     /// Removes a log's totals.
     RemoveLog(LogNumber),
-    /// Writes a stream by its number.
+    /// Writes a stream by its number. The outcomes below its mark are forgotten.
     PutStream(StreamRecord),
-    /// Removes a stream; its completions are removed one by one.
+    /// Removes a stream with its outcomes.
     RemoveStream(u64),
-    /// Writes the outcome of a send.
+    /// Writes the outcome of a send: once for each number.
     PutCompletion {
         /// The stream.
         stream: u64,
@@ -167,13 +168,6 @@ pub enum Change {
         number: u64,
         /// The outcome.
         record: CompletionRecord,
-    },
-    /// Removes a settled outcome.
-    RemoveCompletion {
-        /// The stream.
-        stream: u64,
-        /// The number in it.
-        number: u64,
     },
 
     // -- cursors --

@@ -4,12 +4,17 @@
 //! never the backlog. A reader runs beside the commits, so a mail may go while it is being read;
 //! that is told apart from damage by looking at its record again.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use super::codec::{self, CHUNK_BYTES, MailValue};
 use super::key::{self, Kind};
 use super::kv::{self, Kv, Rows};
-use super::{Answer, FORMAT, MailState, Mark, Meta, Query, Snapshot, StoreError, StoredMail};
+use super::{
+    Answer, CompletionRecord, FORMAT, MailState, Mark, Meta, Query, Snapshot, StoreError,
+    StoredMail, StreamRecord,
+};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::protocol::{LogNumber, MailId};
 
@@ -63,6 +68,7 @@ pub(super) fn answer<K: Kv>(kv: &K, query: &Query) -> Result<Answer, StoreError>
 pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
     let keyed = |kind: Kind| move |key: &[u8]| misplaced(kv, kind, key);
     let meta: Meta = kv::get(kv, Kind::Meta, &key::meta())?.unwrap_or_default();
+    let streams: Vec<StreamRecord> = values(kv, Kind::Stream)?;
     Ok(Snapshot {
         // Whatever is written from here on is of this format.
         meta: Meta {
@@ -91,16 +97,37 @@ pub(super) fn snapshot<K: Kv>(kv: &K) -> Result<Snapshot, StoreError> {
             let [log] = key::numbers(key).ok_or_else(|| keyed(Kind::Log)(key))?;
             Ok((log, record))
         })?,
-        streams: values(kv, Kind::Stream)?,
-        completions: each(kv, Kind::Completion, |key, record| {
-            let [stream, number] = key::numbers(key).ok_or_else(|| keyed(Kind::Completion)(key))?;
-            Ok((stream, number, record))
-        })?,
+        completions: completions(kv, &streams)?,
+        streams,
         cursors: each(kv, Kind::Cursor, |key, mark| {
             let [device, log] = key::numbers(key).ok_or_else(|| keyed(Kind::Cursor)(key))?;
             Ok((device, log, mark))
         })?,
     })
+}
+
+/// Returns the outcomes that are not settled: some of a row may be.
+fn completions<K: Kv>(
+    kv: &K,
+    streams: &[StreamRecord],
+) -> Result<Vec<(u64, u64, CompletionRecord)>, StoreError> {
+    let marks: HashMap<u64, u64> = streams
+        .iter()
+        .map(|stream| (stream.number, stream.settled_below))
+        .collect();
+    let mut completions = Vec::new();
+    for row in kv::rows(kv, Kind::Completion) {
+        let (key, value) = row?;
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let [stream, _] = key::numbers(key).ok_or_else(|| misplaced(kv, Kind::Completion, key))?;
+        let settled_below = marks.get(&stream).copied().unwrap_or(0);
+        let outcomes = kv::decode_outcomes(kv, key, value)?;
+        let open = outcomes
+            .into_iter()
+            .filter(|(number, _)| *number >= settled_below);
+        completions.extend(open.map(|(number, record)| (stream, number, record)));
+    }
+    Ok(completions)
 }
 
 /// Returns the mark of the newest mail of `log` at or below `id`.

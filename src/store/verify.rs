@@ -11,10 +11,10 @@ use super::codec::{self, CHUNK_BYTES, MailValue};
 use super::key::{self, Kind, Tree};
 use super::kv::{self, Kv};
 use super::{
-    AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, CompletionRecord,
-    DeviceRecord, DirectoryCounters, GrantRecord, HiddenRecord, InvitationRecord, InvitationState,
-    LeaseRecord, LimitsRecord, LogRecord, MailCounters, MailState, Mark, Meta, NextKeyRecord,
-    SightRecord, StoreError, StreamRecord, SubscriptionRecord,
+    AccountRecord, AddressRecord, AuditRecord, BlockRecord, CodeRecord, DeviceRecord,
+    DirectoryCounters, GrantRecord, HiddenRecord, InvitationRecord, InvitationState, LeaseRecord,
+    LimitsRecord, LogRecord, MailCounters, MailState, Mark, Meta, NextKeyRecord, SightRecord,
+    StoreError, StreamRecord, SubscriptionRecord,
 };
 use crate::protocol::{LogNumber, MailId, PublicKey};
 
@@ -146,7 +146,7 @@ impl<K: Kv> Check<'_, K> {
             Kind::Chunk => self.chunk(key, value),
             Kind::Log => self.totals(key, value),
             Kind::Stream => self.decodes::<StreamRecord>(kind, key, value),
-            Kind::Completion => self.decodes::<CompletionRecord>(kind, key, value),
+            Kind::Completion => kv::decode_outcomes(self.kv, key, value).map(drop),
             Kind::Expiry => self.expiry(key, value),
             Kind::Cursor => self.decodes::<Mark>(kind, key, value),
         }

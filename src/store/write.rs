@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::codec::{self, CHUNK_BYTES, CodecError, MailValue};
 use super::key::{self, Kind};
 use super::kv::{self, Kv, Sink};
+use super::outcomes::Outcomes;
 use super::{Change, MailRecord, MailState, StoreError};
 use crate::protocol::{LogNumber, MailId};
 
@@ -29,8 +30,18 @@ pub(super) fn plan<K: Kv, S: Sink>(
         scratch,
         leaving: leaving(changes),
         fresh: HashMap::new(),
+        outcomes: Outcomes::default(),
     };
-    changes.iter().try_for_each(|change| planner.change(change))
+    changes
+        .iter()
+        .try_for_each(|change| planner.change(change))?;
+    let Planner {
+        sink,
+        scratch,
+        outcomes,
+        ..
+    } = planner;
+    outcomes.write(kv, sink, scratch)
 }
 
 /// What must be known of a mail to expire or remove it.
@@ -52,10 +63,11 @@ struct Planner<'a, K, S> {
     /// Those of them that these changes themselves append, expire or remove: the engine does not
     /// know it yet.
     fresh: HashMap<Place, Option<Placed>>,
+    outcomes: Outcomes<'a>,
 }
 
-impl<K: Kv, S: Sink> Planner<'_, K, S> {
-    fn change(&mut self, change: &Change) -> Result<(), StoreError> {
+impl<'a, K: Kv, S: Sink> Planner<'a, K, S> {
+    fn change(&mut self, change: &'a Change) -> Result<(), StoreError> {
         match change {
             Change::PutMeta(record) => self.put(Kind::Meta, &key::meta(), record),
             Change::PutServerKey(key) => self.put(Kind::ServerKey, &key::server_key(), key),
@@ -127,16 +139,20 @@ impl<K: Kv, S: Sink> Planner<'_, K, S> {
             Change::PutLog { log, record } => self.put(Kind::Log, &key::log(*log), record),
             Change::RemoveLog(log) => self.remove(Kind::Log, &key::log(*log)),
             Change::PutStream(record) => {
+                self.outcomes.settle(record.number, record.settled_below);
                 self.put(Kind::Stream, &key::stream(record.number), record)
             }
-            Change::RemoveStream(number) => self.remove(Kind::Stream, &key::stream(*number)),
+            Change::RemoveStream(number) => {
+                self.outcomes.forget(*number);
+                self.remove(Kind::Stream, &key::stream(*number))
+            }
             Change::PutCompletion {
                 stream,
                 number,
                 record,
-            } => self.put(Kind::Completion, &key::completion(*stream, *number), record),
-            Change::RemoveCompletion { stream, number } => {
-                self.remove(Kind::Completion, &key::completion(*stream, *number))
+            } => {
+                self.outcomes.put(*stream, *number, record);
+                Ok(())
             }
             Change::PutCursor { device, log, mark } => {
                 self.put(Kind::Cursor, &key::cursor(*device, *log), mark)

@@ -52,7 +52,7 @@ fn assert_keys(key: &[u8]) {
 }
 
 /// One record of each kind, as first released: kind, key and value a line.
-const GOLDEN: &str = include_str!("../../../tests/fixtures/store/v6.hex");
+const GOLDEN: &str = include_str!("../../../tests/fixtures/store/v7.hex");
 
 /// A store as it was released, changed row by row. Each change ends with a newline: its place in the
 /// golden rows, an order, and bytes. Everything can be asked of what comes out, and what is wrong is said.

@@ -179,8 +179,7 @@ fn tree(change: &Change) -> usize {
         | Change::RemoveLog(_)
         | Change::PutStream(_)
         | Change::RemoveStream(_)
-        | Change::PutCompletion { .. }
-        | Change::RemoveCompletion { .. } => 1,
+        | Change::PutCompletion { .. } => 1,
         Change::PutCursor { .. } | Change::RemoveCursor { .. } => 2,
         _ => 0,
     }

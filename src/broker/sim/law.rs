@@ -127,11 +127,14 @@ impl Model {
                 self.permit_cursor((*device, *log), *mark, cause);
             }
             Change::PutStream(record) => self.permit_stream(record),
-            Change::RemoveCompletion { stream, number } => {
-                let row = self.decided.streams.get(stream);
-                let settled = row.is_some_and(|(_, below)| number < below);
+            Change::RemoveStream(number) => {
+                let row = self.decided.streams.get(number);
+                let kept = self
+                    .decided
+                    .completions
+                    .range((*number, 0)..=(*number, u64::MAX));
                 let gone = row.is_none_or(|(device, _)| self.is_going(*device, cause));
-                assert!(settled || gone, "P3: {change:?} by {cause:?}");
+                assert!(gone || kept.count() == 0, "P3: {change:?} by {cause:?}");
             }
             _ => {}
         }

@@ -145,13 +145,14 @@ impl Ledger {
             Change::PutStream(record) => {
                 let row = (record.device, record.settled_below);
                 self.streams.insert(record.number, row);
+                self.forget(record.number, record.settled_below);
             }
-            Change::RemoveStream(number) => drop(self.streams.remove(number)),
+            Change::RemoveStream(number) => {
+                self.streams.remove(number);
+                self.forget(*number, u64::MAX);
+            }
             Change::PutCompletion { stream, number, .. } => {
                 self.completions.insert((*stream, *number));
-            }
-            Change::RemoveCompletion { stream, number } => {
-                self.completions.remove(&(*stream, *number));
             }
             Change::PutCursor { device, log, mark } => {
                 self.cursors.insert((*device, *log), mark.id);
@@ -161,6 +162,11 @@ impl Ledger {
             }
             _ => {}
         }
+    }
+
+    fn forget(&mut self, stream: u64, below: u64) {
+        self.completions
+            .retain(|(of, number)| *of != stream || *number >= below);
     }
 
     // -- who is who --
