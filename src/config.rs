@@ -1,17 +1,21 @@
-//! The server's settings: one table ([`KEYS`]) feeds flags, environment, file, defaults and docs.
+//! The server's settings: one table ([`KEYS`], in `table`) feeds flags, environment, file, defaults and docs.
 //!
 //! A later layer wins: default, file, environment, flag. This module touches nothing: it reads no
 //! file and no variable, it is given their text. `docs/mailserver.md` explains the settings to people.
 
+mod table;
 mod value;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use toml::Spanned;
 
 use crate::broker::io::{Registration, Settings};
 use crate::limits;
 use crate::protocol::PublicKey;
-use value::{AUTO, Host, choice, number, optional, parse, size, time};
+pub use table::{KEYS, Key};
 pub use value::{Endpoint, Http, Ports};
 
 /// Everything an operator may choose.
@@ -74,264 +78,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// One row of the table of settings.
-#[derive(Debug)]
-pub struct Key {
-    /// Its name in the file and as a flag (`--name`).
-    pub name: &'static str,
-    /// What stands for the value in help.
-    pub placeholder: &'static str,
-    /// The default, as it would be written.
-    pub default: &'static str,
-    /// One or more sentences for help and the default file.
-    pub help: &'static str,
-    set: fn(&mut Config, &str) -> Result<(), String>,
-}
-
-impl Key {
-    /// Finds a row by its name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
-    }
-
-    /// Returns the environment variable that sets it.
-    pub fn variable(&self) -> String {
-        format!("MAILSERVER_{}", self.name.to_uppercase().replace('-', "_"))
-    }
-}
-
-/// Every setting, in the order of the default file.
-pub const KEYS: &[Key] = &[
-    Key {
-        name: "data-dir",
-        placeholder: "DIR",
-        default: "./data",
-        help: "Where keys, mail and everything else that lasts lies; relative to where mailserver is started.",
-        set: |config, text| {
-            config.data_dir = PathBuf::from(text);
-            Ok(())
-        },
-    },
-    Key {
-        name: "bind",
-        placeholder: "tcp://HOST:PORT",
-        default: "tcp://127.0.0.1:5570",
-        help: "Where clients ask. HOST is an address, or * for all; port 0 picks a free one and remembers it.",
-        set: |config, text| parse(text).map(|value| config.bind = value),
-    },
-    Key {
-        name: "live-bind",
-        placeholder: "tcp://HOST:PORT",
-        default: AUTO,
-        help: "Where clients listen for live mail. auto: the host of bind, and its port plus one (0 when that is 0).",
-        set: |config, text| optional(text).map(|value| config.live_bind = value),
-    },
-    Key {
-        name: "http",
-        placeholder: "ADDRESS:PORT",
-        default: AUTO,
-        help: "Where health, metrics and the dashboard are served. auto: 127.0.0.1, ten ports above bind (0 when that is 0), and nowhere when that port is taken; off: nowhere.",
-        set: |config, text| parse(text).map(|value| config.http = value),
-    },
-    Key {
-        name: "http-exposed",
-        placeholder: "no|yes",
-        default: "no",
-        help: "Whether http may listen for other machines: whoever connects there sees names of users and topics, without a key.",
-        set: |config, text| {
-            choice(text, &[("no", false), ("yes", true)]).map(|value| config.http_exposed = value)
-        },
-    },
-    Key {
-        name: "chat-ports",
-        placeholder: "FIRST-LAST",
-        default: "5600-5699",
-        help: "Ports lent to clients for direct chats; they are bound on the clients' hosts.",
-        set: |config, text| parse(text).map(|value| config.chat_ports = value),
-    },
-    Key {
-        name: "advertise",
-        placeholder: "HOST",
-        default: AUTO,
-        help: "The host that clients are told to connect to. auto: the host of bind, or this host's name for *.",
-        set: |config, text| {
-            optional(text).map(|value| config.advertise = value.map(|Host(host)| host))
-        },
-    },
-    Key {
-        name: "registration",
-        placeholder: "open|invite|closed",
-        default: AUTO,
-        help: "Who may become a user. auto: open when only this machine can connect, by invitation otherwise.",
-        set: |config, text| {
-            config.registration = choice(
-                text,
-                &[
-                    (AUTO, None),
-                    ("open", Some(Registration::Open)),
-                    ("invite", Some(Registration::Invite)),
-                    ("closed", Some(Registration::Closed)),
-                ],
-            )?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "registrations",
-        placeholder: "N",
-        default: AUTO,
-        help: "New users and devices that one network address may register in an hour. auto: 200, and 20000 from this machine itself.",
-        set: |config, text| {
-            config.registrations = match text {
-                AUTO => None,
-                count => Some(number(count, 1, limits::ID_MAX)?),
-            };
-            Ok(())
-        },
-    },
-    Key {
-        name: "topics",
-        placeholder: "open|admin",
-        default: "open",
-        help: "Who may make a topic. open: whoever first joins it.",
-        set: |config, text| {
-            choice(text, &[("open", true), ("admin", false)])
-                .map(|value| config.topics_open = value)
-        },
-    },
-    Key {
-        name: "lease-ttl",
-        placeholder: "TIME",
-        default: "90s",
-        help: "How long a session and its port live without a word from the client.",
-        set: |config, text| {
-            time(text, Duration::from_secs(1), DAY).map(|value| config.lease_ttl = value)
-        },
-    },
-    Key {
-        name: "port-rest",
-        placeholder: "TIME",
-        default: "60s",
-        help: "How long a freed port rests before it is lent again.",
-        set: |config, text| time(text, Duration::ZERO, DAY).map(|value| config.port_rest = value),
-    },
-    Key {
-        name: "ports-per-user",
-        placeholder: "N",
-        default: "8",
-        help: "Ports one user may hold at once.",
-        set: |config, text| {
-            number(text, 0, 65_535).and_then(|value| {
-                config.ports_per_user = usize::try_from(value).map_err(|e| e.to_string())?;
-                Ok(())
-            })
-        },
-    },
-    Key {
-        name: "invitation-ttl",
-        placeholder: "TIME",
-        default: "5m",
-        help: "How long an invitation to a chat stands open.",
-        set: |config, text| {
-            time(text, Duration::from_secs(1), DAY).map(|value| config.invitation_ttl = value)
-        },
-    },
-    Key {
-        name: "body-max",
-        placeholder: "SIZE",
-        default: "1 MiB",
-        help: "The largest body of a mail, at most 25 MiB.",
-        set: |config, text| {
-            size(text, 1, limits::BODY_BYTES_CEILING).map(|value| config.body_max = value)
-        },
-    },
-    Key {
-        name: "mailbox-mails",
-        placeholder: "N",
-        default: "1000000",
-        help: "Mails one mailbox or topic holds; a full mailbox refuses mail, a full topic drops its oldest.",
-        set: |config, text| {
-            number(text, 1, limits::ID_MAX).map(|value| config.mailbox_mails = value)
-        },
-    },
-    Key {
-        name: "mailbox-bytes",
-        placeholder: "SIZE",
-        default: "4 GiB",
-        help: "Bytes one mailbox or topic holds.",
-        set: |config, text| size(text, 1, limits::ID_MAX).map(|value| config.mailbox_bytes = value),
-    },
-    Key {
-        name: "history-mails",
-        placeholder: "N",
-        default: "1000",
-        help: "Mails of a topic kept for newcomers after everybody has read them.",
-        set: |config, text| {
-            number(text, 0, limits::ID_MAX).map(|value| config.history_mails = value)
-        },
-    },
-    Key {
-        name: "history-age",
-        placeholder: "TIME",
-        default: "30days",
-        help: "How long they are kept at most, in the server's own running time.",
-        set: |config, text| {
-            time(text, Duration::ZERO, DAY * 36_500).map(|value| config.history_age = value)
-        },
-    },
-    Key {
-        name: "disk-reserve",
-        placeholder: "SIZE",
-        default: AUTO,
-        help: "Free disk space below which no new mail is taken. auto: 64 MiB, or 5 % of the disk if that is less.",
-        set: |config, text| {
-            config.disk_reserve = match text {
-                AUTO => None,
-                size_text => Some(size(size_text, 0, limits::ID_MAX)?),
-            };
-            Ok(())
-        },
-    },
-    Key {
-        name: "memory-max",
-        placeholder: "SIZE",
-        default: AUTO,
-        help: "Memory above which the server ends with code 75, to be started again. auto: half of the machine's.",
-        set: |config, text| {
-            config.memory_max = match text {
-                AUTO => None,
-                size_text => Some(size(size_text, 1 << 20, limits::ID_MAX)?),
-            };
-            Ok(())
-        },
-    },
-    Key {
-        name: "log",
-        placeholder: "LEVEL",
-        default: "info",
-        help: "What is logged to standard error: error, warn, info, debug or trace, or tracing directives.",
-        set: |config, text| {
-            text.clone_into(&mut config.log);
-            Ok(())
-        },
-    },
-    Key {
-        name: "log-format",
-        placeholder: "text|json",
-        default: "text",
-        help: "How a log line looks.",
-        set: |config, text| {
-            choice(
-                text,
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-            )
-            .map(|value| config.log_format = value)
-        },
-    },
-];
-
-const DAY: Duration = Duration::from_hours(24);
-
 /// A value on its way into a [`Config`].
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -339,8 +85,58 @@ pub struct Setting {
     pub key: &'static Key,
     /// Its text.
     pub value: String,
-    /// Where the text stands, for messages: `--bind`, `MAILSERVER_BIND`, `bind in server.toml`.
-    pub origin: String,
+    /// Where the text stands.
+    pub origin: Origin,
+}
+
+/// Where the text of a setting stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// On the command line.
+    Flag,
+    /// In an environment variable.
+    Variable,
+    /// In a settings file.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// On which line, from 1.
+        line: usize,
+    },
+}
+
+impl Setting {
+    /// Returns where it stands: `--bind`, `MAILSERVER_BIND`, `server.toml:3`.
+    pub fn place(&self) -> String {
+        match &self.origin {
+            Origin::Flag => format!("--{}", self.key.name),
+            Origin::Variable => self.key.variable(),
+            Origin::File { path, line } => format!("{}:{line}", path.display()),
+        }
+    }
+
+    /// Puts it into a configuration; what is wrong with it says where it stands.
+    fn put(&self, config: &mut Config) -> Result<(), ConfigError> {
+        (self.key.set)(config, &self.value).map_err(|problem| ConfigError::Value {
+            origin: match self.origin {
+                Origin::File { .. } => format!("{} in {}", self.key.name, self.place()),
+                Origin::Flag | Origin::Variable => self.place(),
+            },
+            value: self.value.clone(),
+            problem,
+        })
+    }
+}
+
+/// Returns what holds of each setting, in the order of the table: the last layer that has it wins; nothing
+/// where the default does.
+pub fn in_force(layers: &[Vec<Setting>]) -> Vec<(&'static Key, Option<&Setting>)> {
+    KEYS.iter()
+        .map(|key| {
+            let mut said = layers.iter().flatten();
+            (key, said.rfind(|said| said.key.name == key.name))
+        })
+        .collect()
 }
 
 /// Why the settings are no good.
@@ -397,16 +193,28 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for setting in layers.into_iter().flatten() {
-            (setting.key.set)(&mut config, &setting.value).map_err(|problem| {
-                ConfigError::Value {
-                    origin: setting.origin,
-                    value: setting.value,
-                    problem,
-                }
-            })?;
+            setting.put(&mut config)?;
         }
         config.check()?;
         Ok(config)
+    }
+
+    /// Takes over those settings that a running server can change, and returns all that are not what they
+    /// were: one that is not [`Key::live`] stays as it was. `layers` must be good.
+    pub fn renew(&mut self, layers: &[Vec<Setting>]) -> Vec<&'static Key> {
+        let mut changed = Vec::new();
+        for (key, setting) in in_force(layers) {
+            let mut next = self.clone();
+            let text = setting.map_or(key.default, |setting| &setting.value);
+            let is_new = (key.set)(&mut next, text).is_ok() && next != *self;
+            if is_new {
+                changed.push(key);
+            }
+            if is_new && key.live {
+                *self = next;
+            }
+        }
+        changed
     }
 
     /// Returns where the live socket listens.
@@ -552,22 +360,24 @@ pub fn default_file() -> String {
 /// Reads the text of a settings file; `path` is for messages.
 pub fn parse_file(path: &Path, text: &str) -> Result<Vec<Setting>, ConfigError> {
     let file = path.display().to_string();
-    let table: toml::Table =
-        text.parse()
-            .map_err(|error: toml::de::Error| ConfigError::Syntax {
-                file: file.clone(),
-                problem: syntax_problem(text, &error),
-            })?;
+    let table: BTreeMap<Spanned<String>, toml::Value> =
+        toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            file: file.clone(),
+            problem: syntax_problem(text, &error),
+        })?;
     table
         .into_iter()
         .map(|(name, value)| {
+            let line = line_of(text, name.span().start);
+            let name = name.into_inner();
             let key = Key::find(&name).ok_or_else(|| unknown(&file, &name))?;
-            let origin = format!("{name} in {file}");
             let value = scalar(&value).ok_or_else(|| ConfigError::Value {
-                origin: origin.clone(),
+                origin: format!("{name} in {file}:{line}"),
                 value: value.to_string(),
                 problem: "give one text or number".to_owned(),
             })?;
+            let path = path.to_owned();
+            let origin = Origin::File { path, line };
             Ok(Setting { key, value, origin })
         })
         .collect()
@@ -577,8 +387,8 @@ pub fn parse_file(path: &Path, text: &str) -> Result<Vec<Setting>, ConfigError> 
 pub fn parse_environment(lookup: impl Fn(&str) -> Option<String>) -> Vec<Setting> {
     KEYS.iter()
         .filter_map(|key| {
-            let origin = key.variable();
-            let value = lookup(&origin).filter(|value| !value.is_empty())?;
+            let value = lookup(&key.variable()).filter(|value| !value.is_empty())?;
+            let origin = Origin::Variable;
             Some(Setting { key, value, origin })
         })
         .collect()
@@ -594,12 +404,15 @@ pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn syntax_problem(text: &str, error: &toml::de::Error) -> String {
-    let line = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .map_or(1, |before| before.matches('\n').count() + 1);
+    let line = error.span().map_or(1, |span| line_of(text, span.start));
     let message = error.message().replace('\n', ", ");
     format!("line {line}: {message}")
+}
+
+/// Returns the line, from 1, that a byte of a text stands on.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.get(..byte)
+        .map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 fn unknown(file: &str, name: &str) -> ConfigError {
@@ -643,7 +456,7 @@ mod tests {
         vec![Setting {
             key: Key::find(name).unwrap(),
             value: value.to_owned(),
-            origin: format!("--{name}"),
+            origin: Origin::Flag,
         }]
     }
 
@@ -674,6 +487,43 @@ mod tests {
         let config = Config::from_layers([file(), environment()]).unwrap();
         assert_eq!(config.body_max, 2 << 10);
         assert_eq!(Config::from_layers([file()]).unwrap().body_max, 1 << 10);
+    }
+
+    #[test]
+    fn a_problem_in_a_file_names_its_line() {
+        let text = file("log = \"warn\"\n\n# more\nbind = \"here\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(text.starts_with("bind in x.toml:4: "), "{text}");
+    }
+
+    #[test]
+    fn what_is_in_force_is_the_last_that_was_said() {
+        let layers = [
+            parse_file(Path::new("x.toml"), "\nlog = \"warn\"\nbody-max = 5").unwrap(),
+            flag("body-max", "6"),
+        ];
+        let place = |name| {
+            let all = in_force(&layers);
+            let found = all.iter().find(|(key, _)| key.name == name);
+            found.unwrap().1.map(Setting::place)
+        };
+        assert_eq!(place("log").unwrap(), "x.toml:2");
+        assert_eq!(place("body-max").unwrap(), "--body-max");
+        assert_eq!(place("bind"), None);
+    }
+
+    #[test]
+    fn a_running_server_takes_over_what_is_live_and_names_the_rest() {
+        let mut config = file("mailbox-mails = 5\nbind = \"127.0.0.1:9\"").unwrap();
+        let text = "mailbox-mails = 6\nbind = \"127.0.0.1:10\"\nbody-max = \"1024 KiB\"";
+        let layers = [parse_file(Path::new("x.toml"), text).unwrap()];
+        let names = |keys: Vec<&Key>| keys.iter().map(|key| key.name).collect::<Vec<_>>();
+        assert_eq!(names(config.renew(&layers)), ["bind", "mailbox-mails"]);
+        assert_eq!((config.mailbox_mails, config.bind.port), (6, 9));
+        assert_eq!(names(config.renew(&layers)), ["bind"], "it still waits");
+        assert_eq!(names(config.renew(&[])), ["bind", "mailbox-mails"]);
+        assert_eq!(config.mailbox_mails, 1_000_000);
     }
 
     #[test]

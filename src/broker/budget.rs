@@ -132,6 +132,18 @@ impl Budgets {
         }
     }
 
+    /// Sets what one address and this machine have in an hour. What was spent is forgotten.
+    pub(super) fn set_registrations(&mut self, (others, own): (u64, u64)) {
+        for (table, most) in [
+            (&mut self.registrations, others),
+            (&mut self.own_registrations, own),
+        ] {
+            if table.rate != hourly(most) {
+                *table = Table::of_addresses(hourly(most));
+            }
+        }
+    }
+
     /// Says whether a request is looked at at all.
     pub(super) fn admit(&mut self, asker: Asker, mono_ms: u64) -> Admission {
         let counted = match asker {

@@ -203,6 +203,7 @@ impl Core {
             Input::Loaded(ticket, answer) => self.loaded(ticket, answer),
             Input::Tick { disk_low } => self.tick(disk_low),
             Input::RoundTrip => self.round_trip(),
+            Input::Settings(settings) => self.change_settings(&settings),
             Input::Shutdown => self.stopping = true,
         }
         self.finish();
@@ -213,6 +214,28 @@ impl Core {
         self.outputs
             .pop_front()
             .unwrap_or(Output::Idle { wake_at_ms: None })
+    }
+
+    /// Returns the settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn change_settings(&mut self, settings: &Settings) {
+        let registrations = (settings.registrations, settings.registrations_loopback);
+        self.budgets.set_registrations(registrations);
+        self.leases.set_per_user(settings.ports_per_user);
+        self.settings = Settings {
+            admin_keys: std::mem::take(&mut self.settings.admin_keys),
+            chat_ports: std::mem::take(&mut self.settings.chat_ports),
+            lease_ttl_ms: self.settings.lease_ttl_ms,
+            port_rest_ms: self.settings.port_rest_ms,
+            invitation_ttl_ms: self.settings.invitation_ttl_ms,
+            live_port: self.settings.live_port,
+            ..settings.clone()
+        };
+        // Less may be kept than before.
+        self.mark_all_logs();
     }
 
     /// Says whether nothing is under way: no commit, no read, no reply waiting.

@@ -79,6 +79,8 @@ pub enum Input {
     },
     /// Somebody asks whether the store still takes things in: say [`Output::RoundTripped`] when something new is on disk.
     RoundTrip,
+    /// These settings are in force from now on. Ports and terms are what they were: only a start changes them.
+    Settings(Box<Settings>),
     /// The process was asked to stop: refuse everything new, finish what was begun.
     Shutdown,
 }

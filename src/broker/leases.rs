@@ -75,6 +75,11 @@ impl Leases {
         leases
     }
 
+    /// Sets how many ports one user may hold from now on; who holds more keeps them.
+    pub(super) fn set_per_user(&mut self, per_user: usize) {
+        self.per_user = per_user;
+    }
+
     /// Returns every lease on record, by port.
     pub(super) fn lent(&self) -> impl Iterator<Item = &LeaseRecord> {
         self.lent.values()

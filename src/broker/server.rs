@@ -7,8 +7,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zmq::{DONTWAIT, SNDMORE};
@@ -17,7 +15,7 @@ use super::clock::Clock;
 use super::committer::{Committer, Done, Wake, WakeReader};
 use super::core::Core;
 use super::io::{Frame, Input, Output, Peer, Settings, Ticket};
-use super::window::{Loop, Machine, Onlooker, Window};
+use super::window::{Bell, Loop, Machine, Onlooker, Window};
 use super::xpub::{self, Guard, Heard, LiveSocket, retry};
 use super::zap::{self, Zap};
 use crate::auth::keys::KeyPair;
@@ -245,34 +243,6 @@ fn bind(
         .ok_or_else(|| network("tell its port")(zmq::Error::EINVAL))
 }
 
-/// Asks a running server to stop, from a signal handler or another thread.
-#[derive(Debug, Clone)]
-pub struct Stop {
-    asked: Arc<AtomicBool>,
-    wake: Wake,
-}
-
-impl Stop {
-    /// Asks.
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        self.wake.wake();
-    }
-
-    /// Makes these signals ask.
-    pub fn on_signals(&self, signals: &[i32]) -> Result<(), ServerError> {
-        let register = |signal: i32| {
-            signal_hook::flag::register(signal, Arc::clone(&self.asked))?;
-            let wake = self.wake.try_clone_stream()?;
-            signal_hook::low_level::pipe::register(signal, wake)
-        };
-        for signal in signals {
-            register(*signal).map_err(system("a signal handler"))?;
-        }
-        Ok(())
-    }
-}
-
 /// How the machine is, asked about once a second.
 pub trait Probe: std::fmt::Debug {
     /// Says whether free space is below the reserve.
@@ -284,11 +254,25 @@ pub trait Probe: std::fmt::Debug {
     /// Returns how the machine is, for onlookers.
     fn machine(&mut self) -> Machine;
 
+    /// Reads the settings again; `now` are those in force.
+    fn reread(&mut self, now: Settings) -> Reread;
+
     /// Returns how often [`alive`](Self::alive) is wanted, in milliseconds, if at all.
     fn alive_every_ms(&self) -> Option<u64>;
 
     /// Says that the poll loop turns and the store took something in.
     fn alive(&mut self);
+}
+
+/// What comes of reading the settings again.
+#[derive(Debug)]
+pub enum Reread {
+    /// Nothing changes.
+    Same,
+    /// These are in force from now on.
+    Settings(Settings),
+    /// The server is to stop instead.
+    Stop,
 }
 
 /// A broker at work.
@@ -301,7 +285,8 @@ pub struct Server {
     probe: Box<dyn Probe>,
     disk_low: bool,
     wake: WakeReader,
-    stop: Stop,
+    stop: Bell,
+    reread: Bell,
     /// When the core wants to be told the time.
     wake_at_ms: Option<u64>,
     last_tick_ms: u64,
@@ -336,10 +321,8 @@ impl Server {
             disk_low: probe.disk_low(),
             probe,
             wake,
-            stop: Stop {
-                asked: Arc::new(AtomicBool::new(false)),
-                wake: wake_end,
-            },
+            reread: Bell::new(wake_end.clone()),
+            stop: Bell::new(wake_end),
             wake_at_ms: None,
             last_tick_ms: 0,
             probed_at_ms: 0,
@@ -358,7 +341,7 @@ impl Server {
     /// Waits until what the start decided is durable and every cursor is looked up: whoever asked
     /// before would be told of depths that are not yet right.
     fn begin(&mut self) -> Result<(), ServerError> {
-        while !self.core.is_settled() && !self.stop.asked.load(Ordering::SeqCst) {
+        while !self.core.is_settled() && !self.stop.is_asked() {
             let mut woken = [zmq::PollItem::from_fd(self.wake.as_raw_fd(), zmq::POLLIN)];
             match zmq::poll(&mut woken, -1) {
                 Ok(_) | Err(zmq::Error::EINTR) => {}
@@ -371,14 +354,17 @@ impl Server {
         Ok(())
     }
 
-    /// Returns a way to stop the server.
-    pub fn stop(&self) -> Stop {
-        self.stop.clone()
+    /// Makes signals stop the server, or make it read its settings again.
+    pub fn heed_signals(&self, stop: &[i32], reread: &[i32]) -> Result<(), ServerError> {
+        let heeded = self.stop.on_signals(stop);
+        heeded
+            .and_then(|()| self.reread.on_signals(reread))
+            .map_err(system("a signal handler"))
     }
 
     /// Lets somebody on another thread look in.
     pub fn onlooker(&self) -> Result<Onlooker, ServerError> {
-        let onlooker = self.window.onlooker(self.stop.wake.clone());
+        let onlooker = self.window.onlooker(self.stop.wake());
         onlooker.map_err(system("a pair of sockets"))
     }
 
@@ -394,6 +380,7 @@ impl Server {
 
     fn turn(&mut self) -> Result<(), ServerError> {
         self.wake.drain();
+        self.reread_settings()?;
         self.notice_stop()?;
         self.take_results()?;
         self.sockets.tend_live()?;
@@ -631,8 +618,22 @@ impl Server {
         })
     }
 
+    fn reread_settings(&mut self) -> Result<(), ServerError> {
+        if !self.reread.answer() {
+            return Ok(());
+        }
+        match self.probe.reread(self.core.settings().clone()) {
+            Reread::Same => Ok(()),
+            Reread::Settings(settings) => self.handle(Input::Settings(Box::new(settings))),
+            Reread::Stop => {
+                self.stop.ask();
+                Ok(())
+            }
+        }
+    }
+
     fn notice_stop(&mut self) -> Result<(), ServerError> {
-        if self.stopping_since_ms.is_some() || !self.stop.asked.load(Ordering::SeqCst) {
+        if self.stopping_since_ms.is_some() || !self.stop.is_asked() {
             return Ok(());
         }
         tracing::info!("stopping: finishing what was begun");

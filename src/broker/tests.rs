@@ -20,6 +20,7 @@ mod presence;
 mod reading;
 mod restart;
 mod rights;
+mod settings;
 mod threads;
 mod topics;
 mod uploads;

@@ -209,7 +209,7 @@ impl Core {
         self.mark_all_logs();
     }
 
-    fn mark_all_logs(&mut self) {
+    pub(super) fn mark_all_logs(&mut self) {
         let logs: Vec<LogNumber> = self.logs.numbers().collect();
         self.upkeep
             .to_trim

@@ -2,11 +2,13 @@
 //!
 //! An onlooker's questions come over a channel and are answered in the poll loop, between two turns, so
 //! that whoever sends mail shares no lock with who looks. However many ask, the queues are gone through
-//! once a second at most, in portions, and one commit is under way that only proves the store.
+//! once a second at most, in portions, and one commit is under way that only proves the store. A [`Bell`] asks for
+//! more than a look: to stop, to read the settings again.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 
 use serde::Serialize;
@@ -33,6 +35,51 @@ const SURVEY_SHARE: u64 = 20;
 
 /// Tickets from here on are reads for onlookers; the core counts up from 1 and never gets here.
 const LOOKUPS_FROM: Ticket = 1 << 63;
+
+/// Asks a running server for something, from a signal handler or another thread.
+#[derive(Debug, Clone)]
+pub struct Bell {
+    asked: Arc<AtomicBool>,
+    wake: Wake,
+}
+
+impl Bell {
+    pub(super) fn new(wake: Wake) -> Self {
+        Self {
+            asked: Arc::new(AtomicBool::new(false)),
+            wake,
+        }
+    }
+
+    pub(super) fn wake(&self) -> Wake {
+        self.wake.clone()
+    }
+
+    /// Asks.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        self.wake.wake();
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Says whether it was asked since it was answered last.
+    pub(super) fn answer(&self) -> bool {
+        self.asked.swap(false, Ordering::SeqCst)
+    }
+
+    /// Makes these signals ask.
+    pub fn on_signals(&self, signals: &[i32]) -> io::Result<()> {
+        for signal in signals {
+            signal_hook::flag::register(*signal, Arc::clone(&self.asked))?;
+            let wake = self.wake.try_clone_stream()?;
+            signal_hook::low_level::pipe::register(*signal, wake)?;
+        }
+        Ok(())
+    }
+}
 
 /// What an onlooker may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +114,8 @@ pub struct Machine {
     pub store_bytes: u64,
     /// Bytes free on the store's disk.
     pub disk_free_bytes: u64,
+    /// Settings that changed while it ran and need a restart.
+    pub settings_waiting: usize,
 }
 
 /// Everything an onlooker sees, of one moment.

@@ -207,6 +207,11 @@ impl Page {
             machine.disk_free_bytes,
         );
         self.gauge(
+            "settings_waiting",
+            "Settings that changed while it ran and need a restart.",
+            machine.settings_waiting,
+        );
+        self.gauge(
             "commit_queue_bytes",
             "About how many bytes wait for the disk.",
             figures.commit_queue_bytes,

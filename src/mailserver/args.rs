@@ -8,11 +8,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::backup::End;
 use super::{Failure, say};
-use crate::config::{KEYS, Key, Setting};
+use crate::config::{KEYS, Key, Origin, Setting};
 use crate::protocol::codes::exit;
 
 /// What is asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) verb: Verb,
     pub(super) config_file: Option<PathBuf>,
@@ -31,6 +31,10 @@ pub(super) enum Verb {
     Init,
     CheckConfig,
     DefaultConfig,
+    ConfigShow {
+        origin: bool,
+        json: bool,
+    },
     Verify {
         /// A backup instead of the store.
         backup: Option<End>,
@@ -158,10 +162,28 @@ pub(crate) fn command() -> Command {
         .arg(config_file())
         .args(KEYS.iter().map(flag))
         .subcommand(run.args(acceptances()))
+        .subcommand(config())
         .subcommands(VERBS.iter().map(|row| {
             let command = Command::new(row.name).about(row.about);
             command.args((row.args)())
         }))
+}
+
+/// What is done with the settings themselves.
+fn config() -> Command {
+    let switch = |name| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let show = Command::new("show")
+        .about("Print every setting as it would hold for a start with these words")
+        .arg(
+            switch("origin")
+                .help("Say where each comes from: flag, variable, file and line, or default"),
+        )
+        .arg(switch("json").help("One JSON object a line"));
+    Command::new("config")
+        .about("Look at the settings")
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand(show)
 }
 
 fn flag(key: &Key) -> Arg {
@@ -201,12 +223,20 @@ fn acceptances() -> [Arg; 2] {
 }
 
 fn call(matches: &ArgMatches) -> Call {
-    let (name, inner) = matches.subcommand().unwrap_or(("run", matches));
-    let found = VERBS.iter().find(|row| row.name == name);
-    let verb = found.map_or_else(|| run(matches, inner), |row| (row.verb)(inner));
+    let (name, mut inner) = matches.subcommand().unwrap_or(("run", matches));
+    let verb = if let Some((_, words)) = inner.subcommand() {
+        inner = words;
+        Verb::ConfigShow {
+            origin: words.get_flag("origin"),
+            json: words.get_flag("json"),
+        }
+    } else {
+        let found = VERBS.iter().find(|row| row.name == name);
+        found.map_or_else(|| run(matches, inner), |row| (row.verb)(inner))
+    };
     let flags = KEYS.iter().filter_map(|key| {
         let value = inner.get_one::<String>(key.name)?.clone();
-        let origin = format!("--{}", key.name);
+        let origin = Origin::Flag;
         Some(Setting { key, value, origin })
     });
     Call {
@@ -272,7 +302,7 @@ mod tests {
             let call = parsed(words);
             assert_eq!(call.flags.len(), 1, "{words:?}");
             assert_eq!(call.flags[0].value, "x");
-            assert_eq!(call.flags[0].origin, "--bind");
+            assert_eq!(call.flags[0].place(), "--bind");
         }
         let run = |accept_loss, accept_new_key| Verb::Run {
             accept_loss,
@@ -283,6 +313,10 @@ mod tests {
         assert_eq!(parsed(&["--accept-loss"]).verb, run(true, false));
         assert_eq!(parsed(&["--accept-new-key"]).verb, run(false, true));
         assert_eq!(parsed(&["init"]).verb, Verb::Init);
+        let shown = parsed(&["config", "show", "--origin", "--bind", "x"]);
+        let (origin, json) = (true, false);
+        assert_eq!(shown.verb, Verb::ConfigShow { origin, json });
+        assert_eq!(shown.flags.len(), 1);
         let file = End::File("f".into());
         assert_eq!(parsed(&["backup", "-"]).verb, Verb::Backup(End::Pipe));
         let ready = Verb::Healthcheck { alive_only: false };
@@ -297,6 +331,7 @@ mod tests {
             &["--bnd", "x"][..],
             &["fly"],
             &["backup"],
+            &["config"],
             &["run", "more"],
             &["--bind"],
         ] {

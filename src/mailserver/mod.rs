@@ -2,7 +2,8 @@
 //!
 //! - `args`: what the command line may say.
 //! - `run`: the order of a start, and of a stop.
-//! - `watch`: disk space and memory while it runs.
+//! - `watch`: disk space, memory and settings while it runs; `log`: where its lines go.
+//! - `settings`: what holds and where it was said, and what of it a running server changes.
 //! - `backup`: what of a stopped server goes into a file or a pipe, and back; `place`: whole or not at all.
 //! - `health`: whether the one that runs is well.
 //! - `folder`: the data folder: keys, remembered ports, and the files that say "ready".
@@ -14,14 +15,15 @@ mod args;
 mod backup;
 pub(crate) mod folder;
 mod health;
+mod log;
 mod place;
 mod run;
+mod settings;
 mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::panic;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,8 +36,8 @@ use crate::config::{self, Config, ConfigError};
 use crate::http::FrontError;
 use crate::protocol::codes::exit;
 use crate::store::StoreError;
+use args::Verb;
 pub(crate) use args::command;
-use args::{Call, Verb};
 
 /// Runs the program and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -71,14 +73,14 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
     let Some(call) = args::parse(args)? else {
         return Ok(());
     };
-    let config = configuration(&call)?;
-    match call.verb {
+    let config = settings::read(&call)?;
+    match call.verb.clone() {
         Verb::Run {
             accept_loss,
             accept_new_key,
         } => {
             require_curve()?;
-            run::run(&config, accept_loss, accept_new_key)
+            run::run(call, config, accept_loss, accept_new_key)
         }
         Verb::Init => {
             require_curve()?;
@@ -104,6 +106,7 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
             say(config::default_file().trim_end());
             Ok(())
         }
+        Verb::ConfigShow { origin, json } => settings::show(&call, &config, origin, json),
     }
 }
 
@@ -112,26 +115,6 @@ fn http_place(config: &Config) -> String {
         Some(endpoint) => format!("HTTP on {}", endpoint.socket_address()),
         None => "no HTTP".to_owned(),
     }
-}
-
-fn configuration(call: &Call) -> Result<Config, Failure> {
-    let environment = config::parse_environment(|name| std::env::var(name).ok());
-    let file = match &call.config_file {
-        Some(path) => config::parse_file(path, &read(path)?)?,
-        None => Vec::new(),
-    };
-    Ok(Config::from_layers([
-        file,
-        environment,
-        call.flags.clone(),
-    ])?)
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure {
-        code: exit::CONFIG,
-        text: format!("cannot read the settings file {}: {error}", path.display()),
-    })
 }
 
 /// Why the program ends, for a person and for a script.

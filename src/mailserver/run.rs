@@ -3,20 +3,20 @@
 //! Folder, store (which also keeps a second server out), keys, sockets, core; then the word "ready"
 //! in three forms; then the poll loop. Nothing is served before everything is restored.
 
-use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use tracing_subscriber::EnvFilter;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::args::Call;
 use super::folder::{Folder, Running};
+use super::settings::Rereading;
 use super::watch::Watch;
-use super::{Failure, UNSEALED, note, say};
+use super::{Failure, UNSEALED, log, note, say};
 use crate::auth::keys::KeyPair;
 use crate::broker::server::{Server, Sockets};
-use crate::config::{self, Config, Endpoint, Http, LogFormat};
+use crate::config::{self, Config, Endpoint, Http};
 use crate::http::{Front, Hosts};
 use crate::protocol::codes::exit;
 use crate::protocol::url::ServerUrl;
@@ -24,8 +24,13 @@ use crate::store::sled::SledStore;
 use crate::store::{Change, Snapshot, Store, StoreError};
 
 /// Serves until a signal says stop.
-pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> Result<(), Failure> {
-    start_log(config)?;
+pub(super) fn run(
+    call: Call,
+    config: Config,
+    accept_loss: bool,
+    accept_new_key: bool,
+) -> Result<(), Failure> {
+    let filter = log::start(&config)?;
     warn_of_variables();
     raise_open_files()?;
     let folder = Folder::open(&config.data_dir)?;
@@ -37,11 +42,11 @@ pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> R
     let keys = server_key(&folder, store.as_mut(), &snapshot, accept_new_key)?;
     let admin = folder.admin_key()?;
     let (request_port, live_port, http_port) = folder.remembered_ports();
-    let sockets = Sockets::bind(config, &keys, (request_port, live_port))?;
-    let http = listen_http(config, http_port)?;
-    let running = describe(config, &keys, &sockets, http.as_ref());
+    let sockets = Sockets::bind(&config, &keys, (request_port, live_port))?;
+    let http = listen_http(&config, http_port)?;
+    let running = describe(&config, &keys, &sockets, http.as_ref());
     let http_port = http.as_ref().map_or(0, |(_, at)| at.port());
-    if picks_ports(config) {
+    if picks_ports(&config) {
         folder
             .remember_ports(sockets.request_port, sockets.live_port, http_port)
             .map_err(|error| io_failure(&folder, &error))?;
@@ -51,11 +56,13 @@ pub(super) fn run(config: &Config, accept_loss: bool, accept_new_key: bool) -> R
     }
     store.identify(folder.kept_files()?);
     let settings = config.settings(vec![admin.public], sockets.live_port);
-    let watch = Watch::new(config, folder.path().to_owned());
+    let hosts = hosts(&config);
+    let rereading = Rereading::new(call, filter);
+    let watch = Watch::new(config, folder.path().to_owned(), Some(rereading));
     let server = Server::start(settings, sockets, store, snapshot, Box::new(watch))?;
-    server.stop().on_signals(&[SIGTERM, SIGINT])?;
+    server.heed_signals(&[SIGTERM, SIGINT], &[SIGHUP])?;
     let front = match http {
-        Some((listener, _)) => Some(Front::start(listener, hosts(config), server.onlooker()?)?),
+        Some((listener, _)) => Some(Front::start(listener, hosts, server.onlooker()?)?),
         None => None,
     };
     announce(&folder, &running)?;
@@ -255,7 +262,7 @@ fn describe(
 }
 
 /// The host clients are told.
-fn host(config: &Config, endpoint: &Endpoint) -> String {
+pub(super) fn host(config: &Config, endpoint: &Endpoint) -> String {
     match &config.advertise {
         Some(host) => host.clone(),
         None if endpoint.is_wildcard() => rustix::system::uname()
@@ -293,24 +300,6 @@ fn io_failure(folder: &Folder, error: &std::io::Error) -> Failure {
         code: exit::IO,
         text: format!("cannot write in {}: {error}", folder.path().display()),
     }
-}
-
-fn start_log(config: &Config) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure {
-        code: exit::CONFIG,
-        text: format!("log: {:?} will not do: {error}", config.log),
-    })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Else a closed standard error would end the server with a panic.
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
 }
 
 /// A misspelt variable sets nothing: better to say so than to wonder.

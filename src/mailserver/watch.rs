@@ -1,4 +1,4 @@
-//! How the machine is: free disk space, and the memory this process holds.
+//! How the machine is: free disk space, the memory this process holds, and its settings when they are read again.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use sd_notify::NotifyState;
 
 use super::run::tell_supervisor;
-use crate::broker::server::{Probe, ServerError};
+use super::settings::Rereading;
+use crate::broker::io::Settings;
+use crate::broker::server::{Probe, Reread, ServerError};
 use crate::broker::window::Machine;
 use crate::config::Config;
 
@@ -20,8 +22,14 @@ const STORE: &str = "store";
 pub(super) struct Watch {
     folder: PathBuf,
     config: Config,
+    /// How the settings are read again; a test has none.
+    rereading: Option<Rereading>,
+    /// Settings that changed and wait for a restart.
+    waiting: usize,
+    /// Whether it was started at a terminal.
+    at_terminal: bool,
     was_low: bool,
-    memory_max: u64,
+    memory_total: u64,
     /// What the system tells of this process. Kept open: when clients have taken every open file, the
     /// memory must be watched all the more.
     status: Option<File>,
@@ -29,14 +37,15 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(config: &Config, folder: PathBuf) -> Self {
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let total = bytes_in(&meminfo, "MemTotal:").unwrap_or(u64::MAX);
+    pub(super) fn new(config: Config, folder: PathBuf, rereading: Option<Rereading>) -> Self {
         Self {
             folder,
-            config: config.clone(),
+            config,
+            rereading,
+            waiting: 0,
+            at_terminal: has_terminal(),
             was_low: false,
-            memory_max: config.memory_max(total),
+            memory_total: memory_total().unwrap_or(u64::MAX),
             status: File::open("/proc/self/status").ok(),
             disk_free: 0,
         }
@@ -55,6 +64,29 @@ impl Watch {
             tracing::info!(%folder, free, "the disk has room again");
         }
     }
+}
+
+/// Returns the bytes of memory this machine has, if the system tells.
+pub(super) fn memory_total() -> Option<u64> {
+    bytes_in(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+}
+
+/// Returns the bytes of the disk that a folder is to lie on, which need not be there yet.
+pub(super) fn disk_total(folder: &Path) -> Option<u64> {
+    let found = folder
+        .ancestors()
+        .map(|folder| match folder.to_str() {
+            Some("") => Path::new("."),
+            _ => folder,
+        })
+        .find_map(|folder| rustix::fs::statvfs(folder).ok())?;
+    Some(found.f_blocks.saturating_mul(found.f_frsize))
+}
+
+/// Says whether it has a terminal that is still there: of one that was closed nothing can be asked.
+fn has_terminal() -> bool {
+    use rustix::termios::tcgetattr;
+    tcgetattr(io::stdin()).is_ok() || tcgetattr(io::stderr()).is_ok()
 }
 
 /// Adds up what the files of a folder take on disk; a store has a handful.
@@ -104,11 +136,9 @@ impl Probe for Watch {
     }
 
     fn memory(&mut self) -> Result<(), ServerError> {
+        let most = self.config.memory_max(self.memory_total);
         match self.held() {
-            Some(held) if held > self.memory_max => Err(ServerError::Memory {
-                held,
-                most: self.memory_max,
-            }),
+            Some(held) if held > most => Err(ServerError::Memory { held, most }),
             _ => Ok(()),
         }
     }
@@ -116,9 +146,37 @@ impl Probe for Watch {
     fn machine(&mut self) -> Machine {
         Machine {
             memory_bytes: self.held().unwrap_or(0),
-            memory_max_bytes: self.memory_max,
+            memory_max_bytes: self.config.memory_max(self.memory_total),
             store_bytes: size_of(&self.folder.join(STORE)),
             disk_free_bytes: self.disk_free,
+            settings_waiting: self.waiting,
+        }
+    }
+
+    fn reread(&mut self, now: Settings) -> Reread {
+        // Whoever closes the terminal that a server was started at means its end.
+        if self.at_terminal && !has_terminal() {
+            return Reread::Stop;
+        }
+        let Some(rereading) = &self.rereading else {
+            return Reread::Same;
+        };
+        // systemd wants the time with it, for Type=notify-reload.
+        let began = NotifyState::monotonic_usec_now();
+        tell_supervisor(
+            &[NotifyState::Reloading]
+                .into_iter()
+                .chain(began.ok())
+                .collect::<Vec<_>>(),
+        );
+        let waiting = rereading.take_over(&mut self.config);
+        tell_supervisor(&[NotifyState::Ready]);
+        match waiting {
+            None => Reread::Same,
+            Some(waiting) => {
+                self.waiting = waiting;
+                Reread::Settings(self.config.settings(now.admin_keys, now.live_port))
+            }
         }
     }
 
@@ -141,10 +199,10 @@ mod tests {
         let setting = Setting {
             key: Key::find(name).unwrap(),
             value: value.to_owned(),
-            origin: String::new(),
+            origin: crate::config::Origin::Flag,
         };
         let config = Config::from_layers([vec![setting]]).unwrap();
-        Watch::new(&config, std::env::temp_dir())
+        Watch::new(config, std::env::temp_dir(), None)
     }
 
     #[test]

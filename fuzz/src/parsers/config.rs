@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use correio::config::{
-    Config, ConfigError, Endpoint, KEYS, Setting, parse_environment, parse_file, unknown_variables,
+    Config, ConfigError, Endpoint, KEYS, Origin, Setting, parse_environment, parse_file,
+    unknown_variables,
 };
 
 use super::cut;
@@ -54,11 +55,10 @@ pub(super) fn value(bytes: &[u8]) {
     let layer = parse_environment(|name| (name == key.variable()).then(|| value.clone()));
     assert_eq!(layer.len(), usize::from(!value.is_empty()));
     let by_variable = Config::from_layers([layer]);
-    let origin = format!("--{}", key.name);
     let flag = Setting {
         key,
         value: value.clone(),
-        origin,
+        origin: Origin::Flag,
     };
     let by_flag = Config::from_layers([vec![flag]]);
     assert!(value.is_empty() || by_variable.is_ok() == by_flag.is_ok());
