@@ -72,10 +72,14 @@ pub struct Config {
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
+    /// For the journal where systemd reads standard error, else for people.
+    Auto,
     /// For people.
     Text,
     /// One JSON object a line.
     Json,
+    /// Entries with fields and a priority, straight to systemd's journal.
+    Journald,
 }
 
 /// A value on its way into a [`Config`].
@@ -334,7 +338,7 @@ impl Config {
             disk_reserve: None,
             memory_max: None,
             log: String::new(),
-            log_format: LogFormat::Text,
+            log_format: LogFormat::Auto,
         }
     }
 }

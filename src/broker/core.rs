@@ -72,6 +72,7 @@ pub struct Core {
     /// Changes of the input being handled.
     pub(super) changes: Vec<Change>,
     pub(super) outputs: VecDeque<Output>,
+    verdict: Verdict,
     tickets: Tickets,
     loads: HashMap<Ticket, Pending>,
     pub(super) ahead: Ahead,
@@ -97,6 +98,14 @@ pub(super) struct Call {
     pub(super) peer: Peer,
     pub(super) id: Vec<u8>,
     pub(super) random: [u8; 32],
+}
+
+/// What became of the last request, for the log.
+#[derive(Debug, Default, Clone, Copy)]
+struct Verdict {
+    key: PublicKey,
+    /// Its code, or how else it goes on.
+    word: &'static str,
 }
 
 /// A caller with a session.
@@ -166,6 +175,7 @@ impl Core {
             stopping: false,
             changes,
             outputs: VecDeque::new(),
+            verdict: Verdict::default(),
             tickets: Tickets {
                 synced,
                 ..Tickets::default()
@@ -214,6 +224,14 @@ impl Core {
         self.outputs
             .pop_front()
             .unwrap_or(Output::Idle { wake_at_ms: None })
+    }
+
+    /// Returns whose the last request was, if a user's, and what became of it: `ok`, a code, or `later` when it is
+    /// answered after something is read.
+    pub fn verdict(&self) -> (Option<&str>, &'static str) {
+        let device = self.directory.device_of_key(&self.verdict.key);
+        let user = device.and_then(|device| self.directory.address(device.user));
+        (user.map(|user| user.name.as_str()), self.verdict.word)
     }
 
     /// Returns the settings in force.
@@ -317,6 +335,10 @@ impl Core {
         let (header, body) = (frames.next(), frames.next());
         let call = Call { peer, id, random };
         let asker = self.asker(&call.peer);
+        self.verdict = Verdict {
+            key: call.peer.key,
+            word: Code::Busy.word(),
+        };
         if !self.admits(&call, asker) {
             return;
         }
@@ -331,6 +353,11 @@ impl Core {
             Request::decode(&header).and_then(|request| self.rule(&call, request, body))
         } else {
             Err(refusal!(Code::BadRequest, "a request has a header frame"))
+        };
+        self.verdict.word = match &ruling {
+            Ok(Some(_)) => "ok",
+            Ok(None) => "later",
+            Err(error) => error.code.word(),
         };
         match ruling {
             Ok(Some(header)) => self.reply(&call, header, Vec::new()),

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use tracing::field::Empty;
 use zmq::{DONTWAIT, SNDMORE};
 
 use super::clock::Clock;
@@ -567,9 +568,9 @@ impl Server {
     }
 
     fn request(&mut self, peer: Peer, frames: Vec<Vec<u8>>) -> Result<(), ServerError> {
-        let span = tracing::debug_span!("request", key = %Short(&peer.key), verb = %Verb(&frames));
-        let _inside = span.entered();
-        tracing::debug!(frames = frames.len(), "taken");
+        let span = tracing::debug_span!("request", key = %Short(&peer.key), verb = %Verb(&frames), user = Empty, code = Empty);
+        let _inside = span.enter();
+        let count = frames.len();
         let mut random = [0; 32];
         getrandom::fill(&mut random)
             .map_err(|error| system("random bytes")(io::Error::other(error.to_string())))?;
@@ -579,6 +580,14 @@ impl Server {
             frames,
             random,
         })?;
+        if !span.is_disabled() {
+            let (user, code) = self.core.verdict();
+            span.record("code", code);
+            if let Some(user) = user {
+                span.record("user", user);
+            }
+            tracing::debug!(frames = count, "decided");
+        }
         if let Some(ticket) = self.batch_ticket.filter(|_| self.batch_ticket != before) {
             self.unacked.push_back((ticket, taken_us));
         }

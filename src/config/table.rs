@@ -278,14 +278,19 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "log-format",
-        placeholder: "text|json",
-        default: "text",
-        help: "How a log line looks.",
+        placeholder: "text|json|journald",
+        default: AUTO,
+        help: "How a log line looks. auto: journald (entries with fields) where systemd reads standard error, else text.",
         live: false,
         set: |config, text| {
             choice(
                 text,
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+                &[
+                    (AUTO, LogFormat::Auto),
+                    ("text", LogFormat::Text),
+                    ("json", LogFormat::Json),
+                    ("journald", LogFormat::Journald),
+                ],
             )
             .map(|value| config.log_format = value)
         },

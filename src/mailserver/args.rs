@@ -39,6 +39,13 @@ pub(super) enum Verb {
         /// A backup instead of the store.
         backup: Option<End>,
     },
+    Migrate {
+        /// Where the backup goes that is made before.
+        backup: Option<PathBuf>,
+    },
+    Doctor {
+        json: bool,
+    },
     Backup(End),
     Restore(End),
     Healthcheck {
@@ -76,7 +83,7 @@ struct Row {
 }
 
 /// Every verb but `run`.
-const VERBS: [Row; 7] = [
+const VERBS: [Row; 9] = [
     Row {
         name: "init",
         about: "Make the data folder and the keys, then say what to do next",
@@ -116,12 +123,31 @@ const VERBS: [Row; 7] = [
         verb: |words| Verb::Restore(named(words)),
     },
     Row {
+        name: "migrate",
+        about: "Give a stopped server's store this version's format, after a backup",
+        args: || {
+            let backup = whole_backup();
+            vec![backup.help("Where the backup goes; beside the data folder without this")]
+        },
+        verb: |words| Verb::Migrate {
+            backup: words.get_one("backup").cloned(),
+        },
+    },
+    Row {
+        name: "doctor",
+        about: "Test what this server needs of its machine, and say what to do about it",
+        args: || vec![switch("json").help("One JSON object a line")],
+        verb: |words| Verb::Doctor {
+            json: words.get_flag("json"),
+        },
+    },
+    Row {
         name: "healthcheck",
         about: "Ask the running server whether it is ready to take mail",
         args: || {
-            let flag = Arg::new("alive").long("alive").action(ArgAction::SetTrue);
             vec![
-                flag.help("Ask only whether it is alive, not whether its store takes something in"),
+                switch("alive")
+                    .help("Ask only whether it is alive, not whether its store takes something in"),
             ]
         },
         verb: |words| Verb::Healthcheck {
@@ -129,6 +155,10 @@ const VERBS: [Row; 7] = [
         },
     },
 ];
+
+fn switch(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue)
+}
 
 fn whole_backup() -> Arg {
     Arg::new("backup")
@@ -171,7 +201,6 @@ pub(crate) fn command() -> Command {
 
 /// What is done with the settings themselves.
 fn config() -> Command {
-    let switch = |name| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let show = Command::new("show")
         .about("Print every setting as it would hold for a start with these words")
         .arg(
@@ -216,10 +245,7 @@ fn acceptances() -> [Arg; 2] {
             "Be another server from now on: with the mail of this store, by the key in server.key",
         ),
     ]
-    .map(|(name, help)| {
-        let flag = Arg::new(name).long(name).action(ArgAction::SetTrue);
-        flag.help(help)
-    })
+    .map(|(name, help)| switch(name).help(help))
 }
 
 fn call(matches: &ArgMatches) -> Call {

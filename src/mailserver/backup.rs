@@ -19,9 +19,9 @@ use super::{Failure, UNSEALED, note, say};
 use crate::config::Config;
 use crate::protocol::codes::exit;
 use crate::protocol::time;
-use crate::store::StoreError;
 use crate::store::backup::{self, BackupError, Header, Totals};
 use crate::store::sled::{Restored, SledStore};
+use crate::store::{FORMAT, StoreError};
 
 /// The other end of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,46 @@ fn write(folder: &Folder, store: &SledStore, out: &Out, to: &End) -> Result<Tota
     let written = store.back_up(now(), &files, out.file());
     let (_, totals) = written.map_err(|error| failed(to, error))?;
     Ok(totals)
+}
+
+/// Gives the store of a stopped server this build's format, once a backup of it as it was is whole. Killed at any
+/// instant, the store is of the one format or of the other.
+pub(super) fn migrate(config: &Config, backup: Option<PathBuf>) -> Result<(), Failure> {
+    let folder = Folder::existing(&config.data_dir)?;
+    let store = folder.as_owner(|| SledStore::open_whole(folder.path()))?;
+    let mut store = store.map_err(|error| refused(&folder, error))?;
+    let (format, place) = (store.format(), folder.path().display());
+    if format == FORMAT {
+        say(&format!(
+            "The store in {place} has format {FORMAT}, that of this mailserver: there is nothing to do."
+        ));
+        return folder.as_owner(|| drop(store));
+    }
+    let to = End::File(backup.unwrap_or_else(|| beside(folder.path(), format)));
+    let migrated = refuse_inside(&folder, &to).and_then(|()| {
+        let out = Out::open(&to)?;
+        write(&folder, &store, &out, &to)?;
+        let kept = out.keep()?;
+        folder.as_owner(|| store.raise())??;
+        Ok(kept)
+    });
+    folder.as_owner(|| drop(store))?;
+    let kept = migrated?;
+    let kept = kept.display();
+    say(&format!(
+        "The store in {place} had format {format} and has format {FORMAT} now.\n\
+         As it was it is in {kept}, with the server's secret keys: keep it as safe as them.\n\
+         The way back: mailserver restore --data-dir NEW_FOLDER {kept}, with the mailserver that wrote it"
+    ));
+    Ok(())
+}
+
+/// Names a backup that is made unasked: beside the folder, by its format and the time.
+fn beside(folder: &Path, format: u32) -> PathBuf {
+    let mut name = folder.as_os_str().to_owned();
+    let made: String = now().chars().filter(char::is_ascii_alphanumeric).collect();
+    name.push(format!(".format{format}.{made}.backup"));
+    name.into()
 }
 
 /// What a backup is written to.

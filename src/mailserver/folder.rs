@@ -111,6 +111,15 @@ impl Folder {
         KeyPair::load_or_create(&self.path.join(SERVER_KEY))
     }
 
+    /// Reads the server's key as it lies and returns its public half; makes none.
+    pub(super) fn look_at_server_key(&self) -> Result<PublicKey, KeyError> {
+        let keys = match lent_key() {
+            Some(path) => KeyPair::load_credential(&path),
+            None => KeyPair::load(&self.path.join(SERVER_KEY)),
+        };
+        keys.map(|keys| keys.public)
+    }
+
     /// Puts a key pair in the place of one that is not there.
     pub(super) fn put_server_key(&self, keys: &KeyPair) -> Result<(), KeyError> {
         keys.save_new(&self.path.join(SERVER_KEY))

@@ -55,7 +55,7 @@ pub(super) fn check(config: &Config, alive_only: bool) -> Result<(), Failure> {
 }
 
 /// Asks and returns the status and the line that came with it.
-fn ask(url: &str, path: &str) -> io::Result<(u16, String)> {
+pub(super) fn ask(url: &str, path: &str) -> io::Result<(u16, String)> {
     let mut stream = connect(url)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

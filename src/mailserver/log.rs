@@ -2,17 +2,28 @@
 
 use std::io::IsTerminal;
 
+use rustix::fs::fstat;
+use tracing::Subscriber;
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload::{Handle, Layer as Reloadable};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, registry, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, registry};
 
 use super::Failure;
 use crate::config::{Config, LogFormat};
 use crate::protocol::codes::exit;
 
+/// What the names of our fields in the journal begin with: `CORREIO_USER`.
+const FIELDS: &str = "CORREIO";
+
 /// Which lines there are; it can be changed while they are written.
 #[derive(Debug)]
-pub(super) struct Filter(reload::Handle<EnvFilter, Registry>);
+pub(super) struct Filter(Handle<EnvFilter, Registry>);
+
+/// What writes the lines.
+type Lines<S> = Box<dyn Layer<S> + Send + Sync>;
 
 impl Filter {
     /// Lets through what these directives say, which are known to be good.
@@ -30,16 +41,52 @@ pub(super) fn start(config: &Config) -> Result<Filter, Failure> {
         code: exit::CONFIG,
         text: format!("log: {:?} will not do: {error}", config.log),
     })?;
-    let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        // Else a closed standard error would end the server with a panic.
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    let lines = match config.log_format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
+    let (filter, handle) = Reloadable::new(filter);
+    let lines = lines(config.log_format)?;
     registry().with(filter).with(lines).init();
     Ok(Filter(handle))
+}
+
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Result<Lines<S>, Failure> {
+    let people = || {
+        fmt::layer()
+            .with_writer(std::io::stderr)
+            // Else a closed standard error would end the server with a panic.
+            .log_internal_errors(false)
+            .with_ansi(std::io::stderr().is_terminal())
+    };
+    match format {
+        LogFormat::Auto if goes_to_journal() => Ok(journal().unwrap_or_else(|_| people().boxed())),
+        LogFormat::Auto | LogFormat::Text => Ok(people().boxed()),
+        LogFormat::Json => Ok(people().json().boxed()),
+        LogFormat::Journald => journal().map_err(|error| Failure {
+            code: exit::CONFIG,
+            text: format!(
+                "log-format is journald, and systemd's journal does not answer here: {error}; choose text or json"
+            ),
+        }),
+    }
+}
+
+/// Says whether systemd reads standard error into its journal, as it says by `JOURNAL_STREAM`.
+pub(super) fn goes_to_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let here = fstat(std::io::stderr());
+    here.is_ok_and(|here| stream == format!("{}:{}", here.st_dev, here.st_ino))
+}
+
+fn journal<S: Subscriber + for<'a> LookupSpan<'a>>() -> std::io::Result<Lines<S>> {
+    let layer = tracing_journald::layer()?
+        .with_field_prefix(Some(FIELDS.to_owned()))
+        .with_syslog_identifier("mailserver".to_owned())
+        .with_priority_mappings(PriorityMappings {
+            error: Priority::Error,
+            warn: Priority::Warning,
+            info: Priority::Informational,
+            debug: Priority::Debug,
+            trace: Priority::Debug,
+        });
+    Ok(layer.boxed())
 }

@@ -5,6 +5,7 @@
 //! - `watch`: disk space, memory and settings while it runs; `log`: where its lines go.
 //! - `settings`: what holds and where it was said, and what of it a running server changes.
 //! - `backup`: what of a stopped server goes into a file or a pipe, and back; `place`: whole or not at all.
+//! - `doctor`: whether this machine is fit for it.
 //! - `health`: whether the one that runs is well.
 //! - `folder`: the data folder: keys, remembered ports, and the files that say "ready".
 //!
@@ -13,6 +14,7 @@
 
 mod args;
 mod backup;
+mod doctor;
 pub(crate) mod folder;
 mod health;
 mod log;
@@ -52,7 +54,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = match panic::catch_unwind(|| obey(args)) {
         Ok(Ok(())) => exit::OK,
         Ok(Err(failure)) => {
-            complain(&failure.text);
+            if !failure.text.is_empty() {
+                complain(&failure.text);
+            }
             failure.code
         }
         // The hook has said it.
@@ -73,6 +77,9 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
     let Some(call) = args::parse(args)? else {
         return Ok(());
     };
+    if let Verb::Doctor { json } = call.verb {
+        return doctor::run(&call, json);
+    }
     let config = settings::read(&call)?;
     match call.verb.clone() {
         Verb::Run {
@@ -101,6 +108,9 @@ fn obey(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Verify { backup: Some(from) } => backup::verify(&from),
         Verb::Backup(to) => backup::backup(&config, &to),
         Verb::Restore(from) => backup::restore(&config, &from),
+        Verb::Migrate { backup } => backup::migrate(&config, backup),
+        // Above: it looks at the settings itself.
+        Verb::Doctor { .. } => Ok(()),
         Verb::Healthcheck { alive_only } => health::check(&config, alive_only),
         Verb::DefaultConfig => {
             say(config::default_file().trim_end());
@@ -121,7 +131,7 @@ fn http_place(config: &Config) -> String {
 #[derive(Debug)]
 struct Failure {
     code: u8,
-    /// One line.
+    /// One line; none when what was printed says it.
     text: String,
 }
 
@@ -238,5 +248,10 @@ fn note(text: &str) {
 
 fn complain(text: &str) {
     let line = text.replace('\n', " ");
-    drop(writeln!(std::io::stderr().lock(), "mailserver: {line}"));
+    // systemd takes the priority from the beginning of a line.
+    let priority = if log::goes_to_journal() { "<3>" } else { "" };
+    drop(writeln!(
+        std::io::stderr().lock(),
+        "{priority}mailserver: {line}"
+    ));
 }

@@ -21,7 +21,7 @@ use crate::http::{Front, Hosts};
 use crate::protocol::codes::exit;
 use crate::protocol::url::ServerUrl;
 use crate::store::sled::SledStore;
-use crate::store::{Change, Snapshot, Store, StoreError};
+use crate::store::{Change, FORMAT, Snapshot, Store, StoreError};
 
 /// Serves until a signal says stop.
 pub(super) fn run(
@@ -132,6 +132,14 @@ fn open_store(folder: &Folder, accept_loss: bool) -> Result<Box<dyn Store>, Fail
     let store = opened.map_err(|error| refused(folder, error))?;
     if store.was_unsealed() && !accept_loss {
         tracing::warn!("{UNSEALED}");
+    }
+    if store.format() != FORMAT {
+        let (from, to) = (store.format(), FORMAT);
+        tracing::warn!(
+            from,
+            to,
+            "the store gets another format with its first change: only a backup leads back"
+        );
     }
     Ok(Box::new(store))
 }
@@ -311,10 +319,15 @@ fn warn_of_variables() {
 }
 
 /// Open files without which a server is not started: what it needs itself, and some clients.
-const OPEN_FILES_MIN: u64 = 256;
+pub(super) const OPEN_FILES_MIN: u64 = 256;
 
 /// Open files below which it is worth a word: a client that listens takes two.
-const OPEN_FILES_FEW: u64 = 4_096;
+pub(super) const OPEN_FILES_FEW: u64 = 4_096;
+
+/// Returns how many files a process may open here at most.
+pub(super) fn open_files_most() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
 
 /// Every connection is an open file: take as many as the system gives, and say when they are few. With
 /// none left no client gets in, and the store cannot open what it needs.

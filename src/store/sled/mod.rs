@@ -113,6 +113,22 @@ impl SledStore {
         self.was_unsealed
     }
 
+    /// Returns the format that the store was written in.
+    pub fn format(&self) -> u32 {
+        self.older.map_or(FORMAT, |meta| meta.format)
+    }
+
+    /// Gives the store this build's format, as the first commit does otherwise. On disk when it returns.
+    ///
+    /// # Errors
+    /// What writing meets.
+    pub fn raise(&mut self) -> Result<(), StoreError> {
+        match self.older {
+            Some(meta) => self.commit(&[raised(meta)]),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the public key of the server that the store belongs to, once one has served from it.
     ///
     /// # Errors
