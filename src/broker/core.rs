@@ -330,15 +330,15 @@ impl Core {
     // -- requests --
 
     fn request(&mut self, peer: Peer, frames: Vec<Vec<u8>>, random: [u8; 32]) {
+        self.verdict = Verdict {
+            key: peer.key,
+            word: Code::Busy.word(),
+        };
         let mut frames = frames.into_iter();
         let id = frames.next().unwrap_or_default();
         let (header, body) = (frames.next(), frames.next());
         let call = Call { peer, id, random };
         let asker = self.asker(&call.peer);
-        self.verdict = Verdict {
-            key: call.peer.key,
-            word: Code::Busy.word(),
-        };
         if !self.admits(&call, asker) {
             return;
         }
