@@ -85,6 +85,8 @@ setup_test() {
     have systemd-analyze || want systemd -
     have patch || want patch -
     have mutt || have neomutt || want mutt -
+    have notmuch || want notmuch -
+    have aerc || want aerc -
     have tmux || want tmux -
     have zsh || want zsh -
     have fish || want fish -
