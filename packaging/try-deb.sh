@@ -62,6 +62,16 @@ inside mailserver --version
 [ "$(inside stat -c %U:%a /var/lib/mailserver)" = mailserver:711 ] || die "the data folder is not the server's"
 inside mailserver check-config --config /etc/mailserver/mailserver.toml
 
+inside mailserver doctor --config /etc/mailserver/mailserver.toml
+
+say "looking for manual pages and completions"
+for page in man1/mailctl.1 man1/mailctl-send.1 man8/mailserver.8 man8/mailserver-doctor.8; do
+  gzip -dc "$root/usr/share/man/$page.gz" | grep -q '^\.TH' || die "$page is no manual page"
+done
+for script in bash-completion/completions/mailctl zsh/vendor-completions/_mailctl fish/vendor_completions.d/mailctl.fish; do
+  grep -q mailctl "$root/usr/share/$script" || die "$script completes nothing"
+done
+
 say "starting, with a mail"
 start
 ctl login ana >/dev/null
@@ -89,7 +99,8 @@ inside apt-get remove -y -qq correio >"$work/log" 2>&1 || { cat "$work/log"; exi
 
 say "purging: nothing stays"
 inside apt-get purge -y -qq correio >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-for left in /var/lib/mailserver /etc/mailserver /usr/bin/mailserver /usr/share/doc/correio; do
+for left in /var/lib/mailserver /etc/mailserver /usr/bin/mailserver /usr/share/doc/correio \
+  /usr/share/man/man8/mailserver.8.gz /usr/share/bash-completion/completions/mailctl; do
   [ ! -e "$root$left" ] || die "$left was left"
 done
 if inside getent passwd mailserver >/dev/null; then die "the user was left"; fi
