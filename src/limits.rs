@@ -127,6 +127,9 @@ pub const GRANTS_MAX: usize = 1_024;
 /// Mails removed by one request of a purge.
 pub const PURGE_BATCH: u32 = 1_000;
 
+/// Logs that one request looks into for a mail of which only the number is known.
+pub const EXPLAIN_LOGS: usize = 500;
+
 /// Mails whose bodies an administrator is shown at once: the audit's line has room for their ids.
 pub const LOOK_MAILS: u32 = 24;
 

@@ -255,6 +255,44 @@ fn who_looks_at_a_body_is_written_down_and_the_addressee_is_told() {
 }
 
 #[test]
+fn a_mail_is_explained_until_nothing_is_known_of_it() {
+    let world = World::new();
+    let (ana, bob) = (world.home("ana"), world.home("bob"));
+    let sent = ana.run(&["--json", "send", "bob", "nobody", "-b", "x"]);
+    assert_eq!(sent.code, 67);
+    let id = sent.objects()[0]["id"].to_string();
+    let told = ana.ok(&["admin", "explain", &id]).out;
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(
+        lines[0].starts_with(&format!("mail {id} of ana to bob, accepted ")),
+        "{told}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("  bob on device 2 (") && line.contains("): it waits")),
+        "{told}"
+    );
+    assert!(told.contains("no copy at nobody: refused"), "{told}");
+    let why = ana.ok(&["admin", "explain", &id, "--for", "ana"]).out;
+    assert!(
+        why.contains("ana does not get it: it was not sent to that user"),
+        "{why}"
+    );
+    ana.ok(&["admin", "queue", "purge", "bob", "--yes"]);
+    let told = ana.ok(&["admin", "explain", &id]).out;
+    assert!(told.contains("no mail of this number is kept"), "{told}");
+    assert!(
+        told.contains("may have taken it: queue_purge of bob, "),
+        "{told}"
+    );
+    assert!(told.contains("line 1 of the audit"), "{told}");
+    let never = ana.ok(&["admin", "explain", "999999"]).out;
+    assert_eq!(never, "999999: no such number was given out yet\n");
+    drop(bob);
+}
+
+#[test]
 fn rights_of_a_topic_are_granted_shown_and_taken_back() {
     let world = World::new();
     let (ana, bob) = (world.home("ana"), world.home("bob"));
@@ -335,6 +373,21 @@ fn a_check_says_it_in_the_form_and_by_the_codes_of_who_watches() {
         0
     );
     assert_eq!(check(&["disk"]).0, 0);
+    let (code, line) = check(&[
+        "disk",
+        "--warn",
+        "9000000T",
+        "--critical",
+        "1",
+        "--format",
+        "nagios",
+    ]);
+    assert_eq!(code, 1, "{line}");
+    assert!(
+        line.starts_with("WARNING - ") && line.ends_with("B;9000000000000000001:;2:;0\n"),
+        "{line}"
+    );
+    assert_eq!(check(&["disk", "--critical", "9000000T"]).0, 2);
     assert_eq!(
         check(&["store", "--warn", "60000", "--critical", "90000"]).0,
         0
@@ -347,6 +400,13 @@ fn a_check_says_it_in_the_form_and_by_the_codes_of_who_watches() {
         (&"leases".into(), &"%".into())
     );
     world.server.terminate();
+    let begun = std::time::Instant::now();
+    fails(&ana, &["admin", "user", "ls"], 69);
+    let waited = begun.elapsed();
+    assert!(
+        waited.as_secs_f64() < 4.5,
+        "docs/cli.md says 3 seconds: {waited:?}"
+    );
     let words = [
         "--timeout",
         "1",

@@ -265,6 +265,9 @@ fn mails(held: &mut Held, ana: &Ctl, bob: &Ctl, folder: &Path) {
     held.well(ana, &["admin", "queue", "show", "bob"]);
     held.well(ana, &["admin", "queue", "peek", "bob"]);
     held.well(ana, &["admin", "queue", "peek", "bob", "--body"]);
+    held.well(ana, &["admin", "explain", "1"]);
+    held.well(ana, &["admin", "explain", "1", "--for", "bob"]);
+    held.well(ana, &["admin", "explain", "999999"]);
     held.well(
         ana,
         &["admin", "queue", "ls", "--sort", "age", "--least", "1"],
@@ -385,6 +388,9 @@ fn admin(held: &mut Held, ana: &Ctl) {
         );
     }
     held.well(ana, &["admin", "audit"]);
+    for id in 1..30 {
+        held.well(ana, &["admin", "explain", &id.to_string()]);
+    }
     held.well(ana, &["admin", "stats"]);
     let file = ana.home().with_file_name("server.backup");
     held.well(ana, &["admin", "backup", &file.display().to_string()]);

@@ -51,7 +51,7 @@ mod tests {
         for what in AdminWhat::ALL {
             assert!(may(Role::Admin, *what));
             assert!(!may(Role::User, *what));
-            let looks = ["_ls", "_show", "_peek", "_probe", "stats"];
+            let looks = ["_ls", "_show", "_peek", "_probe", "stats", "explain"];
             let looks = looks.iter().any(|end| what.word().ends_with(end));
             assert_eq!(may(Role::Operator, *what), looks, "{what:?}");
         }

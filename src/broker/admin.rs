@@ -39,6 +39,7 @@ impl Core {
             AdminWhat::SessionLs => Ok(self.session_ls(admin)),
             AdminWhat::AuditLs => self.audit_ls(call, admin),
             AdminWhat::StoreProbe => Ok(self.store_probe()),
+            AdminWhat::Explain => self.explain(call, admin),
             AdminWhat::Stats => Ok(self.stats()),
             AdminWhat::Backup => self.backup(call, &actor, admin),
             _ => self.deed(call, &actor, admin),
@@ -295,6 +296,7 @@ impl Core {
             "running_s": self.running_s(),
             "incarnation": self.meta.incarnation,
             "disk_low": self.disk_low,
+            "disk_free_bytes": self.disk_free,
         });
         told(&reply::Rows {
             rows: vec![row],

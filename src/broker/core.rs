@@ -68,6 +68,8 @@ pub struct Core {
     /// When the live socket may be opened anew for that, on the monotonic clock.
     pub(super) renew_from_ms: u64,
     pub(super) disk_low: bool,
+    /// Bytes free on the store's disk, where they are known.
+    pub(super) disk_free: Option<u64>,
     pub(super) stopping: bool,
     /// Changes of the input being handled.
     pub(super) changes: Vec<Change>,
@@ -172,6 +174,7 @@ impl Core {
             denied_kept: 0,
             renew_from_ms: 0,
             disk_low: false,
+            disk_free: None,
             stopping: false,
             changes,
             outputs: VecDeque::new(),
@@ -211,7 +214,13 @@ impl Core {
             Input::Doubt(key) => self.doubt(key),
             Input::Committed(ticket) => self.committed(ticket),
             Input::Loaded(ticket, answer) => self.loaded(ticket, answer),
-            Input::Tick { disk_low } => self.tick(disk_low),
+            Input::Tick {
+                disk_low,
+                disk_free,
+            } => {
+                self.disk_free = disk_free;
+                self.tick(disk_low);
+            }
             Input::RoundTrip => self.round_trip(),
             Input::Settings(settings) => self.change_settings(&settings),
             Input::Shutdown => self.stopping = true,

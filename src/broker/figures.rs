@@ -256,7 +256,10 @@ impl Core {
             survey.queues.waiting_queues += 1;
             survey.queues.mails += waiting;
             survey.queues.bytes += bytes;
-            let lowest = cursor.id.max(record.floor.id) + 1;
+            let lowest = match waiting {
+                1 if record.head.id > record.floor.id => record.head.id,
+                _ => cursor.id.max(record.floor.id) + 1,
+            };
             let highest = record.head.id.saturating_sub(waiting - 1).max(lowest);
             let deepest = (u64::MAX - waiting, device, log);
             survey.deepest.offer(limits::FIGURES_ROWS_MAX, deepest);

@@ -76,6 +76,8 @@ pub enum Input {
     Tick {
         /// Free space is below the reserve: refuse new mail, still serve reads and acks.
         disk_low: bool,
+        /// Bytes free on the store's disk, where they are known.
+        disk_free: Option<u64>,
     },
     /// Somebody asks whether the store still takes things in: say [`Output::RoundTripped`] when something new is on disk.
     RoundTrip,

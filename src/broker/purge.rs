@@ -83,7 +83,9 @@ impl Core {
             }
             self.logs.raise_floor(log, floor, &mut self.changes);
             let word = AdminWhat::QueuePurge.word();
-            self.audit(&actor, word, &name, &tally, String::new());
+            let first = going.first().map_or(0, |mail| mail.id);
+            let note = format!("mails {first}-{}", last.id);
+            self.audit(&actor, word, &name, &tally, note);
         }
         let is_more = floor.id < through.min(record.head.id) && !mails.is_empty();
         let more_after = is_more.then(|| through.to_string());

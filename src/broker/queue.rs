@@ -48,7 +48,7 @@ impl Core {
         Ok(None)
     }
 
-    fn queues_of<'a>(
+    pub(super) fn queues_of<'a>(
         &'a self,
         address: &'a AddressRecord,
     ) -> impl Iterator<Item = (&'a AddressRecord, u64)> + 'a {

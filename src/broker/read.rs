@@ -4,6 +4,7 @@
 //! is synced.
 
 use super::core::{Call, Core, Ruling, Who, frame, not_registered};
+use super::explain::Explain;
 use super::io::{Frame, Peer};
 use super::look::Look;
 use super::purge::Purge;
@@ -36,6 +37,8 @@ pub(super) enum Pending {
     Oldest(Asked, Box<QueuePage>),
     /// Answer an administrator's peek.
     Peek(Asked, LogNumber),
+    /// Look for a mail that an administrator asks about.
+    Explain(Asked, Box<Explain>, LogNumber),
     /// Show an administrator bodies.
     Look(Asked, Box<Look>),
     /// Show an administrator a piece of one: its size, and where the piece begins.
@@ -65,6 +68,7 @@ impl Pending {
             | Self::Join(asked, ..)
             | Self::Oldest(asked, _)
             | Self::Peek(asked, _)
+            | Self::Explain(asked, ..)
             | Self::Look(asked, _)
             | Self::LookOn(asked, ..)
             | Self::Purge(asked, _)
@@ -281,6 +285,9 @@ impl Core {
             }
             (Pending::Peek(asked, log), Answer::Mails { mails, more }) => {
                 self.tell_peeked(&asked.call(), log, &mails, more);
+            }
+            (Pending::Explain(asked, explain, log), Answer::Mails { mails, .. }) => {
+                self.explain_loaded(asked, explain, log, mails.into_iter().next());
             }
             (Pending::Look(asked, look), Answer::Mails { mails, more }) => {
                 self.look_loaded(&asked.call(), &look, mails, more);

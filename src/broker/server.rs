@@ -249,6 +249,9 @@ pub trait Probe: std::fmt::Debug {
     /// Says whether free space is below the reserve.
     fn disk_low(&mut self) -> bool;
 
+    /// Returns the bytes free on the store's disk when that was said last, where they are known.
+    fn disk_free(&self) -> Option<u64>;
+
     /// Returns an error when the process holds too much memory to go on.
     fn memory(&mut self) -> Result<(), ServerError>;
 
@@ -352,7 +355,9 @@ impl Server {
             self.take_results()?;
             self.hand_over();
         }
-        Ok(())
+        // The first request must find it known how much room there is.
+        self.wake_at_ms = Some(0);
+        self.tick()
     }
 
     /// Makes signals stop the server, or make it read its settings again.
@@ -624,6 +629,7 @@ impl Server {
         self.last_tick_ms = now.mono_ms;
         self.handle(Input::Tick {
             disk_low: self.disk_low,
+            disk_free: self.probe.disk_free(),
         })
     }
 

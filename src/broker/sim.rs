@@ -424,7 +424,13 @@ impl Sim {
         }
         let disk_low = self.low_until_ms > self.time_ms;
         self.model.disk_low = disk_low;
-        self.handle(Cause::Tick, Input::Tick { disk_low });
+        self.handle(
+            Cause::Tick,
+            Input::Tick {
+                disk_low,
+                disk_free: None,
+            },
+        );
         if self.core.is_some() {
             self.model.check_terms();
             self.take_stock();

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::limits;
+use crate::protocol::MailId;
 use crate::protocol::codes::Code;
-use crate::store::{Change, CompletionRecord, StreamRecord};
+use crate::store::{Change, CompletionRecord, RecordedOutcome, StreamRecord};
 
 /// One stream with the outcomes that its client may still ask for.
 #[derive(Debug)]
@@ -88,6 +89,17 @@ impl Streams {
                 completions: BTreeMap::new(),
             },
         );
+    }
+
+    /// Returns the outcome of the send that a mail came of, while its sender may still ask for it.
+    pub(super) fn completion_of(&self, id: MailId) -> Option<&CompletionRecord> {
+        let is_it = |outcome: &RecordedOutcome| matches!(outcome, RecordedOutcome::Sent { id: sent, .. } if *sent == id);
+        let all = self
+            .streams
+            .values()
+            .flat_map(|stream| stream.completions.values());
+        let mut all = all.filter(|completion| completion.outcomes.iter().any(is_it));
+        all.next()
     }
 
     /// Returns a device's stream, if it is that.

@@ -7,6 +7,7 @@ mod blocks;
 mod budgets;
 mod chatting;
 mod devices;
+mod explain;
 mod figures;
 mod found;
 mod invitations;

@@ -33,7 +33,7 @@ pub(super) struct Watch {
     /// What the system tells of this process. Kept open: when clients have taken every open file, the
     /// memory must be watched all the more.
     status: Option<File>,
-    disk_free: u64,
+    disk_free: Option<u64>,
 }
 
 impl Watch {
@@ -47,7 +47,7 @@ impl Watch {
             was_low: false,
             memory_total: memory_total().unwrap_or(u64::MAX),
             status: File::open("/proc/self/status").ok(),
-            disk_free: 0,
+            disk_free: None,
         }
     }
 
@@ -125,7 +125,7 @@ impl Probe for Watch {
         if let Ok(found) = rustix::fs::statvfs(&self.folder) {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let total = found.f_blocks.saturating_mul(found.f_frsize);
-            self.disk_free = free;
+            self.disk_free = Some(free);
             let is_low = free < self.config.disk_reserve(total);
             if is_low != self.was_low {
                 self.was_low = is_low;
@@ -133,6 +133,10 @@ impl Probe for Watch {
             }
         }
         self.was_low
+    }
+
+    fn disk_free(&self) -> Option<u64> {
+        self.disk_free
     }
 
     fn memory(&mut self) -> Result<(), ServerError> {
@@ -148,7 +152,7 @@ impl Probe for Watch {
             memory_bytes: self.held().unwrap_or(0),
             memory_max_bytes: self.config.memory_max(self.memory_total),
             store_bytes: size_of(&self.folder.join(STORE)),
-            disk_free_bytes: self.disk_free,
+            disk_free_bytes: self.disk_free.unwrap_or(0),
             settings_waiting: self.waiting,
         }
     }

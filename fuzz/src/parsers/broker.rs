@@ -246,7 +246,10 @@ impl World {
     fn pass(&mut self, seconds: u64, disk_low: bool) {
         self.now.mono_ms += seconds * 1_000;
         self.now.wall_ms += (seconds * 1_000).cast_signed();
-        self.handle(Input::Tick { disk_low });
+        self.handle(Input::Tick {
+            disk_low,
+            disk_free: None,
+        });
     }
 
     /// What was not on disk is gone, and who was not answered may never be.

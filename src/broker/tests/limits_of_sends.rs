@@ -104,7 +104,10 @@ fn a_disk_that_is_nearly_full_takes_no_mail_and_still_serves() {
     let mut world = World::new();
     let mut ana = Device::register(&mut world, "ana");
     ana.send(&mut world, &["ana"], "before");
-    world.handle(super::super::io::Input::Tick { disk_low: true });
+    world.handle(super::super::io::Input::Tick {
+        disk_low: true,
+        disk_free: None,
+    });
     let refused = send_as(&mut world, &mut ana, Some(b"x"), |_| {});
     assert_eq!(refused, Err(Code::DiskFull));
     let part = |session| {
@@ -122,7 +125,10 @@ fn a_disk_that_is_nearly_full_takes_no_mail_and_still_serves() {
     let log = ana.log(&mut world, "ana");
     assert_eq!(ana.fetch(&mut world, &log).0.mails.len(), 1);
     ana.ack(&mut world, log.log, log.head);
-    world.handle(super::super::io::Input::Tick { disk_low: false });
+    world.handle(super::super::io::Input::Tick {
+        disk_low: false,
+        disk_free: None,
+    });
     assert!(send_as(&mut world, &mut ana, Some(b"x"), |_| {}).is_ok());
 }
 

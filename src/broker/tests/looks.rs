@@ -225,7 +225,10 @@ fn nobody_looks_while_there_is_no_room_to_tell_of_it() {
     let mut ana = Device::register(&mut world, "ana");
     let _bob = Device::register(&mut world, "bob");
     ana.send(&mut world, &["bob"], "a secret");
-    world.handle(super::super::io::Input::Tick { disk_low: true });
+    world.handle(super::super::io::Input::Tick {
+        disk_low: true,
+        disk_free: None,
+    });
     let asked = looked(&mut world, ADMIN, look("bob", None));
     assert_eq!(asked, Err(Code::DiskFull));
 }

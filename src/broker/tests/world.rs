@@ -177,7 +177,10 @@ impl World {
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms.cast_signed();
-        self.handle(Input::Tick { disk_low: false });
+        self.handle(Input::Tick {
+            disk_low: false,
+            disk_free: None,
+        });
     }
 
     pub(super) fn ask(&mut self, who: &str, request: &Request, body: Option<&[u8]>) {

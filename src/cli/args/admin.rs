@@ -26,6 +26,8 @@ pub enum Admin {
     /// Who is logged in
     #[command(subcommand)]
     Session(AdminSession),
+    /// One mail's life: where it lies, and which devices have it, wait for it, or do not get it, and why
+    Explain(Explain),
     /// What administrators did: who, what, when
     Audit(Audit),
     /// One figure against two thresholds, with the exit codes of Nagios: 0, 1, 2, 3
@@ -332,6 +334,17 @@ pub struct Kick {
     pub time: Duration,
 }
 
+/// `mailctl admin explain`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Explain {
+    /// The number of the mail
+    #[arg(value_name = "MAIL-ID")]
+    pub id: u64,
+    /// Only this user's part in it
+    #[arg(long = "for", value_name = "USER")]
+    pub reader: Option<String>,
+}
+
 /// `mailctl admin audit`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct Audit {
@@ -356,10 +369,10 @@ pub struct Check {
     #[arg(long)]
     pub age: bool,
     /// From this value on it is a warning
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
     pub warn: Option<u64>,
     /// From this value on it is critical
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
     pub critical: Option<u64>,
     /// How it is said
     #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
@@ -371,7 +384,7 @@ pub struct Check {
 pub enum CheckWhat {
     /// Mails that wait for one device: 10000, 100000; with --age seconds: 86400, 604800
     Queue,
-    /// Bytes of mail; critical when new mail is refused for lack of room
+    /// Bytes free, bad from a threshold down (10G); critical when new mail is refused for lack of room
     Disk,
     /// Milliseconds until something is written and synced: 500, 5000
     Store,

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod check;
 mod deed;
+mod explain;
 mod look;
 
 use std::cmp::Reverse;
@@ -140,6 +141,7 @@ const COUNTERS: &[Label] = &[
     ("running_s", tr_later!("running s")),
     ("incarnation", tr_later!("incarnation")),
     ("disk_low", tr_later!("disk low")),
+    ("disk_free_bytes", tr_later!("disk free bytes")),
 ];
 
 /// Runs the verb.
@@ -158,6 +160,7 @@ pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError
         Verb::Lease(AdminLease::Release(args)) => deed::release_lease(context, args),
         Verb::Session(AdminSession::Ls) => list(context, AdminWhat::SessionLs, None, SESSIONS),
         Verb::Session(AdminSession::Kick(args)) => deed::kick(context, args),
+        Verb::Explain(args) => explain::run(context, args),
         Verb::Audit(args) => audit::run(context, args),
         Verb::Check(args) => check::run(context, args),
         Verb::Stats => stats(context),

@@ -5,9 +5,10 @@ mod admin;
 use super::Type::{self, Any, Bool, Called, List, Number, Object, OrNull, Text, Time, Word};
 use super::{Field, Row, Shape, has, may, row, shape};
 use admin::{
-    ADMIN_AUDIT, ADMIN_BACKUP, ADMIN_CHECK, ADMIN_DONE, ADMIN_ENVELOPE, ADMIN_KEY, ADMIN_LEASE,
-    ADMIN_QUEUE, ADMIN_SESSION, ADMIN_TOPIC, ADMIN_TOPIC_SHOWN, ADMIN_USER, ADMIN_USER_ADDED,
-    ADMIN_USER_SHOWN, ADMIN_WOULD,
+    ADMIN_AUDIT, ADMIN_BACKUP, ADMIN_CHECK, ADMIN_COPY, ADMIN_COPY_DEED, ADMIN_COPY_DEVICE,
+    ADMIN_COPY_GONE, ADMIN_COPY_MISSING, ADMIN_COPY_MORE, ADMIN_COPY_READER, ADMIN_DONE,
+    ADMIN_ENVELOPE, ADMIN_KEY, ADMIN_LEASE, ADMIN_QUEUE, ADMIN_SESSION, ADMIN_TOPIC,
+    ADMIN_TOPIC_SHOWN, ADMIN_USER, ADMIN_USER_ADDED, ADMIN_USER_SHOWN, ADMIN_WOULD,
 };
 
 const DURABILITY: Type = Word(&["fsync", "replicated"]);
@@ -625,6 +626,18 @@ pub static VERBS: &[Row] = &[
     row("admin lease release", &[&ADMIN_DONE]),
     row("admin session ls", &[&ADMIN_SESSION]),
     row("admin session kick", &[&ADMIN_DONE]),
+    row(
+        "admin explain",
+        &[
+            &ADMIN_COPY,
+            &ADMIN_COPY_DEVICE,
+            &ADMIN_COPY_MISSING,
+            &ADMIN_COPY_READER,
+            &ADMIN_COPY_MORE,
+            &ADMIN_COPY_GONE,
+            &ADMIN_COPY_DEED,
+        ],
+    ),
     row("admin audit", &[&ADMIN_AUDIT]),
     row("admin backup", &[&ADMIN_BACKUP]),
     row("admin check", &[&ADMIN_CHECK]),

@@ -19,9 +19,10 @@ pub struct Administrator {
 }
 
 impl Administrator {
-    /// Connects to a server.
+    /// Connects to a server; one that is not there is waited for as long as by a session, or `timeout` if that is less.
     pub fn connect(place: &Place, keys: &KeyPair, timeout: Duration) -> Result<Self, ClientError> {
-        let connection = Connection::open(place, keys, timeout)?;
+        let patience = timeout.min(super::Options::default().patience);
+        let connection = Connection::open(place, keys, patience)?;
         Ok(Self {
             connection,
             timeout,

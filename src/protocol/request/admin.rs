@@ -29,7 +29,7 @@ pub struct Particulars {
     /// Only count what would go.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// `queue_peek` with bodies: only this mail.
+    /// `explain`: the mail; `queue_peek` with bodies: only this mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MailId>,
     /// `queue_peek` with bodies: a piece of the body of the mail `id`, which was asked for before, from this byte on.
@@ -50,7 +50,7 @@ pub struct Particulars {
     /// `topic_grant`, `topic_revoke`: what is let do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right: Option<Right>,
-    /// `topic_grant`, `topic_revoke`: whom; left out, everybody.
+    /// `topic_grant`, `topic_revoke`: whom; left out, everybody. `explain`: only this reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Limits of one address; those left out are the server's.
@@ -205,6 +205,8 @@ whats! {
     AuditLs = "audit_ls", Operator;
     /// Writes something and syncs it, which its reply waits for.
     StoreProbe = "store_probe", Operator;
+    /// One mail's life, as far as it is still known.
+    Explain = "explain", Operator;
     /// Counters of the whole server.
     Stats = "stats", Operator;
     /// A part of a backup of the whole server, its keys included; the first begins one.

@@ -11,6 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::json::object;
 use crate::cli::times;
 use crate::cli::untrusted::visible;
+use crate::protocol::codes::exit;
 use crate::protocol::request::AdminWhat;
 
 /// How a check came out, with Nagios' word and exit code.
@@ -36,13 +37,58 @@ impl State {
         self as u8
     }
 
-    fn of(value: u64, warn: u64, critical: u64) -> Self {
-        if value >= critical {
+    fn of(value: u64, thresholds: &Thresholds) -> Self {
+        if thresholds.is_reached(value, thresholds.critical) {
             Self::Critical
-        } else if value >= warn {
+        } else if thresholds.is_reached(value, thresholds.warn) {
             Self::Warning
         } else {
             Self::Ok
+        }
+    }
+}
+
+/// From where on a value is bad.
+#[derive(Debug, Clone, Copy)]
+struct Thresholds {
+    warn: Option<u64>,
+    critical: Option<u64>,
+    /// What is measured is bad when there is little of it.
+    is_least: bool,
+}
+
+impl Thresholds {
+    fn of(args: &Check) -> Self {
+        let (warn, critical) = match args.what {
+            CheckWhat::Queue if args.age => (Some(86_400), Some(7 * 86_400)),
+            CheckWhat::Queue => (Some(10_000), Some(100_000)),
+            CheckWhat::Disk => (None, None),
+            CheckWhat::Store => (Some(500), Some(5_000)),
+            CheckWhat::Leases => (Some(80), Some(95)),
+        };
+        Self {
+            warn: args.warn.or(warn),
+            critical: args.critical.or(critical),
+            is_least: args.what == CheckWhat::Disk,
+        }
+    }
+
+    fn is_reached(&self, value: u64, threshold: Option<u64>) -> bool {
+        threshold.is_some_and(|threshold| {
+            if self.is_least {
+                value <= threshold
+            } else {
+                value >= threshold
+            }
+        })
+    }
+
+    /// Writes one as Nagios' plugins do: what lies below `10:` is bad.
+    fn nagios(&self, threshold: Option<u64>) -> String {
+        match threshold {
+            None => String::new(),
+            Some(least) if self.is_least => format!("{}:", least.saturating_add(1)),
+            Some(most) => most.to_string(),
         }
     }
 }
@@ -60,13 +106,13 @@ struct Measured {
 
 /// Runs the verb.
 pub(super) fn run(context: &mut Context<'_>, args: &Check) -> Result<(), CliError> {
-    let (warn, critical) = thresholds(args);
+    let thresholds = Thresholds::of(args);
     let measured = match measure(context, args) {
         Ok(measured) => measured,
         // Who speaks Nagios wants a line on stdout for this too.
         Err(error) if args.format != CheckForm::Text || context.ui.is_json() => {
             let text = visible(&error.text);
-            say(context, args, State::Unknown, (None, warn, critical), &text)?;
+            say(context, args, State::Unknown, (None, &thresholds), &text)?;
             return Err(CliError::silent(State::Unknown.exit()));
         }
         Err(error) => {
@@ -77,31 +123,14 @@ pub(super) fn run(context: &mut Context<'_>, args: &Check) -> Result<(), CliErro
     let state = if measured.is_critical {
         State::Critical
     } else {
-        State::of(measured.value, warn, critical)
+        State::of(measured.value, &thresholds)
     };
     let text = measured.text.clone();
-    say(
-        context,
-        args,
-        state,
-        (Some(&measured), warn, critical),
-        &text,
-    )?;
+    say(context, args, state, (Some(&measured), &thresholds), &text)?;
     match state {
         State::Ok => Ok(()),
         state => Err(CliError::silent(state.exit())),
     }
-}
-
-fn thresholds(args: &Check) -> (u64, u64) {
-    let (warn, critical) = match args.what {
-        CheckWhat::Queue if args.age => (86_400, 7 * 86_400),
-        CheckWhat::Queue => (10_000, 100_000),
-        CheckWhat::Disk => (u64::MAX, u64::MAX),
-        CheckWhat::Store => (500, 5_000),
-        CheckWhat::Leases => (80, 95),
-    };
-    (args.warn.unwrap_or(warn), args.critical.unwrap_or(critical))
 }
 
 fn measure(context: &mut Context<'_>, args: &Check) -> Result<Measured, CliError> {
@@ -151,15 +180,20 @@ fn queue(context: &mut Context<'_>, args: &Check) -> Result<Measured, CliError> 
     })
 }
 
+/// Bytes free on the server's disk.
 fn disk(context: &mut Context<'_>) -> Result<Measured, CliError> {
     let stats = rows(context, AdminWhat::Stats, None)?;
     let row = stats.first().cloned().unwrap_or_default();
-    let value = row["bytes_kept"].as_u64().unwrap_or(0);
+    let mail = row["bytes_kept"].as_u64().unwrap_or(0);
+    let Some(value) = row["disk_free_bytes"].as_u64() else {
+        let text = "the server does not say how much of its disk is free";
+        return Err(CliError::new("unsupported", exit::UNAVAILABLE, text));
+    };
     let is_low = row["disk_low"] == true;
     let text = if is_low {
-        "the disk is nearly full: new mail is refused".to_owned()
+        format!("the disk is nearly full ({value} bytes free): new mail is refused")
     } else {
-        format!("there is room; mail takes {value} bytes")
+        format!("{value} bytes free; mail takes {mail}")
     };
     Ok(Measured {
         value,
@@ -200,22 +234,20 @@ fn say(
     context: &mut Context<'_>,
     args: &Check,
     state: State,
-    (measured, warn, critical): (Option<&Measured>, u64, u64),
+    (measured, thresholds): (Option<&Measured>, &Thresholds),
     text: &str,
 ) -> Result<(), CliError> {
     let name = args.what.word();
     let value = measured.map(|measured| measured.value);
     let unit = measured.map_or("", |measured| measured.unit);
-    let known = |threshold: u64| (threshold < u64::MAX).then_some(threshold);
-    let shown = |threshold: u64| known(threshold).map_or(String::new(), |n| n.to_string());
     if context.ui.is_json() || args.format == CheckForm::Json {
         return context.ui.object(&object(json!({
             "check": name,
             "state": state.word().to_lowercase(),
             "value": value,
             "unit": unit,
-            "warn": known(warn),
-            "critical": known(critical),
+            "warn": thresholds.warn,
+            "critical": thresholds.critical,
             "text": text,
         })));
     }
@@ -236,7 +268,8 @@ fn say(
             ))
         }
         (CheckForm::Nagios, Some(value)) => {
-            let (warn, critical) = (shown(warn), shown(critical));
+            let warn = thresholds.nagios(thresholds.warn);
+            let critical = thresholds.nagios(thresholds.critical);
             context.ui.line(format_args!(
                 "{word} - {text} | {name}={value}{unit};{warn};{critical};0"
             ))
@@ -251,13 +284,31 @@ mod tests {
 
     #[test]
     fn thresholds_are_reached_at_their_value() {
-        assert_eq!(State::of(9, 10, 20), State::Ok);
-        assert_eq!(State::of(10, 10, 20), State::Warning);
-        assert_eq!(State::of(20, 10, 20), State::Critical);
+        let mut queue = Thresholds {
+            warn: Some(10),
+            critical: Some(20),
+            is_least: false,
+        };
+        assert_eq!(State::of(9, &queue), State::Ok);
+        assert_eq!(State::of(10, &queue), State::Warning);
+        assert_eq!(State::of(20, &queue), State::Critical);
+        queue.warn = Some(30);
         assert_eq!(
-            State::of(20, 30, 20),
+            State::of(20, &queue),
             State::Critical,
             "the worse one counts"
+        );
+        let room = Thresholds {
+            warn: Some(10),
+            critical: None,
+            is_least: true,
+        };
+        assert_eq!(State::of(0, &room), State::Warning, "little is bad");
+        assert_eq!(State::of(10, &room), State::Warning);
+        assert_eq!(State::of(11, &room), State::Ok);
+        assert_eq!(
+            (room.nagios(Some(10)), room.nagios(None)),
+            ("11:".into(), String::new())
         );
         assert_eq!([State::Ok, State::Unknown].map(State::exit), [0, 3]);
     }

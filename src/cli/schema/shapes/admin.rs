@@ -211,3 +211,109 @@ pub(super) static ADMIN_SESSION: Shape = shape(
         has("port", OrNull(&Number)),
     ],
 );
+
+pub(super) static ADMIN_COPY: Shape = shape(
+    "a copy of a mail, and how many devices stand where with it",
+    &[
+        has("kind", Word(&["mail"])),
+        has("id", Number),
+        has("message", Number),
+        has("address", Text),
+        has("from", Text),
+        has("to", List(&Text)),
+        has("subject", Text),
+        has("sent_at", Time),
+        has("expires_at", OrNull(&Time)),
+        has("size", Number),
+        has("state", Word(&["live", "expired"])),
+        has("acknowledged", Number),
+        has("in_flight", Number),
+        has("waiting", Number),
+        has("joined_later", Number),
+    ],
+);
+
+pub(super) static ADMIN_COPY_DEVICE: Shape = shape(
+    "how a device stands with it",
+    &[
+        has("kind", Word(&["device"])),
+        has("id", Number),
+        has("address", Text),
+        has("user", Text),
+        has("device", Number),
+        has("name", Text),
+        has(
+            "state",
+            Word(&["acknowledged", "in_flight", "waiting", "joined_later"]),
+        ),
+        has("online", Bool),
+        has("last_seen", OrNull(&Time)),
+        has("shut_out", Bool),
+    ],
+);
+
+pub(super) static ADMIN_COPY_MISSING: Shape = shape(
+    "a recipient at whom there is no copy",
+    &[
+        has("kind", Word(&["recipient"])),
+        has("address", Text),
+        has(
+            "state",
+            Word(&[
+                "refused",
+                "gone",
+                "gone_or_refused",
+                "removed",
+                "no_such_address",
+            ]),
+        ),
+        has("id", OrNull(&Number)),
+        has("code", OrNull(&Text)),
+    ],
+);
+
+pub(super) static ADMIN_COPY_READER: Shape = shape(
+    "why a user does not get it",
+    &[
+        has("kind", Word(&["reader"])),
+        has("user", Text),
+        has(
+            "state",
+            Word(&[
+                "no_device",
+                "blocked",
+                "may_not_read",
+                "not_subscribed",
+                "not_addressed",
+            ]),
+        ),
+    ],
+);
+
+pub(super) static ADMIN_COPY_MORE: Shape = shape(
+    "devices that are not shown",
+    &[has("kind", Word(&["more"])), has("devices", Number)],
+);
+
+pub(super) static ADMIN_COPY_GONE: Shape = shape(
+    "a number that no mail has which is kept",
+    &[
+        has("kind", Word(&["unknown"])),
+        has("id", Number),
+        has("state", Word(&["never", "gone"])),
+    ],
+);
+
+pub(super) static ADMIN_COPY_DEED: Shape = shape(
+    "a deed that may have taken it",
+    &[
+        has("kind", Word(&["deed"])),
+        has("number", Number),
+        has("at", Time),
+        has("by", OrNull(&Text)),
+        has("what", Text),
+        has("address", Text),
+        has("counts", Any),
+        has("note", Text),
+    ],
+);
