@@ -127,6 +127,9 @@ pub const GRANTS_MAX: usize = 1_024;
 /// Mails removed by one request of a purge.
 pub const PURGE_BATCH: u32 = 1_000;
 
+/// Mails that one request of a move takes along at most.
+pub const SHIFT_BATCH: u32 = 100;
+
 /// Logs that one request looks into for a mail of which only the number is known.
 pub const EXPLAIN_LOGS: usize = 500;
 

@@ -345,3 +345,75 @@ fn p05_who_loses_the_right_to_a_topic_hears_no_more_of_it_and_all_of_his_own() {
         .expect("open again");
     assert_eq!(bob.client.log("news").waiting, 0, "he goes on at the head");
 }
+
+/// Returns the numbers of the messages that wait at a user, in order, but for the server's own.
+fn waiting_at(admin: &mut RawClient, user: &str) -> Vec<u64> {
+    let (mut after, mut all) = (None, Vec::new());
+    loop {
+        let question = Admin {
+            after,
+            ..about(AdminWhat::QueuePeek, user, Particulars::default())
+        };
+        let page = admin.administer(question).expect("envelopes");
+        let mails = page.rows.iter().filter(|row| row["from"] == "carol");
+        all.extend(mails.map(|row| row["message"].as_u64().expect("a number")));
+        after = page.more_after;
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
+#[test]
+fn p02_p03_a_move_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
+    let _timed = Timed::start("p02_p03_a_move_that_is_killed");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::planned(Plan::loopback(folder.path().join("data"), 4));
+    let mut rng = Rng::announced("moves");
+    let mut carol = RawClient::user(&server, "carol");
+    for user in ["ana", "bob"] {
+        RawClient::user(&server, user);
+    }
+    let body = vec![b'x'; 4_096];
+    let sent: Vec<u64> = (0..400).map(|_| carol.mail("ana", &body)).collect();
+    let particulars = Particulars {
+        to: Some("bob".to_owned()),
+        ..Particulars::default()
+    };
+    let mut kills = 0;
+    loop {
+        let mut admin = RawClient::admin(&server);
+        let mut question = about(AdminWhat::QueueMove, "ana", particulars.clone());
+        let mut is_over = false;
+        // Some batches are answered, then one is under way when it dies.
+        for _ in 0..rng.below(4) {
+            let told = admin.administer(question.clone()).expect("moved");
+            is_over = told.more_after.is_none();
+            if is_over {
+                break;
+            }
+            question.after = told.more_after;
+        }
+        if !is_over {
+            admin.post(&Request::Admin(question), None);
+            std::thread::yield_now();
+        }
+        server.kill9();
+        server.restart();
+        kills += 1;
+        let mut admin = RawClient::admin(&server);
+        let (at_ana, at_bob) = (waiting_at(&mut admin, "ana"), waiting_at(&mut admin, "bob"));
+        let both: Vec<u64> = at_bob.iter().chain(&at_ana).copied().collect();
+        assert_eq!(
+            both, sent,
+            "kill {kills}: each once, at one of them, in order"
+        );
+        if at_ana.is_empty() {
+            break;
+        }
+    }
+    assert!(kills > 1, "it was killed in the middle");
+    let mut admin = RawClient::admin(&server);
+    let moved = audited(&mut admin);
+    assert!(moved.iter().any(|row| row.1 == "queue_move"), "{moved:?}");
+}

@@ -293,6 +293,71 @@ fn a_mail_is_explained_until_nothing_is_known_of_it() {
 }
 
 #[test]
+fn what_waits_for_who_left_goes_to_who_took_over() {
+    let world = World::new();
+    let (root, ana, bob) = (world.home("root"), world.home("ana"), world.home("bob"));
+    let both = root.run(&["--json", "send", "ana", "bob", "-b", "to both"]);
+    assert_eq!(both.code, 0);
+    root.ok(&["send", "ana", "-s", "for ana", "-b", "alone"]);
+    assert!(bob.ok(&["refresh"]).out.contains("to both"));
+    let told = fails(&root, &["admin", "queue", "move", "ana", "bob"], 64);
+    assert!(
+        told.contains("this would move: 2 mails, 12 bytes"),
+        "{told}"
+    );
+    let counted = root
+        .ok(&["admin", "queue", "move", "ana", "bob", "--dry-run"])
+        .out;
+    assert_eq!(counted, "would move: 2 mails, 12 bytes\n");
+    let mut screen = Terminal::start(root.command(&["admin", "queue", "move", "@ana", "@bob"]));
+    screen.sees("bob reads this from now on: 2 mails");
+    screen.type_line("ana");
+    screen.sees("moved what waited for ana to bob: 2 mails, 12 bytes");
+    assert_eq!(screen.ends().code(), Some(0));
+    let seen = bob.ok(&["refresh"]).out;
+    assert!(
+        seen.contains("Mail of somebody else comes to you"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("root to bob (also to ana): for ana\n    alone\n"),
+        "{seen}"
+    );
+    assert!(!seen.contains("to both"), "he has that one: {seen}");
+    let told = rows(&ana, &["refresh"]);
+    let gone = told
+        .iter()
+        .find(|row| row["kind"] == "trimmed")
+        .expect("told");
+    assert_eq!(gone["count"], 2);
+    let word = told.iter().find(|row| row["kind"] == "mail").expect("told");
+    assert!(
+        word["body"]
+            .as_str()
+            .expect("text")
+            .contains("moved what waited for you to bob: 2 mails")
+    );
+    let again = root
+        .ok(&["admin", "queue", "move", "ana", "bob", "--yes"])
+        .out;
+    assert_eq!(
+        again,
+        "moved what waited for ana to bob: 0 mails, 0 bytes\n"
+    );
+    fails(
+        &root,
+        &["admin", "queue", "move", "ana", "nobody", "--yes"],
+        67,
+    );
+    let told = fails(
+        &root,
+        &["admin", "queue", "move", "ana", "ana", "--yes"],
+        65,
+    );
+    assert!(told.contains("is there already"), "{told}");
+}
+
+#[test]
 fn rights_of_a_topic_are_granted_shown_and_taken_back() {
     let world = World::new();
     let (ana, bob) = (world.home("ana"), world.home("bob"));
@@ -400,12 +465,12 @@ fn a_check_says_it_in_the_form_and_by_the_codes_of_who_watches() {
         (&"leases".into(), &"%".into())
     );
     world.server.terminate();
-    let begun = std::time::Instant::now();
+    let begun = common::now();
     fails(&ana, &["admin", "user", "ls"], 69);
     let waited = begun.elapsed();
     assert!(
-        waited.as_secs_f64() < 4.5,
-        "docs/cli.md says 3 seconds: {waited:?}"
+        waited.as_secs_f64() < 8.0,
+        "docs/cli.md says 3 s: {waited:?}"
     );
     let words = [
         "--timeout",

@@ -349,6 +349,8 @@ fn admin(held: &mut Held, ana: &Ctl) {
         ana,
         &["admin", "user", "key", "revoke", "bob", &device, "--yes"],
     );
+    held.well(ana, &["admin", "queue", "move", "bob", "ana", "--dry-run"]);
+    held.well(ana, &["admin", "queue", "move", "bob", "ana", "--yes"]);
     held.well(ana, &["admin", "queue", "purge", "bob", "--dry-run"]);
     held.well(ana, &["admin", "queue", "purge", "bob", "--yes"]);
     held.well(ana, &["admin", "session", "kick", "bob", "--for", "0"]);

@@ -35,6 +35,7 @@ impl Core {
             AdminWhat::QueuePeek if admin.body => self.look(call, &actor, admin),
             AdminWhat::QueuePeek => self.queue_peek(call, admin),
             AdminWhat::QueuePurge => self.queue_purge(call, actor, admin),
+            AdminWhat::QueueMove => self.queue_move(call, admin),
             AdminWhat::LeaseLs => Ok(self.lease_ls(admin)),
             AdminWhat::SessionLs => Ok(self.session_ls(admin)),
             AdminWhat::AuditLs => self.audit_ls(call, admin),

@@ -2,7 +2,7 @@
 //!
 //! - [`io`]: what goes into the core and what comes out. Start here.
 //! - [`core`] with one file per concern, all pure. Verbs: `account`, `session`, `send`, `read`,
-//!   `topic`, `lease`, `invitation`, `block`, `presence`, `device`, `admin`, `deed`, `queue`, `look`, `explain`, `purge`, `rights`, `live`; what happens by itself: `upkeep`, `ahead`; state:
+//!   `topic`, `lease`, `invitation`, `block`, `presence`, `device`, `admin`, `deed`, `queue`, `look`, `explain`, `purge`, `shift`, `rights`, `live`; what happens by itself: `upkeep`, `ahead`; state:
 //!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `rules`, `audit`, `budget`; [`figures`]: what is counted. No
 //!   sockets, files, clocks, threads or randomness.
 //! - [`server`]: the poll loop; `clock`: the only one; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
@@ -43,6 +43,7 @@ mod send;
 pub mod server;
 mod session;
 mod sessions;
+mod shift;
 #[cfg(test)]
 mod sim;
 mod streams;

@@ -9,6 +9,7 @@ use super::io::{Frame, Peer};
 use super::look::Look;
 use super::purge::Purge;
 use super::queue::QueuePage;
+use super::shift::Shift;
 use crate::auth::policy;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
@@ -43,6 +44,10 @@ pub(super) enum Pending {
     Look(Asked, Box<Look>),
     /// Show an administrator a piece of one: its size, and where the piece begins.
     LookOn(Asked, u64, u64),
+    /// Move a batch of what waits for a user to another.
+    Shift(Asked, Box<Shift>),
+    /// The same, whose last mail has a large body.
+    ShiftBody(Asked, Box<Shift>, Vec<StoredMail>),
     /// Remove a batch of what an administrator purges.
     Purge(Asked, Box<Purge>),
     /// Answer an administrator's look at the audit.
@@ -71,6 +76,8 @@ impl Pending {
             | Self::Explain(asked, ..)
             | Self::Look(asked, _)
             | Self::LookOn(asked, ..)
+            | Self::Shift(asked, _)
+            | Self::ShiftBody(asked, ..)
             | Self::Purge(asked, _)
             | Self::Audit(asked)
             | Self::Backup(asked) => Some(asked.peer.key),
@@ -294,6 +301,12 @@ impl Core {
             }
             (Pending::LookOn(asked, size, offset), Answer::Body(bytes)) => {
                 self.tell_piece(&asked.call(), size, offset, bytes);
+            }
+            (Pending::Shift(asked, shift), Answer::Mails { mails, .. }) => {
+                self.shift_loaded(asked, shift, mails);
+            }
+            (Pending::ShiftBody(asked, shift, mails), Answer::Body(body)) => {
+                self.shift_body_loaded(asked, shift, mails, body);
             }
             (Pending::Purge(asked, purge), Answer::Mails { mails, .. }) => {
                 self.purge_loaded(asked, *purge, &mails);

@@ -22,6 +22,7 @@ mod reading;
 mod restart;
 mod rights;
 mod settings;
+mod shift;
 mod threads;
 mod topics;
 mod uploads;

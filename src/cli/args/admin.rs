@@ -158,6 +158,8 @@ pub enum AdminQueue {
     Peek(Peek),
     /// Remove all mail that is kept at an address, read or not; its readers are told how much
     Purge(Doomed),
+    /// Move what waits for a user to another, who took over; both are told
+    Move(QueueMove),
     /// Let a stuck device hold no mail back at an address: what waits for it there counts as read
     Release(QueueRelease),
 }
@@ -193,6 +195,18 @@ pub enum QueueOrder {
     Bytes,
     /// Oldest mail first
     Age,
+}
+
+/// `mailctl admin queue move`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct QueueMove {
+    /// The user whose mail waits
+    pub from: String,
+    /// The user who gets it
+    pub to: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the verb's help")]
+    pub sure: Sure,
 }
 
 /// `mailctl admin queue release`.

@@ -155,6 +155,7 @@ pub(crate) fn run(context: &mut Context<'_>, verb: &Verb) -> Result<(), CliError
         }
         Verb::Queue(AdminQueue::Peek(args)) => peek(context, args),
         Verb::Queue(AdminQueue::Purge(args)) => deed::rm(context, AdminWhat::QueuePurge, args),
+        Verb::Queue(AdminQueue::Move(args)) => deed::move_queue(context, args),
         Verb::Queue(AdminQueue::Release(args)) => deed::release_queue(context, args),
         Verb::Lease(AdminLease::Ls) => list(context, AdminWhat::LeaseLs, None, LEASES),
         Verb::Lease(AdminLease::Release(args)) => deed::release_lease(context, args),

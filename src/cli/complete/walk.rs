@@ -57,6 +57,8 @@ const EXCEPTIONS: &[(&str, &str, Option<Kind>)] = &[
     ("admin session", "NAME", Some(Kind::User)),
     ("admin topic create", "NAME", None),
     ("admin topic", "NAME", Some(Kind::Topic)),
+    ("admin queue move", "FROM", Some(Kind::User)),
+    ("admin queue move", "TO", Some(Kind::User)),
     ("admin queue", "NAME", Some(Kind::Address)),
     ("history", "T", Some(Kind::Address)),
 ];

@@ -621,6 +621,7 @@ pub static VERBS: &[Row] = &[
     row("admin queue show", &[&ADMIN_QUEUE]),
     row("admin queue peek", &[&ADMIN_ENVELOPE]),
     row("admin queue purge", &[&ADMIN_DONE, &ADMIN_WOULD]),
+    row("admin queue move", &[&ADMIN_DONE, &ADMIN_WOULD]),
     row("admin queue release", &[&ADMIN_DONE, &ADMIN_WOULD]),
     row("admin lease ls", &[&ADMIN_LEASE]),
     row("admin lease release", &[&ADMIN_DONE]),

@@ -1,9 +1,10 @@
 //! Copies of one mail: what was sent to several addresses that this user reads came by each of them.
 //!
 //! All are stored and acknowledged, each in its log; people are shown one. The server gives the copies of a send
-//! ids in one go, so that nothing lies between those of them that are here.
+//! ids in one go, so that nothing lies between those of them that are here. A copy that an administrator moved here
+//! from somebody else comes by the same address, with an id of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use super::held::Key;
@@ -20,13 +21,31 @@ pub type Place = (MailId, LogNumber);
 #[derive(Debug, Default)]
 pub struct ShownBefore {
     by_id: Option<BTreeMap<MailId, Vec<PathBuf>>>,
+    /// Digests of what was asked about since: it is being shown.
+    asked: HashSet<[u8; 32]>,
+}
+
+/// Digests what copies of one mail have in common.
+fn digest(mail: &Mail) -> [u8; 32] {
+    let envelope = &mail.envelope;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&envelope.message().to_be_bytes());
+    for part in [
+        envelope.from.as_bytes(),
+        envelope.sent_at.as_bytes(),
+        &mail.body,
+    ] {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Says whether two mails are copies of one.
 pub fn are_copies(one: &Mail, other: &Mail) -> bool {
     let (a, b) = (&one.envelope, &other.envelope);
     let is_same_send = a.message() == b.message() && a.from == b.from && a.sent_at == b.sent_at;
-    is_same_send && one.log != other.log && one.body == other.body
+    is_same_send && (a.id, one.log) != (b.id, other.log) && one.body == other.body
 }
 
 impl Mailbox {
@@ -59,10 +78,13 @@ impl Mailbox {
         Ok(groups)
     }
 
-    /// Says whether another copy of a mail was shown before.
+    /// Says whether another copy of a mail was shown before, or is being shown; if not, this one is from now on.
     pub fn was_shown(&self, mail: &Mail, before: &mut ShownBefore) -> Result<bool, FileError> {
         if mail.envelope.to.len() < 2 {
             return Ok(false);
+        }
+        if !before.asked.insert(digest(mail)) {
+            return Ok(true);
         }
         let shown = match &mut before.by_id {
             Some(shown) => shown,
@@ -269,6 +291,19 @@ mod tests {
         assert_eq!(mailbox.called(10).unwrap().unwrap().envelope.id, 11);
         assert_eq!(mailbox.called(11).unwrap().unwrap().envelope.id, 11);
         assert_eq!(mailbox.called(12).unwrap(), None);
+    }
+
+    #[test]
+    fn p03_a_copy_that_was_moved_here_by_the_same_address_is_known() {
+        let both = ["bob", "ana"];
+        let (own, moved) = (copy(10, 10, 1, &both), copy(70, 10, 1, &both));
+        let (_folder, mailbox) = with(&[own.clone(), moved.clone()]);
+        let mut before = ShownBefore::default();
+        assert!(!mailbox.was_shown(&own, &mut before).unwrap());
+        assert!(mailbox.was_shown(&moved, &mut before).unwrap(), "in one go");
+        show(&mailbox, (10, 1));
+        let mut later = ShownBefore::default();
+        assert!(mailbox.was_shown(&moved, &mut later).unwrap());
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub struct Particulars {
     /// `topic_grant`, `topic_revoke`: whom; left out, everybody. `explain`: only this reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// `queue_move`: the user who gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Limits of one address; those left out are the server's.
     #[serde(flatten)]
     pub limits: OwnLimits,
@@ -191,6 +194,8 @@ whats! {
     QueuePeek = "queue_peek", Operator;
     /// Removes all mail that is kept at an address, a batch a request.
     QueuePurge = "queue_purge", Admin;
+    /// Moves what waits for a user to another, a batch a request.
+    QueueMove = "queue_move", Admin;
     /// Moves a device's cursor to the end of a log, so that it holds no mail back.
     QueueRelease = "queue_release", Admin;
     /// Ports and who holds them.

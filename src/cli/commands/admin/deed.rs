@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::super::Context;
 use super::{ask, identity};
 use crate::cli::args::{
-    Doomed, KeyRevoke, Kick, LeaseRelease, QueueRelease, Sure, TopicGrant, TopicRetention,
-    UserQuota, UserRole, bare,
+    Doomed, KeyRevoke, Kick, LeaseRelease, QueueMove, QueueRelease, Sure, TopicGrant,
+    TopicRetention, UserQuota, UserRole, bare,
 };
 use crate::cli::error::CliError;
 use crate::cli::i18n::{tr, tr_n};
@@ -103,6 +103,16 @@ pub(super) fn release_queue(
     run_if_sure(context, admin, args.sure, &args.name)
 }
 
+/// Moves what waits for a user to another.
+pub(super) fn move_queue(context: &mut Context<'_>, args: &QueueMove) -> Result<(), CliError> {
+    let particulars = Particulars {
+        to: Some(bare(&args.to).to_owned()),
+        ..Particulars::default()
+    };
+    let admin = about(AdminWhat::QueueMove, &args.from, particulars);
+    run_if_sure(context, admin, args.sure, &args.from)
+}
+
 /// Grants a right to topics, or takes it back.
 pub(super) fn grant(
     context: &mut Context<'_>,
@@ -172,29 +182,50 @@ pub(super) fn run_if_sure(
     sure: Sure,
     name: &str,
 ) -> Result<(), CliError> {
+    let is_move = admin.what == AdminWhat::QueueMove;
     if !sure.yes {
         let mut tried = admin.clone();
         tried.particulars.dry_run = true;
         let counted = ask(context, tried)?;
         if sure.dry_run {
             return counted.into_iter().try_for_each(|row| {
-                let human = tr!("would go: {}", tally(&row));
+                let human = if is_move {
+                    tr!("would move: {}", tally(&row))
+                } else {
+                    tr!("would go: {}", tally(&row))
+                };
                 context.ui.result(&object(&row), human)
             });
         }
-        agree(context, counted.first(), bare(name))?;
+        agree(context, counted.first(), bare(name), is_move)?;
     }
     run(context, admin)
 }
 
 /// Says what goes, and has the name typed.
-fn agree(context: &mut Context<'_>, counted: Option<&Value>, name: &str) -> Result<(), CliError> {
+fn agree(
+    context: &mut Context<'_>,
+    counted: Option<&Value>,
+    name: &str,
+    is_move: bool,
+) -> Result<(), CliError> {
     let counts = counted.map(tally).unwrap_or_default();
+    let heir = counted
+        .and_then(|row| row["to"].as_str())
+        .unwrap_or_default();
     if !context.ui.may_ask() {
-        let text = tr!("nothing was done; this would go: {}", counts);
+        let text = if is_move {
+            tr!("nothing was done; this would move: {}", counts)
+        } else {
+            tr!("nothing was done; this would go: {}", counts)
+        };
         return Err(CliError::usage(text).hint(tr!("if that is wanted: the same with --yes")));
     }
-    context.ui.note(tr!("this goes for good: {}", counts));
+    context.ui.note(if is_move {
+        tr!("{} reads this from now on: {}", visible(heir), counts)
+    } else {
+        tr!("this goes for good: {}", counts)
+    });
     let typed = context.ui.ask(&tr!("To do it, type {}:", visible(name)));
     if bare(&typed) == name {
         return Ok(());
@@ -230,6 +261,10 @@ fn run(context: &mut Context<'_>, admin: Admin) -> Result<(), CliError> {
             (AdminWhat::TopicRevoke, _) => tr!("revoked at {}: {}", name, counts),
             (AdminWhat::TopicRetention, _) => tr!("set what {} keeps", name),
             (AdminWhat::QueuePurge, _) => tr!("purged {}: {}", name, counts),
+            (AdminWhat::QueueMove, _) => {
+                let heir = visible(&cell("to", &row["to"]));
+                tr!("moved what waited for {} to {}: {}", name, heir, counts)
+            }
             (AdminWhat::QueueRelease, _) => tr!("released a device at {}: {}", name, counts),
             _ if counts.is_empty() => tr!("removed {}", name),
             _ => tr!("removed {}: {}", name, counts),
@@ -263,6 +298,7 @@ fn done(what: AdminWhat) -> &'static str {
         AdminWhat::KeyRevoke | AdminWhat::TopicRevoke => "revoked",
         AdminWhat::LeaseRelease | AdminWhat::QueueRelease => "released",
         AdminWhat::QueuePurge => "purged",
+        AdminWhat::QueueMove => "moved",
         AdminWhat::SessionKick => "kicked",
         _ => "removed",
     }
@@ -274,6 +310,9 @@ fn tally(row: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
     parts.extend(count("mails").map(|n| show::counted(n, "mail")));
     parts.extend(count("bytes").map(show::size));
+    parts.extend(
+        count("expired").map(|n| tr_n!(n, "{n} expired meanwhile", "{n} expired meanwhile")),
+    );
     parts.extend(count("waiting").map(|n| tr_n!(n, "{n} mail waiting", "{n} mails waiting")));
     parts.extend(count("devices").map(|n| tr_n!(n, "{n} device", "{n} devices")));
     parts.extend(count("sessions").map(|n| tr_n!(n, "{n} session", "{n} sessions")));

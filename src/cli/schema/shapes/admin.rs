@@ -126,8 +126,10 @@ pub(super) static ADMIN_DONE: Shape = shape(
     &[
         has("address", Text),
         has("done", Text),
+        may("to", Text),
         may("mails", Number),
         may("bytes", Number),
+        may("expired", Number),
         may("waiting", Number),
         may("devices", Number),
         may("sessions", Number),
@@ -144,6 +146,7 @@ pub(super) static ADMIN_WOULD: Shape = shape(
     &[
         has("address", Text),
         has("dry_run", Bool),
+        may("to", Text),
         may("mails", Number),
         may("bytes", Number),
         may("waiting", Number),
