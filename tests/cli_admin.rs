@@ -330,9 +330,9 @@ fn what_waits_for_who_left_goes_to_who_took_over() {
         .find(|row| row["kind"] == "trimmed")
         .expect("told");
     assert_eq!(gone["count"], 2);
-    let word = told.iter().find(|row| row["kind"] == "mail").expect("told");
+    let mail = told.iter().find(|row| row["kind"] == "mail").expect("told");
     assert!(
-        word["body"]
+        mail["body"]
             .as_str()
             .expect("text")
             .contains("moved what waited for you to bob: 2 mails")
