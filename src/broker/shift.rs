@@ -14,6 +14,7 @@ use super::send::NewMail;
 use crate::auth::policy;
 use crate::limits;
 use crate::protocol::codes::{Code, WireError, refusal};
+use crate::protocol::names::SERVER;
 use crate::protocol::request::Admin;
 use crate::protocol::{LogNumber, MailId, reply};
 use crate::store::{AddressRecord, AddressState, Change, Query, StoredMail};
@@ -187,7 +188,10 @@ impl Core {
                 continue;
             }
             if mail.id > waits.id {
-                if self.is_alive(&mail) {
+                if mail.record.from == SERVER && self.is_alive(&mail) {
+                    // What the server told somebody is for nobody else: it waits for him again, behind the rest.
+                    self.append(shift.from, &taken_over(&mail));
+                } else if self.is_alive(&mail) {
                     if mail.body.is_none() && mail.record.size > 0 {
                         break;
                     }
@@ -248,23 +252,11 @@ impl Core {
         self.fits(to, heir, 1, mail.record.size)
     }
 
-    /// Puts a mail at the end of its new reader's log, with all that was its own.
+    /// Puts a mail at the end of its new reader's log.
     fn take_over(&mut self, mail: &StoredMail, to: LogNumber, done: &mut Shifted) {
-        let record = &mail.record;
-        let moved = NewMail {
-            from: record.from.clone(),
-            to: record.to.clone(),
-            subject: record.subject.clone(),
-            content_type: record.content_type.clone(),
-            sent_at_ms: record.sent_at_ms,
-            expires_at_ms: record.expires_at_ms,
-            message: Some(record.message),
-            answers: record.answers,
-            body: mail.body.clone().unwrap_or_default().into(),
-        };
-        let id = self.append(to, &moved);
+        let id = self.append(to, &taken_over(mail));
         done.mails += 1;
-        done.bytes += record.size;
+        done.bytes += mail.record.size;
         done.are = Some((done.are.map_or(id, |(first, _)| first), id));
     }
 
@@ -286,6 +278,22 @@ impl Core {
              yours. The server's audit has it too.\n"
         );
         self.write_to(from, "What waited for you was moved", text);
+    }
+}
+
+/// Makes a mail anew with all that was its own.
+fn taken_over(mail: &StoredMail) -> NewMail {
+    let record = &mail.record;
+    NewMail {
+        from: record.from.clone(),
+        to: record.to.clone(),
+        subject: record.subject.clone(),
+        content_type: record.content_type.clone(),
+        sent_at_ms: record.sent_at_ms,
+        expires_at_ms: record.expires_at_ms,
+        message: Some(record.message),
+        answers: record.answers,
+        body: mail.body.clone().unwrap_or_default().into(),
     }
 }
 

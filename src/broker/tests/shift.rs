@@ -219,6 +219,46 @@ fn a_large_body_moves_whole_and_what_expired_does_not() {
 }
 
 #[test]
+fn p05_what_the_server_told_somebody_is_not_moved_to_another() {
+    let mut world = World::new();
+    let mut carol = Device::register(&mut world, "carol");
+    let ana = Device::register(&mut world, "ana");
+    let _bob = Device::register(&mut world, "bob");
+    carol.send(&mut world, &["ana"], "one");
+    let mut look = Admin::new(AdminWhat::QueuePeek, Some("ana".into()));
+    look.body = true;
+    world.ask(ADMIN, &Request::Admin(look), None);
+    world.settle();
+    carol.send(&mut world, &["ana"], "two");
+    let batches = all(&mut world, "ana", "bob").unwrap();
+    assert_eq!(batches.iter().sum::<u64>(), 2);
+    let subjects = |world: &mut World, name: &str| -> Vec<String> {
+        let rows = world.admin(AdminWhat::QueuePeek, Some(name)).unwrap().rows;
+        let of_server = rows.iter().filter(|row| row["from"] == SERVER);
+        of_server
+            .map(|row| row["subject"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        subjects(&mut world, "bob"),
+        ["Mail of somebody else comes to you"]
+    );
+    assert_eq!(
+        subjects(&mut world, "ana"),
+        [
+            "What waited for you was moved",
+            "An administrator looked at mail of yours"
+        ]
+    );
+    let own = ana.log(&mut world, "ana");
+    let (page, bodies) = ana.fetch_after(&mut world, own.log, 0, Some(0));
+    assert_eq!((page.mails.len(), bodies.len()), (2, 2));
+    assert!(String::from_utf8_lossy(&bodies[1]).contains("looked at the text"));
+    let faults = crate::store::hostile::verify(&world.store).unwrap().faults;
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+#[test]
 fn what_cannot_be_right_does_not_move() {
     let mut world = World::new();
     let mut carol = Device::register(&mut world, "carol");
