@@ -72,7 +72,7 @@ pub struct Config {
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For the journal where systemd reads standard error, else for people.
+    /// For people; with priorities where systemd reads standard error.
     Auto,
     /// For people.
     Text,

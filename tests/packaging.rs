@@ -159,6 +159,40 @@ fn the_packaged_settings_are_the_defaults_in_the_units_folder() {
     assert!(text("mailserver.service").contains("StateDirectory=mailserver\n"));
 }
 
+/// libzmq ends the process where it may not open the kinds of sockets that it wants, of which one is no network's.
+#[test]
+fn the_unit_allows_every_kind_of_socket_that_the_server_opens() {
+    let name = "the_unit_allows_every_kind_of_socket_that_the_server_opens";
+    if !can_trace() {
+        return skip(name, "strace cannot trace here");
+    }
+    let ground = tempfile::tempdir().unwrap();
+    let trace = ground.path().join("trace");
+    let mut plan = Plan::loopback(ground.path().join("data"), 2);
+    let words = ["strace", "-f", "-qq", "-e", "trace=socket", "-o"];
+    plan.wrapper = words.map(str::to_owned).to_vec();
+    plan.wrapper.push(trace.to_str().unwrap().to_owned());
+    plan.args = ["--http", "127.0.0.1:0"].map(str::to_owned).to_vec();
+    let mut server = Server::planned(plan);
+    RawClient::user(&server, "ana").mail("ana", b"x");
+    server.kill9();
+    let unit = text("mailserver.service");
+    let allowed = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("RestrictAddressFamilies="))
+        .unwrap();
+    let opened = std::fs::read_to_string(&trace).unwrap();
+    let families: BTreeSet<&str> = opened
+        .split("socket(")
+        .skip(1)
+        .filter_map(|call| call.split(',').next())
+        .collect();
+    assert!(families.contains("AF_INET"), "{opened}");
+    for family in families {
+        assert!(allowed.split(' ').any(|word| word == family), "{family}");
+    }
+}
+
 /// The server as the unit starts it, with a supervisor that listens.
 struct Unit {
     child: Child,

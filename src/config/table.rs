@@ -280,7 +280,7 @@ pub const KEYS: &[Key] = &[
         name: "log-format",
         placeholder: "text|json|journald",
         default: AUTO,
-        help: "How a log line looks. auto: journald (entries with fields) where systemd reads standard error, else text.",
+        help: "How a log line looks. auto: text, with priorities where systemd reads standard error. journald: entries with fields that journalctl can be asked by.",
         live: false,
         set: |config, text| {
             choice(

@@ -205,7 +205,10 @@ fn server_key(report: &mut Report, folder: &Folder) {
 /// Looks at a server that runs: nothing of the folder is opened.
 fn server(report: &mut Report, running: &Running) {
     let (pid, own) = (running.pid, env!("CARGO_PKG_VERSION"));
-    let text = format!("{} runs (pid {pid}) at {}", running.version, running.url);
+    let text = format!(
+        "mailserver {} runs (pid {pid}) at {}",
+        running.version, running.url
+    );
     if running.version == own {
         report.ok("server", text);
     } else {
@@ -224,7 +227,7 @@ fn server(report: &mut Report, running: &Running) {
     };
     let advice = "see its log: journalctl -u mailserver, or what it wrote to standard error";
     match health::ask(url, "/readyz") {
-        Ok((200, text)) => report.ok("ready", text),
+        Ok((200, text)) => report.ok("ready", text.trim_start_matches("ready: ")),
         Ok((_, text)) => report.fail("ready", exit::TEMPORARY, text, advice),
         Err(error) => report.fail(
             "ready",

@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 
 use rustix::fs::fstat;
-use tracing::Subscriber;
+use tracing::{Event, Level, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload::{Handle, Layer as Reloadable};
@@ -56,7 +58,11 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Result<Li
             .with_ansi(std::io::stderr().is_terminal())
     };
     match format {
-        LogFormat::Auto if goes_to_journal() => Ok(journal().unwrap_or_else(|_| people().boxed())),
+        // Whole lines, since journalctl shows people no fields; it has the time already.
+        LogFormat::Auto if goes_to_journal() => {
+            let plain = Format::default().without_time().with_ansi(false);
+            Ok(people().event_format(Prioritised(plain)).boxed())
+        }
         LogFormat::Auto | LogFormat::Text => Ok(people().boxed()),
         LogFormat::Json => Ok(people().json().boxed()),
         LogFormat::Journald => journal().map_err(|error| Failure {
@@ -65,6 +71,27 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Result<Li
                 "log-format is journald, and systemd's journal does not answer here: {error}; choose text or json"
             ),
         }),
+    }
+}
+
+/// A line for people, with the priority in front that systemd takes from there.
+struct Prioritised(Format<Full, ()>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for Prioritised {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, DefaultFields>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        write!(line, "<{priority}>")?;
+        self.0.format_event(context, line, event)
     }
 }
 
