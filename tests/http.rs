@@ -19,6 +19,7 @@ use common::http::{Events, address, connect, count, get, raw, value};
 use common::process::{open_files, threads};
 use common::server::{Plan, Server};
 use common::{eventually, skip};
+use correio::protocol::request::{Admin, AdminWhat};
 use rustix::process::Signal;
 
 fn serving() -> (Server, SocketAddr) {
@@ -315,12 +316,30 @@ fn events_come_every_second_and_go_on_after_a_restart() {
     assert_eq!(told["queues"]["deepest"][0]["address"], "ana");
     assert_eq!(told["queues"]["oldest"][0]["mails"], 1);
     assert_eq!(told["state"]["newest_sessions"][0]["user"], "ana");
+    let mut quota = Admin::new(AdminWhat::UserQuota, Some("ana".to_owned()));
+    quota.particulars.limits.mails_max = Some(77);
+    let mut admin = RawClient::admin(&server);
+    admin.administer(quota).expect("set");
+    let told = eventually("the deed in an event", || {
+        let event = events.next_event();
+        (!event["state"]["deeds"][0].is_null()).then_some(event)
+    });
+    let deed = &told["state"]["deeds"][0];
+    assert_eq!(
+        (&deed["what"], &deed["address"], &deed["by"]),
+        (&"user_quota".into(), &"ana".into(), &"".into())
+    );
+    assert!(
+        !told.to_string().contains("mails 77"),
+        "its note is in the audit only"
+    );
     server.kill9();
     server.restart();
     assert_eq!(address(&server), at, "a port picked for 0 is remembered");
     let after = Events::open(at).next_event();
     assert_eq!(after["counts"]["accepted"], 0);
     assert_eq!(after["queues"]["mails"], 1);
+    assert_eq!(&after["state"]["deeds"][0], deed);
 }
 
 #[test]

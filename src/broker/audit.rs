@@ -3,10 +3,14 @@
 //! It only grows at its end; its beginning goes when there is more than [`limits::AUDIT_ROWS_MAX`]. Memory
 //! holds its first and last number; the rows are read from the store, for who asks.
 
+use std::collections::VecDeque;
+
 use serde_json::{Map, Value, json};
 
 use super::admin::{Actor, page_of};
 use super::core::{Call, Core, Ruling};
+use super::figures::DeedFigures;
+use super::io::Ticket;
 use super::read::{Asked, Pending};
 use crate::limits;
 use crate::protocol::codes::{Code, refusal};
@@ -21,17 +25,54 @@ const NOTE_BYTES_MAX: usize = 512;
 pub(super) type Tally = Vec<(&'static str, u64)>;
 
 /// Where the audit begins and ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Audit {
     first: u64,
     last: u64,
+    /// The newest lines that are on disk, for who looks on; oldest first.
+    newest: VecDeque<DeedFigures>,
+    /// Lines on their way there, with the ticket of their commit.
+    under_way: VecDeque<(Ticket, DeedFigures)>,
+    /// Lines of the input being handled.
+    fresh: Vec<DeedFigures>,
 }
 
 impl Audit {
     /// Takes what the store held.
     pub(super) fn restore(kept: Option<(u64, u64)>) -> Self {
         let (first, last) = kept.unwrap_or((1, 0));
-        Self { first, last }
+        Self {
+            first,
+            last,
+            newest: VecDeque::new(),
+            under_way: VecDeque::new(),
+            fresh: Vec::new(),
+        }
+    }
+
+    /// Notes with which commit the lines of an input go to disk.
+    pub(super) fn issued(&mut self, ticket: Ticket) {
+        let fresh = self.fresh.drain(..).map(|deed| (ticket, deed));
+        self.under_way.extend(fresh);
+    }
+
+    /// Shows the lines that are on disk by now.
+    pub(super) fn committed(&mut self, ticket: Ticket) {
+        while let Some((_, deed)) = self.under_way.pop_front_if(|(of, _)| *of <= ticket) {
+            self.show(deed);
+        }
+    }
+
+    fn show(&mut self, deed: DeedFigures) {
+        if self.newest.len() == limits::FIGURES_ROWS_MAX {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(deed);
+    }
+
+    /// Returns the newest lines that are on disk, newest first.
+    pub(super) fn newest(&self) -> Vec<DeedFigures> {
+        self.newest.iter().rev().cloned().collect()
     }
 }
 
@@ -49,7 +90,7 @@ impl Core {
         let mut note = note;
         note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
         let counts = tally.iter().map(|(what, many)| ((*what).to_owned(), *many));
-        self.changes.push(Change::PutAudit(AuditRecord {
+        let record = AuditRecord {
             number: self.audit.last,
             at_ms: self.now.wall_ms,
             by: actor.name.clone(),
@@ -57,12 +98,34 @@ impl Core {
             address: address.to_owned(),
             counts: counts.collect(),
             note,
-        }));
+        };
+        self.audit.fresh.push(DeedFigures::of(&record));
+        self.changes.push(Change::PutAudit(record));
         let from = (self.audit.last + 1).saturating_sub(limits::AUDIT_ROWS_MAX);
         while self.audit.first < from {
             self.changes.push(Change::RemoveAudit(self.audit.first));
             self.audit.first += 1;
         }
+    }
+
+    /// Has the newest lines of before the start looked up, for who looks on.
+    pub(super) fn recall_audit(&mut self) {
+        if self.audit.last < self.audit.first {
+            return;
+        }
+        let rows = limits::FIGURES_ROWS_MAX;
+        let query = Query::Audit {
+            after: self.audit.last.saturating_sub(rows as u64),
+            rows: u32::try_from(rows).unwrap_or(u32::MAX),
+        };
+        self.load(query, Pending::Recall);
+    }
+
+    pub(super) fn recalled(&mut self, rows: &[AuditRecord]) {
+        // What was done since the start comes after them.
+        let since = std::mem::take(&mut self.audit.newest);
+        let before = rows.iter().map(DeedFigures::of);
+        before.chain(since).for_each(|deed| self.audit.show(deed));
     }
 
     /// Shows the audit after a number; without one its end.

@@ -191,6 +191,7 @@ impl Core {
         core.restore_sessions();
         core.restore_invitations(snapshot.invitations);
         core.upkeep_at_start();
+        core.recall_audit();
         core.finish();
         core
     }
@@ -568,6 +569,7 @@ impl Core {
         if !self.changes.is_empty() {
             let ticket = self.next_ticket();
             self.tickets.issued = ticket;
+            self.audit.issued(ticket);
             self.tickets
                 .ids
                 .push_back((ticket, self.mail_counters.mail));
@@ -586,6 +588,7 @@ impl Core {
 
     fn committed(&mut self, ticket: Ticket) {
         self.tickets.committed = self.tickets.committed.max(ticket);
+        self.audit.committed(self.tickets.committed);
         while let Some((_, id)) = self.tickets.ids.pop_front_if(|(of, _)| *of <= ticket) {
             self.tickets.synced = id;
         }

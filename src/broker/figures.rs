@@ -11,7 +11,7 @@ use super::core::Core;
 use crate::limits;
 use crate::protocol::codes::Code;
 use crate::protocol::{LogNumber, MailId};
-use crate::store::{AddressKind, AddressState, LeaseState};
+use crate::store::{AddressKind, AddressState, AuditRecord, LeaseState};
 
 /// What has happened since the process started.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -71,6 +71,32 @@ pub struct State {
     pub disk_low: bool,
     /// The sessions that are newest.
     pub newest_sessions: Vec<SessionFigures>,
+    /// What administrators did last, the newest first.
+    pub deeds: Vec<DeedFigures>,
+}
+
+/// A line of the audit, without its note: that may name devices and mails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeedFigures {
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Who; empty for the administrators' key.
+    pub by: String,
+    /// What, in the word of the wire.
+    pub what: String,
+    /// To which user, topic or port.
+    pub address: String,
+}
+
+impl DeedFigures {
+    pub(super) fn of(record: &AuditRecord) -> Self {
+        Self {
+            at_ms: record.at_ms,
+            by: record.by.clone(),
+            what: record.what.clone(),
+            address: record.address.clone(),
+        }
+    }
 }
 
 /// One session.
@@ -201,6 +227,7 @@ impl Core {
             last_id: self.mail_counters.mail,
             disk_low: self.disk_low,
             newest_sessions: self.newest_sessions(),
+            deeds: self.audit.newest(),
         }
     }
 

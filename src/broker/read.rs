@@ -52,6 +52,8 @@ pub(super) enum Pending {
     Purge(Asked, Box<Purge>),
     /// Answer an administrator's look at the audit.
     Audit(Asked),
+    /// Keep the newest lines of the audit for who looks on.
+    Recall,
     /// Answer with a part of a backup.
     Backup(Asked),
     /// Put a cursor right that a crash kept from being written.
@@ -81,7 +83,9 @@ impl Pending {
             | Self::Purge(asked, _)
             | Self::Audit(asked)
             | Self::Backup(asked) => Some(asked.peer.key),
-            Self::Ahead(_) | Self::Restore(..) | Self::Trim(_) | Self::Expire => None,
+            Self::Ahead(_) | Self::Recall | Self::Restore(..) | Self::Trim(_) | Self::Expire => {
+                None
+            }
         }
     }
 }
@@ -314,6 +318,7 @@ impl Core {
             (Pending::Audit(asked), Answer::Audit { rows, more }) => {
                 self.tell_audit(&asked.call(), &rows, more);
             }
+            (Pending::Recall, Answer::Audit { rows, .. }) => self.recalled(&rows),
             (Pending::Backup(asked), Answer::Backup(part)) => {
                 self.tell_backup(&asked.call(), part);
             }

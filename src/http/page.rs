@@ -28,6 +28,10 @@ pub(super) fn event(figures: &Figures) -> Vec<u8> {
     for session in &mut figures.state.newest_sessions {
         session.user = shown(&session.user);
     }
+    for deed in &mut figures.state.deeds {
+        deed.by = shown(&deed.by);
+        deed.address = shown(&deed.address);
+    }
     let json = serde_json::to_string(&figures).unwrap_or_default();
     format!("data: {json}\n\n").into_bytes()
 }

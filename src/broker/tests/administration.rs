@@ -617,3 +617,26 @@ fn a_device_that_is_released_holds_nothing_back() {
     assert_eq!(peeked.len(), 1, "{peeked:?}");
     assert_eq!(peeked[0]["in_flight"], serde_json::json!([]));
 }
+
+#[test]
+fn p01_who_looks_on_sees_the_last_deeds_that_are_on_disk_also_of_before_a_restart() {
+    let mut world = World::new();
+    let names = |world: &World| -> Vec<String> {
+        let deeds = world.core.state().deeds;
+        deeds.into_iter().map(|deed| deed.address).collect()
+    };
+    for n in 0..limits::FIGURES_ROWS_MAX + 2 {
+        plain(&mut world, AdminWhat::TopicCreate, &format!("t{n:02}"));
+    }
+    let shown = names(&world);
+    assert_eq!(shown.len(), limits::FIGURES_ROWS_MAX);
+    assert_eq!(shown[0], "t11", "the newest first");
+    world.held = true;
+    let create = with(AdminWhat::TopicCreate, "lost", Particulars::default());
+    world.ask(ADMIN, &Request::Admin(create), None);
+    assert_eq!(names(&world), shown, "not before it is on disk");
+    let mut world = world.crash();
+    assert_eq!(names(&world), shown);
+    plain(&mut world, AdminWhat::TopicCreate, "next");
+    assert_eq!(names(&world)[..2], ["next", "t11"]);
+}

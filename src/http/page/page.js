@@ -186,6 +186,10 @@ function show(figures) {
     cell(age(now - session.since_ms), "n"), cell(`${age(now - session.seen_ms)} ago`, "n"),
   ]));
 
+  fill("deeds", state.deeds.map((deed) => [
+    cell(deed.what), cell(deed.address, "name"), cell(deed.by || "(admin key)", "name"), cell(`${age(now - deed.at_ms)} ago`, "n"),
+  ]));
+
   const fresh = history.filter((old) => !old.stale);
   const then = fresh.length > MINUTE ? fresh[fresh.length - 1 - MINUTE].figures : null;
   latency("ack", figures.ack, then && then.ack);
