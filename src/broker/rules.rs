@@ -98,6 +98,21 @@ impl Rules {
         });
     }
 
+    /// Forgets kicks that are over. Running time goes back to what was last written when the server starts: one that
+    /// was over for who logged in must not begin anew.
+    pub(super) fn forget_kicks(
+        &mut self,
+        user: LogNumber,
+        running_s: u64,
+        changes: &mut Vec<Change>,
+    ) {
+        self.change_account(user, changes, |account| {
+            account
+                .kicked
+                .retain(|kick| kick.until_running_s > running_s);
+        });
+    }
+
     fn change_account(
         &mut self,
         user: LogNumber,

@@ -32,6 +32,8 @@ impl Core {
             ));
         }
         self.budgets.take_login(user, self.now.mono_ms)?;
+        let running_s = self.running_s();
+        self.rules.forget_kicks(user, running_s, &mut self.changes);
         self.device_is_back(device);
         let (session, session_present) =
             self.open_session(call, device, user, login.resume.as_deref());

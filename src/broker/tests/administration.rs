@@ -239,6 +239,24 @@ fn p05_a_kicked_user_is_cut_off_for_as_long_as_was_said() {
     assert_eq!(bob.log(&mut world, "bob").waiting, 2);
 }
 
+/// Running time is written now and then, so that the next process begins with less of it.
+#[test]
+fn a_kick_that_is_over_does_not_begin_anew_with_the_server() {
+    let mut world = World::new();
+    Device::register(&mut world, "bob");
+    let particulars = Particulars {
+        seconds: Some(20),
+        ..Particulars::default()
+    };
+    deed(&mut world, AdminWhat::SessionKick, "bob", particulars);
+    let login = Request::Login(request::Login::default());
+    assert_eq!(world.call::<Value>("bob", &login, None), Err(Code::ShutOut));
+    world.pass(21_000);
+    Device::login(&mut world, "bob", &[]);
+    let mut world = world.crash();
+    Device::login(&mut world, "bob", &[]);
+}
+
 #[test]
 fn p05_a_revoked_key_is_cut_off_for_good() {
     let particulars = Particulars {
