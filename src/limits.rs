@@ -190,6 +190,9 @@ pub const HEARTBEAT_MS: u64 = 5_000;
 /// Milliseconds a session lives without any request; a lease's default term is the same.
 pub const SESSION_TTL_MS: u64 = 90_000;
 
+/// Milliseconds that a store may owe an answer before the process ends: longer than any disk that works takes.
+pub const STORE_SILENCE_MS: u64 = 120_000;
+
 /// Mails and bytes of one log by default.
 pub const LOG_MAILS_DEFAULT: u64 = 1_000_000;
 /// See [`LOG_MAILS_DEFAULT`].

@@ -5,8 +5,8 @@
 //!   `topic`, `lease`, `invitation`, `block`, `presence`, `device`, `admin`, `deed`, `queue`, `look`, `explain`, `purge`, `shift`, `rights`, `live`; what happens by itself: `upkeep`, `ahead`; state:
 //!   `directory`, `logs`, `streams`, `sessions`, `leases`, `invitations`, `rules`, `audit`, `budget`; [`figures`]: what is counted. No
 //!   sockets, files, clocks, threads or randomness.
-//! - [`server`]: the poll loop; `clock`: the only one; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
-//!   the store threads; [`window`]: where others look in from; `portion`: how much one commit takes in.
+//! - [`server`]: the poll loop; `clock`: the only one; `router`: the request socket; [`xpub`]: the only unsafe; [`zap`]; [`committer`]:
+//!   the store threads; [`window`]: where others look in from; `portion`: how much one commit takes in; `silence`: a store that hangs.
 
 mod account;
 mod admin;
@@ -38,12 +38,14 @@ mod purge;
 mod queue;
 mod read;
 mod rights;
+mod router;
 mod rules;
 mod send;
 pub mod server;
 mod session;
 mod sessions;
 mod shift;
+mod silence;
 #[cfg(test)]
 mod sim;
 mod streams;

@@ -2,7 +2,8 @@
 //!
 //! One turn: take what the store finished, answer ZAP, read a bounded number of subscriptions and
 //! requests, drain the core after each, then hand all changes of the turn to the committer as one
-//! batch. Nothing here waits but `Server::wait`. `xpub`, `zap` and `committer` are its hands.
+//! batch. Nothing here waits but `Server::wait`. `router`, `xpub`, `zap` and `committer`
+//! are its hands.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,15 +11,16 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use tracing::field::Empty;
-use zmq::{DONTWAIT, SNDMORE};
 
 use super::clock::Clock;
 use super::committer::{Committer, Done, Wake, WakeReader};
 use super::core::Core;
 use super::io::{Frame, Input, Output, Peer, Settings, Ticket};
+use super::router::{self, Received};
+use super::silence::Silence;
 use super::window::{Bell, Loop, Machine, Onlooker, Window};
-use super::xpub::{self, Guard, Heard, LiveSocket, retry};
-use super::zap::{self, Zap};
+use super::xpub::{Heard, LiveSocket};
+use super::zap::Zap;
 use crate::auth::keys::KeyPair;
 use crate::config::{Config, Endpoint};
 use crate::limits;
@@ -82,6 +84,14 @@ pub enum ServerError {
         /// The setting.
         most: u64,
     },
+    /// The store owes an answer and gives none.
+    #[error(
+        "the store has not answered for {seconds} seconds: its disk hangs; look at the disk, then start the server again"
+    )]
+    Silent {
+        /// For how long.
+        seconds: u64,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -138,7 +148,7 @@ impl Sockets {
     ) -> Result<Self, ServerError> {
         let context = zmq::Context::new();
         let zap = Zap::bind(&context).map_err(network("bind the ZAP handler"))?;
-        let requests = request_socket(&context, keys, config.bind.is_ipv6())
+        let requests = router::open(&context, keys, config.bind.is_ipv6())
             .map_err(network("open the request socket"))?;
         let live_endpoint = config.live_endpoint();
         let live = LiveSocket::new(&context, keys, live_endpoint.is_ipv6())
@@ -196,20 +206,6 @@ impl Sockets {
             place.unbound = self.live.socket().bind(&endpoint).is_err();
         }
     }
-}
-
-fn request_socket(context: &zmq::Context, keys: &KeyPair, ipv6: bool) -> zmq::Result<zmq::Socket> {
-    let mut socket = context.socket(zmq::ROUTER)?;
-    let limits = Guard {
-        domain: zap::MAIL_DOMAIN,
-        frame_bytes_max: limits::FRAME_BYTES_MAX,
-        ipv6,
-    };
-    xpub::guard(&mut socket, keys, limits)?;
-    // A reply to somebody who left is an error we see, and nobody takes over another's routing id.
-    socket.set_router_mandatory(true)?;
-    socket.set_router_handover(false)?;
-    Ok(socket)
 }
 
 fn bind(
@@ -287,6 +283,7 @@ pub struct Server {
     committer: Committer,
     clock: Clock,
     probe: Box<dyn Probe>,
+    silence: Silence,
     disk_low: bool,
     wake: WakeReader,
     stop: Bell,
@@ -322,6 +319,7 @@ impl Server {
             core: Core::new(settings, snapshot, clock.now()),
             sockets,
             committer,
+            silence: Silence::default(),
             disk_low: probe.disk_low(),
             probe,
             wake,
@@ -347,13 +345,14 @@ impl Server {
     fn begin(&mut self) -> Result<(), ServerError> {
         while !self.core.is_settled() && !self.stop.is_asked() {
             let mut woken = [zmq::PollItem::from_fd(self.wake.as_raw_fd(), zmq::POLLIN)];
-            match zmq::poll(&mut woken, -1) {
+            match zmq::poll(&mut woken, i64::try_from(TICK_MS).expect("a second fits")) {
                 Ok(_) | Err(zmq::Error::EINTR) => {}
                 Err(source) => return Err(network("wait")(source)),
             }
             self.wake.drain();
             self.take_results()?;
             self.hand_over();
+            self.listen_to_store()?;
         }
         // The first request must find it known how much room there is.
         self.wake_at_ms = Some(0);
@@ -497,7 +496,10 @@ impl Server {
                     self.batch.append(&mut changes);
                     self.batch_ticket = Some(ticket);
                 }
-                Output::Load(ticket, query) => self.committer.load(ticket, query),
+                Output::Load(ticket, query) => {
+                    self.silence.read(self.clock.now().mono_ms);
+                    self.committer.load(ticket, query);
+                }
                 Output::Idle { wake_at_ms } => {
                     self.wake_at_ms = wake_at_ms;
                     return Ok(());
@@ -510,21 +512,37 @@ impl Server {
         if let Some(ticket) = self.batch_ticket.take() {
             let changes = std::mem::take(&mut self.batch);
             tracing::trace!(ticket, changes = changes.len(), "commit");
+            self.silence.commit(ticket, self.clock.now().mono_ms);
             self.committer.commit(ticket, changes);
         }
     }
 
     fn take_results(&mut self) -> Result<(), ServerError> {
         while let Some(done) = self.committer.poll() {
+            let now_ms = self.clock.now().mono_ms;
             match done {
                 Done::Committed { ticket, took, .. } => {
+                    self.silence.committed(ticket, now_ms);
                     self.handle(Input::Committed(ticket))?;
                     self.note_committed(ticket, took);
                 }
                 Done::Loaded(ticket, answer) if self.window.takes(ticket, &answer) => {}
-                Done::Loaded(ticket, answer) => self.handle(Input::Loaded(ticket, answer))?,
+                Done::Loaded(ticket, answer) => {
+                    self.silence.loaded(now_ms);
+                    self.handle(Input::Loaded(ticket, answer))?;
+                }
                 Done::Failed(error) => return Err(error.into()),
             }
+        }
+        Ok(())
+    }
+
+    /// Ends the process when the store hangs: a start goes on with what is on disk.
+    fn listen_to_store(&self) -> Result<(), ServerError> {
+        if self.silence.is_too_long(self.clock.now().mono_ms) {
+            return Err(ServerError::Silent {
+                seconds: limits::STORE_SILENCE_MS / 1_000,
+            });
         }
         Ok(())
     }
@@ -556,7 +574,7 @@ impl Server {
     fn take_requests(&mut self) -> Result<(), ServerError> {
         let (begin, mut bytes) = (self.clock.now().mono_ms, 0);
         for _ in 0..TURN_MESSAGES_MAX {
-            let received = receive(&self.sockets.requests);
+            let received = router::receive(&self.sockets.requests);
             match received.map_err(network("receive a request"))? {
                 Received::Nothing => break,
                 Received::Nobodys => tracing::debug!("a request without a proven key"),
@@ -601,7 +619,7 @@ impl Server {
 
     /// Sends a reply, or drops it when the peer is gone or does not read: it will ask again.
     fn reply(&self, routing: &[u8], frames: &[Frame]) -> Result<(), ServerError> {
-        match send_reply(&self.sockets.requests, routing, frames) {
+        match router::send(&self.sockets.requests, routing, frames) {
             Ok(Some(())) => Ok(()),
             Ok(None) => {
                 tracing::debug!("a reply dropped: its peer does not read");
@@ -625,6 +643,7 @@ impl Server {
             self.probed_at_ms = now.mono_ms;
             self.disk_low = self.probe.disk_low();
             self.probe.memory()?;
+            self.listen_to_store()?;
         }
         self.last_tick_ms = now.mono_ms;
         self.handle(Input::Tick {
@@ -705,69 +724,6 @@ fn heard_input(heard: Heard) -> Option<Input> {
         }
         Heard::End => None,
     }
-}
-
-/// What came on the request socket.
-enum Received {
-    Nothing,
-    /// No CURVE key behind it: dropped.
-    Nobodys,
-    Request(Peer, Vec<Vec<u8>>),
-}
-
-fn receive(socket: &zmq::Socket) -> zmq::Result<Received> {
-    let Some(routing) = retry(|| socket.recv_msg(DONTWAIT))? else {
-        return Ok(Received::Nothing);
-    };
-    if !routing.get_more() {
-        return Ok(Received::Nobodys);
-    }
-    // What ZAP noted is on the frames that came over the wire, not on the routing id.
-    let Some(mut first) = retry(|| socket.recv_msg(DONTWAIT))? else {
-        return Ok(Received::Nobodys);
-    };
-    let frames = receive_rest(socket, &first)?;
-    let Some(key) = xpub::user_id(&mut first) else {
-        return Ok(Received::Nobodys);
-    };
-    let peer = Peer {
-        routing: routing.to_vec(),
-        key,
-        address: first.gets("Peer-Address").unwrap_or_default().to_owned(),
-    };
-    Ok(Received::Request(peer, frames))
-}
-
-/// Collects the frames from the first after the routing id on. Of too many, only as many are kept as
-/// it takes to see that they are too many: the core answers `bad_request`.
-fn receive_rest(socket: &zmq::Socket, first: &zmq::Message) -> zmq::Result<Vec<Vec<u8>>> {
-    let mut frames = Vec::with_capacity(limits::REQUEST_FRAMES_MAX);
-    frames.push(first.to_vec());
-    let mut more = first.get_more();
-    while more {
-        let Some(frame) = retry(|| socket.recv_msg(DONTWAIT))? else {
-            break;
-        };
-        more = frame.get_more();
-        match frames.len() {
-            kept if kept < limits::REQUEST_FRAMES_MAX => frames.push(frame.to_vec()),
-            limits::REQUEST_FRAMES_MAX => frames.push(Vec::new()),
-            _ => {}
-        }
-    }
-    Ok(frames)
-}
-
-fn send_reply(socket: &zmq::Socket, routing: &[u8], frames: &[Frame]) -> zmq::Result<Option<()>> {
-    // Only the first frame can fail: it finds the peer and the room for the whole message.
-    if retry(|| socket.send(routing, DONTWAIT | SNDMORE))?.is_none() {
-        return Ok(None);
-    }
-    for (at, frame) in frames.iter().enumerate() {
-        let more = if at + 1 < frames.len() { SNDMORE } else { 0 };
-        retry(|| socket.send(&frame[..], DONTWAIT | more))?;
-    }
-    Ok(Some(()))
 }
 
 /// The start of a key: enough to follow one client through a log.

@@ -225,7 +225,7 @@ impl From<ServerError> for Failure {
         let code = match error {
             ServerError::Store(error) => return error.into(),
             ServerError::Bind { .. } => exit::CANT_CREATE,
-            ServerError::Memory { .. } => exit::TEMPORARY,
+            ServerError::Memory { .. } | ServerError::Silent { .. } => exit::TEMPORARY,
             _ => exit::IO,
         };
         Self {
