@@ -49,9 +49,9 @@ fn p08_a_disk_that_hangs_ends_the_server_and_a_start_goes_on() {
         .expect("strace runs");
     // It says so once it holds every thread.
     let mut said = BufReader::new(strace.stderr.take().expect("a pipe"));
-    let mut line = String::new();
-    said.read_line(&mut line).expect("it is attached");
-    assert!(line.contains("attached"), "{line}");
+    let mut first = String::new();
+    said.read_line(&mut first).expect("it is attached");
+    assert!(first.contains("attached"), "{first}");
     let send = Request::Send(ana.send_request(ana.number, &["ana"]));
     let id = ana.post(&send, Some(b"meanwhile"));
     let begun = now();
