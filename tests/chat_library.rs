@@ -42,13 +42,13 @@ fn pair(server: &Server) -> (Person, Person) {
     (Person::new(server, "ana"), Person::new(server, "bob"))
 }
 
-/// Two of them in a chat that is open.
-fn open_pair(server: &Server) -> (Chat, Chat) {
+/// Two of them in a chat that is open, whose homes must be there as long: a session opens anew from them.
+fn open_pair(server: &Server) -> ((Person, Person), Chat, Chat) {
     let (ana, bob) = pair(server);
     let (mut asked, mut accepted) = chat_of(&ana, &bob);
     wait_open(&mut asked);
     wait_open(&mut accepted);
-    (asked, accepted)
+    ((ana, bob), asked, accepted)
 }
 
 /// Finishes, in time, and returns the rest.
@@ -255,7 +255,7 @@ fn asking_ends_in_time_without_the_server() {
 fn p06_a_killed_server_disturbs_no_chat() {
     let _timed = Timed::start("p06_a_killed_server_disturbs_no_chat");
     let mut server = server();
-    let (mut one, mut other) = open_pair(&server);
+    let (_homes, mut one, mut other) = open_pair(&server);
     server.kill9();
     talk(&mut one, &mut other, scale("CORREIO_CHAT_LINES", 10_000));
     leave(&mut one, &mut other);
@@ -267,7 +267,7 @@ fn p06_a_killed_server_disturbs_no_chat() {
 #[test]
 fn a_server_that_comes_back_finds_the_chat_and_its_port() {
     let mut server = server();
-    let (mut one, mut other) = open_pair(&server);
+    let (_homes, mut one, mut other) = open_pair(&server);
     server.kill9();
     talk(&mut one, &mut other, 10);
     server.restart();
@@ -287,7 +287,7 @@ fn a_server_that_comes_back_finds_the_chat_and_its_port() {
 #[test]
 fn a_server_that_hangs_holds_up_no_end() {
     let server = server();
-    let (mut one, mut other) = open_pair(&server);
+    let (_homes, mut one, mut other) = open_pair(&server);
     server.signal(Signal::STOP);
     talk(&mut one, &mut other, 10);
     leave(&mut one, &mut other);
@@ -380,7 +380,7 @@ fn a_way_that_is_blocked_in_one_direction_is_said_too() {
 #[test]
 fn what_was_not_shown_comes_out_in_the_end() {
     let server = server();
-    let (mut one, mut other) = open_pair(&server);
+    let (_homes, mut one, mut other) = open_pair(&server);
     say_numbers(&one, "line", 3);
     // Heard, but only the first one shown.
     for number in 1..=3 {
@@ -405,7 +405,7 @@ fn what_was_not_shown_comes_out_in_the_end() {
 #[test]
 fn a_reader_who_is_slow_makes_the_speaker_wait_and_loses_nothing() {
     let server = server();
-    let (one, mut other) = open_pair(&server);
+    let (_homes, one, mut other) = open_pair(&server);
     let count = 6 * usize::try_from(limits::LINE_WINDOW).unwrap();
     let (said, heard) = mpsc::channel();
     let voice = one.voice();
@@ -427,7 +427,7 @@ fn a_reader_who_is_slow_makes_the_speaker_wait_and_loses_nothing() {
 #[test]
 fn a_refusal_waits_for_no_room_in_the_row() {
     let server = server();
-    let (one, other) = open_pair(&server);
+    let (_homes, one, other) = open_pair(&server);
     let voice = one.voice();
     let (tell, heard) = mpsc::channel();
     let speaker =
@@ -460,7 +460,7 @@ fn a_refusal_waits_for_no_room_in_the_row() {
 #[test]
 fn a_line_is_one_line() {
     let server = server();
-    let (one, mut other) = open_pair(&server);
+    let (_homes, one, mut other) = open_pair(&server);
     let voice = one.voice();
     let long = "x".repeat(limits::LINE_BYTES_MAX);
     for bad in ["two\nlines", "two\rlines", &format!("{long}x")] {
@@ -587,7 +587,7 @@ fn a_session_for_single_requests_carries_no_chat() {
 #[test]
 fn p06_a_port_the_server_did_not_hear_of_goes_back_when_it_is_there_again() {
     let mut server = server();
-    let (mut one, mut other) = open_pair(&server);
+    let (_homes, mut one, mut other) = open_pair(&server);
     server.kill9();
     leave(&mut one, &mut other);
     let mut session = finish(one).session.unwrap();

@@ -330,6 +330,8 @@ impl Core {
             device,
             user,
             is_listed,
+            // Whether one of before a restart did is not known.
+            beats: !is_listed,
             seen_ms: self.now.mono_ms,
             seen_wall_ms: self.now.wall_ms,
             since_wall_ms: self.now.wall_ms,

@@ -140,7 +140,12 @@ impl Core {
     /// Keeps a session, and says which of its logs have something new. Of joins and keys of before a restart nothing is
     /// remembered, so that who has a session from then logs in once more, and is told of all.
     pub(super) fn heartbeat(&mut self, who: Who, beat: &request::Heartbeat) -> Ruling {
-        if !self.sessions.get(&who.session).is_some_and(|s| s.is_listed) {
+        let session = self.sessions.get_mut(&who.session);
+        let is_listed = session.is_some_and(|session| {
+            session.beats = true;
+            session.is_listed
+        });
+        if !is_listed {
             return Err(no_session());
         }
         self.device_is_back(who.device);

@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) user: LogNumber,
     /// Its process was told all its logs since the server started: from there on a heartbeat tells what changes.
     pub(super) is_listed: bool,
+    /// Its process stands and beats, so that a heartbeat is where it hears of what it missed.
+    pub(super) beats: bool,
     /// When it was last heard of, on the monotonic clock.
     pub(super) seen_ms: u64,
     /// The same and its beginning, on the wall clock, for administrators.

@@ -101,14 +101,15 @@ impl Core {
             } else {
                 0
             };
-            self.start_reading(who.user, pattern, since);
+            self.start_reading(who, pattern, since);
         }
         let mut logs = self.directory.matching(pattern);
         logs.sort_unstable();
         Ok(logs)
     }
 
-    fn start_reading(&mut self, user: LogNumber, pattern: &Pattern, since: MailId) {
+    fn start_reading(&mut self, who: Who, pattern: &Pattern, since: MailId) {
+        let user = who.user;
         let new = self
             .directory
             .subscribe(user, pattern, since, &mut self.changes);
@@ -119,10 +120,20 @@ impl Core {
                 self.logs.put_cursor(*device, log, head, &mut self.changes);
             }
             self.upkeep.shrank(log);
-            // Who asked is told again: it may have stopped waiting for the answer.
-            let at = self.take_number();
-            self.directory.note_reader(user, log, at);
+            if self.is_to_be_told(who) {
+                let at = self.take_number();
+                self.directory.note_reader(user, log, at);
+            }
         }
+    }
+
+    /// Says whether a heartbeat has to tell of what a session joins: to the other sessions of its user, and to this one
+    /// if it beats, since it may have stopped waiting for the answer.
+    fn is_to_be_told(&self, who: Who) -> bool {
+        let mut sessions = self.sessions.iter();
+        sessions.any(|session| {
+            session.user == who.user && (session.key != who.session || session.beats)
+        })
     }
 
     /// Finds a topic to join, or makes it where users may.

@@ -1,8 +1,8 @@
 //! Outcomes of sends as rows: those of one commit and stream lie together, under the last number that a row holds.
 //!
-//! A row for each send would be written once and removed once, and sled copies a leaf for every row that changes: with
-//! many sends in flight that was half of what a mail cost (`docs/performance.md`). A row goes when all its numbers are
-//! settled; until then its settled ones lie there unread.
+//! A row for each send would be written once and removed once, and sled copies a leaf for every row that changes
+//! (`docs/performance.md`, "Where the time goes"). A row goes when all its numbers are settled; until then its settled
+//! ones lie there unread.
 
 use std::collections::BTreeMap;
 

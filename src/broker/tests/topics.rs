@@ -235,7 +235,7 @@ fn p05_a_join_tells_the_users_other_sessions() {
 fn p10_a_heartbeat_tells_of_a_join_whose_answer_nobody_heard() {
     let mut world = World::new();
     let ana = Device::register(&mut world, "ana");
-    let known = ana.login.through;
+    let known = ana.beat(&mut world, ana.login.through).unwrap().through;
     ana.join(&mut world, "news", From::Now).unwrap();
     let told = ana.beat(&mut world, known).unwrap();
     assert_eq!(told.behind.len(), 1);
