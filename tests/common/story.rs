@@ -249,6 +249,8 @@ pub struct Story {
     joined: bool,
     /// Bob's acknowledgement of his own log that was itself answered.
     acked: MailId,
+    /// Where bob's acknowledgements would lead, answered or not: one in doubt may have been carried out.
+    asked: MailId,
     /// The last epoch told.
     epoch: u64,
     /// A mail that expires of itself; it may be there or not.
@@ -266,6 +268,7 @@ impl Default for Story {
             doubt: None,
             joined: false,
             acked: 0,
+            asked: 0,
             epoch: 0,
             fleeting: 0,
             purged: false,
@@ -354,6 +357,7 @@ impl Story {
         let talk = &mut Talk::new(life, &key);
         let logs = self.compare(talk)?;
         let (log, head) = logs["bob"];
+        self.asked = head;
         talk.must::<reply::Done>(&Request::Ack(request::Ack {
             session: self.bob.session.clone(),
             logs: vec![(log, head)],
@@ -392,7 +396,10 @@ impl Story {
         let mut heads = BTreeMap::new();
         for info in list.logs {
             // What was acknowledged may be trimmed, also while it is being read.
-            let acked = if info.address == "bob" { self.acked } else { 0 };
+            let acked = match info.address.as_str() {
+                "bob" => self.acked.max(info.cursor.min(self.asked)),
+                _ => 0,
+            };
             let found = talk.read(session, info.log, acked)?;
             let none = BTreeMap::new();
             let told = self.mails.get(info.address.as_str()).unwrap_or(&none);

@@ -98,6 +98,7 @@ impl Session {
             return;
         }
         self.lease.bound = None;
+        self.options.want_port = false; // a login meanwhile must not take it back
         self.release(lease);
     }
 
