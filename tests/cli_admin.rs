@@ -255,6 +255,30 @@ fn who_looks_at_a_body_is_written_down_and_the_addressee_is_told() {
 }
 
 #[test]
+fn each_copy_of_a_mail_is_explained_with_those_who_read_it() {
+    let world = World::new();
+    let (ana, bob) = (world.home("ana"), world.home("bob"));
+    bob.ok(&["topic", "join", "news"]);
+    let sent = ana.ok(&["--json", "send", "ana", "bob", "news", "-b", "x"]);
+    let id = sent.objects()[0]["id"].to_string();
+    let told = ana.ok(&["admin", "explain", &id]).out;
+    let of = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["mail", _, "of", "ana", "to", to, ..] => to.to_owned(),
+            [reader, "on", "device", ..] => format!("  {reader}"),
+            _ => line.to_owned(),
+        }
+    };
+    let lines: Vec<String> = told.lines().map(of).collect();
+    assert_eq!(
+        lines,
+        ["ana,", "  ana", "bob,", "  bob", "news,", "  bob"],
+        "{told}"
+    );
+}
+
+#[test]
 fn a_mail_is_explained_until_nothing_is_known_of_it() {
     let world = World::new();
     let (ana, bob) = (world.home("ana"), world.home("bob"));

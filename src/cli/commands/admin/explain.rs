@@ -23,14 +23,28 @@ pub(super) fn run(context: &mut Context<'_>, args: &Explain) -> Result<(), CliEr
     if found.iter().any(is_gone) {
         found.extend(deeds_about(context, args.id)?);
     }
-    for row in &found {
-        if context.ui.is_json() {
-            context.ui.object(&object(row))?;
-        } else {
-            context.ui.line(line(row))?;
+    if context.ui.is_json() {
+        return found
+            .iter()
+            .try_for_each(|row| context.ui.object(&object(row)));
+    }
+    copy_by_copy(&found)
+        .into_iter()
+        .try_for_each(|row| context.ui.line(line(row)))
+}
+
+/// Puts the devices below the copy that they read, where the server tells of all copies first.
+fn copy_by_copy(found: &[Value]) -> Vec<&Value> {
+    let is_device = |row: &Value| row["kind"] == "device";
+    let mut rows = Vec::with_capacity(found.len());
+    for row in found.iter().filter(|row| !is_device(row)) {
+        rows.push(row);
+        if row["kind"] == "mail" {
+            let readers = found.iter().filter(|other| is_device(other));
+            rows.extend(readers.filter(|other| other["id"] == row["id"]));
         }
     }
-    Ok(())
+    rows
 }
 
 /// Finds the deeds that may have taken a mail: their numbers lie around it, at an address that need not be its own.
