@@ -1,6 +1,6 @@
 //! What administrators change. Each deed counts what it meets, says it, and stands in the audit.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::admin::{Actor, meant_name, not_a};
 use super::audit::Tally;
@@ -52,7 +52,12 @@ impl Core {
             act(self);
             self.audit(actor, admin.what.word(), address, &tally, note);
         }
-        Ok(done(address, &tally, is_tried))
+        Ok(told_deed(
+            json!({"address": address}),
+            &tally,
+            None,
+            is_tried,
+        ))
     }
 
     // -- users --
@@ -85,7 +90,12 @@ impl Core {
     fn user_disable(&mut self, actor: &Actor, admin: &Admin) -> Ruling {
         let (user, name) = self.user_meant(admin)?;
         if self.rules.is_disabled(user) {
-            return Ok(done(&name, &Vec::new(), false));
+            return Ok(told_deed(
+                json!({"address": name}),
+                &Vec::new(),
+                None,
+                false,
+            ));
         }
         let what = (self.presence_tally(user), String::new());
         self.carry_out((actor, admin), &name, what, |core| {
@@ -214,7 +224,12 @@ impl Core {
         let name = meant_name(admin)?;
         match self.directory.by_name(name.as_str()) {
             Some(address) if address.kind == AddressKind::Topic => {
-                return Ok(done(name.as_str(), &Vec::new(), false));
+                return Ok(told_deed(
+                    json!({"address": name.as_str()}),
+                    &Vec::new(),
+                    None,
+                    false,
+                ));
             }
             Some(_) => {
                 return Err(refusal!(Code::NameTaken, "{} is a user's", name));
@@ -352,20 +367,25 @@ impl Core {
     }
 }
 
-/// Says that a deed is on disk, or what it would meet, in the form of every admin reply.
-fn done(address: &str, tally: &Tally, is_tried: bool) -> Option<Vec<u8>> {
-    let mut row: Map<String, Value> = tally
-        .iter()
-        .map(|(what, many)| ((*what).to_owned(), (*many).into()))
-        .collect();
-    row.insert("address".into(), address.into());
+/// Says that a deed is on disk, or what it would meet, in the form of every admin reply: `of` is what it was done to, and
+/// what is left of it is asked for by `more_after`.
+pub(super) fn told_deed(
+    of: Value,
+    tally: &Tally,
+    more_after: Option<String>,
+    is_tried: bool,
+) -> Option<Vec<u8>> {
+    let mut row = of;
+    for (what, many) in tally {
+        row[*what] = (*many).into();
+    }
     if is_tried {
-        row.insert("dry_run".into(), true.into());
+        row["dry_run"] = true.into();
     } else {
-        row.insert("durability".into(), "fsync".into());
+        row["durability"] = "fsync".into();
     }
     told(&reply::Rows {
-        rows: vec![row.into()],
-        more_after: None,
+        rows: vec![row],
+        more_after,
     })
 }

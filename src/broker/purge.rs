@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::admin::Actor;
-use super::core::{Call, Core, Ruling, told};
+use super::core::{Call, Core, Ruling};
+use super::deed::told_deed;
 use super::read::{Asked, Pending};
 use crate::limits;
 use crate::protocol::codes::{Code, refusal};
@@ -34,10 +35,16 @@ impl Core {
                 .map_err(|_| refusal!(Code::BadRequest, "that is no cursor of this listing"))?,
         };
         if admin.particulars.dry_run {
-            return Ok(purged(&name, self.mail_tally(log), None, true));
+            return Ok(told_deed(
+                json!({"address": name}),
+                &self.mail_tally(log),
+                None,
+                true,
+            ));
         }
         if through <= record.floor.id {
-            return Ok(purged(&name, vec![("mails", 0), ("bytes", 0)], None, false));
+            let nothing = vec![("mails", 0), ("bytes", 0)];
+            return Ok(told_deed(json!({"address": name}), &nothing, None, false));
         }
         let query = Query::Oldest {
             log,
@@ -89,7 +96,7 @@ impl Core {
         }
         let is_more = floor.id < through.min(record.head.id) && !mails.is_empty();
         let more_after = is_more.then(|| through.to_string());
-        if let Some(header) = purged(&name, tally, more_after, false) {
+        if let Some(header) = told_deed(json!({"address": name}), &tally, more_after, false) {
             self.reply(&call, header, Vec::new());
         }
     }
@@ -117,25 +124,4 @@ impl Core {
             core.upkeep.shrank(log);
         })
     }
-}
-
-fn purged(
-    name: &str,
-    tally: super::audit::Tally,
-    more_after: Option<String>,
-    is_tried: bool,
-) -> Option<Vec<u8>> {
-    let mut row = json!({"address": name});
-    for (what, many) in tally {
-        row[what] = many.into();
-    }
-    if is_tried {
-        row["dry_run"] = true.into();
-    } else {
-        row["durability"] = "fsync".into();
-    }
-    told(&reply::Rows {
-        rows: vec![row],
-        more_after,
-    })
 }

@@ -4,11 +4,11 @@
 //! nothing is lost or told twice whenever the server dies. A moved mail gets a new number, since numbers rise within
 //! a log; that of its message stays, by which a reader who has another copy of it knows it again.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::admin::{Actor, meant_name};
-use super::audit::Tally;
-use super::core::{Call, Core, Ruling, told};
+use super::core::{Call, Core, Ruling};
+use super::deed::told_deed;
 use super::read::{Asked, Pending};
 use super::send::NewMail;
 use crate::auth::policy;
@@ -74,12 +74,12 @@ impl Core {
         }
         let tally = vec![("mails", mails), ("bytes", bytes)];
         if admin.particulars.dry_run {
-            return Ok(shifted(&name, &heir, &tally, None, true));
+            return Ok(told_deed(both(&name, &heir), &tally, None, true));
         }
         self.take_more()?;
         if through <= waits.id {
             let tally = vec![("mails", 0), ("bytes", 0)];
-            return Ok(shifted(&name, &heir, &tally, None, false));
+            return Ok(told_deed(both(&name, &heir), &tally, None, false));
         }
         let query = Query::Page {
             log: from,
@@ -234,7 +234,7 @@ impl Core {
         let is_more = last.id < shift.through.min(self.logs.head(shift.from).id);
         let is_announced = shift.is_announced || done.mails > 0;
         let more_after = is_more.then(|| format!("{}:{is_announced}", shift.through));
-        Ok(shifted(&name, &heir, &tally, more_after, false))
+        Ok(told_deed(both(&name, &heir), &tally, more_after, false))
     }
 
     /// Refuses a mail that its new reader would not have taken from its sender, or has no room for.
@@ -314,24 +314,6 @@ fn only_users(error: WireError) -> WireError {
     )
 }
 
-fn shifted(
-    name: &str,
-    heir: &str,
-    tally: &Tally,
-    more_after: Option<String>,
-    is_tried: bool,
-) -> Option<Vec<u8>> {
-    let mut row = json!({"address": name, "to": heir});
-    for (what, many) in tally {
-        row[*what] = (*many).into();
-    }
-    if is_tried {
-        row["dry_run"] = true.into();
-    } else {
-        row["durability"] = "fsync".into();
-    }
-    told(&reply::Rows {
-        rows: vec![row],
-        more_after,
-    })
+fn both(name: &str, heir: &str) -> Value {
+    json!({"address": name, "to": heir})
 }
