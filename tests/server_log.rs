@@ -77,19 +77,22 @@ fn decided(log: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Starts a server that logs all it can in a format, and takes no mail over a KiB.
+fn logging(format: &str) -> Server {
+    let words = [
+        "--body-max",
+        "1 KiB",
+        "--log",
+        "trace",
+        "--log-format",
+        format,
+    ];
+    Server::start_with(2, &words)
+}
+
 #[test]
 fn p12_text_says_who_asked_for_what_and_no_secret() {
-    let server = Server::start_with(
-        2,
-        &[
-            "--body-max",
-            "1 KiB",
-            "--log",
-            "trace",
-            "--log-format",
-            "text",
-        ],
-    );
+    let server = logging("text");
     let secrets = secrets(&server);
     let log = whole_log(&server);
     says_none(&log, &secrets);
@@ -112,17 +115,7 @@ fn p12_text_says_who_asked_for_what_and_no_secret() {
 
 #[test]
 fn p12_json_says_it_in_fields() {
-    let server = Server::start_with(
-        2,
-        &[
-            "--body-max",
-            "1 KiB",
-            "--log",
-            "trace",
-            "--log-format",
-            "json",
-        ],
-    );
+    let server = logging("json");
     let secrets = secrets(&server);
     let log = whole_log(&server);
     says_none(&log, &secrets);
